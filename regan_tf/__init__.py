@@ -1,0 +1,27 @@
+"""regan_tf: REINFORCE, REBAR and RELAX for sequence GANs, after the ReGAN paper, in TensorFlow and Keras.
+
+The public names are loaded on first use, so that a command can refuse a bad flag before TensorFlow is imported.
+"""
+
+import importlib
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 shows it
+
+_PUBLIC = {
+    "Config": "config",
+    "ControlNetwork": "control_variate",
+    "Discriminator": "discriminator",
+    "ESTIMATORS": "estimators",
+    "Generator": "generator",
+    "RelaxedTokens": "relaxation",
+    "estimate_gradient": "gradients",
+    "exact_gradient": "gradients",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'regan_tf' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"regan_tf.{_PUBLIC[name]}"), name)

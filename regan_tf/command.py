@@ -1,0 +1,56 @@
+"""What the commands share: errors shown as one line, and a TensorFlow that is quiet and repeats itself."""
+
+import contextlib
+import os
+import sys
+
+from absl import app, logging
+
+from regan_tf.config import UserError
+
+
+def run(main):
+    """Runs `main()` under absl: a UserError becomes one line on standard error and exit code 1."""
+
+    def checked(argv):
+        logging.set_verbosity(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise UserError(f"{argv[1]!r} is not a flag: flags are written --name=value; --help lists them")
+            return main()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    app.run(checked)
+
+
+def start_tensorflow(threads):
+    """Loads TensorFlow and makes its ops deterministic: the same seed gives the same numbers, bit for bit.
+
+    Commands call this once their flags are good, so that a bad flag is refused at once. TensorFlow's greetings on loading
+    are dropped; TF_CPP_MIN_LOG_LEVEL=0 shows them.
+
+    Args:
+      threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
+    """
+    with _silent_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0" else contextlib.nullcontext():
+        import tensorflow as tf
+        import tensorflow_probability  # noqa: F401
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    """Drops what C++ code writes to standard error."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,120 @@
+"""The configuration of one run: every default with its unit and source, and the checks that refuse a bad one.
+
+The command-line flags are made from these fields (`command.py`), so that a flag, its default, its help and its check stand
+in one place. This module imports no TensorFlow: a bad flag is refused at once.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+ESTIMATORS = ("mle", "reinforce", "rebar", "relax")
+METRICS = ("goodness", "validity", "distinct", "nll_excess")
+
+# The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value is taken.
+_LONG = 9
+
+
+class UserError(Exception):
+    """Something that the user can put right: shown as one line, without a traceback; the exit code is 1."""
+
+
+def _setting(default, doc, *, choices=None, at_least=None, at_most=None, above=None, extends=False, local=False):
+    """A field of Config.
+
+    Args:
+      default, doc: the flag's default and help.
+      choices, at_least, at_most, above: what is allowed.
+      extends: the flag may differ when a run is resumed.
+      local: the flag says where or how to run, not what: it is no part of the recorded configuration.
+    """
+    checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above, "extends": extends, "local": local}
+    return dataclasses.field(default=default, metadata={"doc": doc, **checks})
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. A None is resolved by `resolved`, from the other fields."""
+
+    # What is trained.
+    estimator: str = _setting("rebar", "Estimator of the generator's gradient (sections 3.1-3.3); mle goes on with maximum likelihood.", choices=ESTIMATORS)
+    temperature: float = _setting(1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0)
+    eta: float = _setting(1.0, "Scale eta of D in the control variate (equation 17); the paper uses 1.")
+    # Data, section 4.1.
+    seq_len: int = _setting(3, "Sequence length T; the paper uses 3 and 15.", at_least=3)
+    data_size: int = _setting(10_000, "Training sequences (section 4.1).", at_least=1)
+    heldout_size: int = _setting(1_000, "Held-out sequences, for the likelihood.", at_least=1)
+    # Networks, section 4.3 (the paper gives no sizes).
+    embed_dim: int = _setting(32, "Size of the generator's token embedding.", at_least=1)
+    generator_dim: int = _setting(32, "Hidden units of the generator's LSTM.", at_least=1)
+    discriminator_dim: int = _setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
+    control_filters: int = _setting(32, "Filters of the control variate's convolutions.", at_least=1)
+    # Training, Algorithm 1.
+    batch_size: int = _setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
+    pretrain_epochs: float | None = _setting(None, "Epochs of maximum likelihood first (PRE_EPOCH_GEN), whole or a fraction; by default 1 for short and 3 for long sequences (section 5).", at_least=0)
+    pretrain_learning_rate: float = _setting(1e-3, "Adam's learning rate in pre-training.", above=0)
+    iterations: int | None = _setting(None, "Adversarial iterations; by default 200 for short and 234 for long sequences. Raise it to go on with a finished run.", at_least=0, extends=True)
+    g_steps: int = _setting(1, "Generator updates per iteration.", at_least=1)
+    d_steps: int | None = _setting(None, "Discriminator minibatches after each generator update; by default one epoch of the data.", at_least=1)
+    generator_learning_rate: float = _setting(1e-2, "Adam's learning rate for the generator.", above=0)
+    discriminator_learning_rate: float = _setting(1e-3, "Adam's learning rate for the discriminator.", above=0)
+    control_learning_rate: float = _setting(1e-3, "Adam's learning rate for the control variate.", above=0)
+    seed: int = _setting(0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1)
+    threads: int = _setting(1, "CPU threads; one is fastest at the paper's sizes. 0: as many as TensorFlow likes.", at_least=0)
+    # Measuring.
+    track_variance: bool = _setting(True, "Measure the variance of the gradient over the minibatch at each update.")
+    eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
+    eval_samples: int = _setting(10_000, "Sequences sampled at an evaluation point.", at_least=1)
+    metric: str = _setting("goodness", "Metric that tells the best generator, and stops early.", choices=METRICS)
+    patience: int = _setting(0, "Evaluation points without a better --metric after which the run has converged; 0: never.", at_least=0, extends=True)
+    checkpoint_every: int = _setting(10, "Iterations between checkpoints.", at_least=1, extends=True)
+    # Where.
+    workdir: str = _setting("", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True)
+    export_dir: str = _setting("export", "SavedModels go to <export_dir>/<model_name>/<version>.", local=True)
+    model_name: str = _setting("", "Name of the exported model; by default regan-<estimator>-<length>.", local=True)
+    export_generator: str = _setting("last", "Which generator to export.", choices=("last", "best"), local=True)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        if self.batch_size > self.data_size:
+            raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={self.data_size}")
+        if self.track_variance and self.batch_size < 2:
+            raise UserError("--batch_size=1 is not allowed with --track_variance: a variance over the batch needs at least 2 rows")
+        if self.iterations == 0 and self.pretrain_epochs == 0:
+            raise UserError("--iterations=0 contradicts --pretrain_epochs=0: one of them must be positive, or there is nothing to train")
+
+    def resolved(self):
+        """The same with every None replaced by its value."""
+        is_long = self.seq_len >= _LONG
+        defaults = {
+            "pretrain_epochs": 3.0 if is_long else 1.0,
+            "iterations": 234 if is_long else 200,
+            "d_steps": self.batches_per_epoch,
+        }
+        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing, model_name=self.model_name or f"regan-{self.estimator}-{self.seq_len}")
+
+    @property
+    def batches_per_epoch(self):
+        return self.data_size // self.batch_size
+
+    @property
+    def pretrain_batches(self):
+        return round(self.pretrain_epochs * self.batches_per_epoch)
+
+
+def _check(field, value):
+    rule = field.metadata
+    if value is None:
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"--{field.name}={value} is not allowed: it must be a finite number")
+    if rule["choices"] and value not in rule["choices"]:
+        raise UserError(f"--{field.name}={value} is not allowed: it must be one of {', '.join(rule['choices'])}")
+    if rule["at_least"] is not None and value < rule["at_least"]:
+        raise UserError(f"--{field.name}={value} is not allowed: it must be at least {rule['at_least']}")
+    if rule["at_most"] is not None and value > rule["at_most"]:
+        raise UserError(f"--{field.name}={value} is not allowed: it must be at most {rule['at_most']}")
+    if rule["above"] is not None and value <= rule["above"]:
+        raise UserError(f"--{field.name}={value} is not allowed: it must be above {rule['above']}")

@@ -1,0 +1,62 @@
+"""Config as absl flags and as a flagfile."""
+
+import dataclasses
+import os
+import types
+import typing
+
+from absl import flags
+
+from regan_tf.config import Config, UserError
+
+FILE_NAME = "config.flags"
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def define(flag_values=flags.FLAGS):
+    """Defines one flag for each field of Config; on the global flags they are shown by the main command's --help."""
+    for field in dataclasses.fields(Config):
+        choices, doc = field.metadata["choices"], field.metadata["doc"]
+        if choices:
+            flags.DEFINE_enum(field.name, field.default, choices, doc, flag_values=flag_values)
+        else:
+            _DEFINE[_value_type(field)](field.name, field.default, doc, flag_values=flag_values)
+
+
+def _value_type(field):
+    hint = typing.get_type_hints(Config)[field.name]
+    return next((t for t in typing.get_args(hint) if t is not types.NoneType), hint)
+
+
+def parsed(flag_values=flags.FLAGS):
+    """The Config that parsed flags ask for, resolved. Raises UserError where they do not fit."""
+    return Config(**{field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}).resolved()
+
+
+def to_flag(config, name):
+    """One field as a flag, as one would type it."""
+    value = getattr(config, name)
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    return f"--{name}={value}"
+
+
+def to_text(config):
+    """A flagfile that repeats the run in a directory of its own."""
+    lines = ["# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new directory>"]
+    lines += [to_flag(config, f.name) for f in dataclasses.fields(config) if not f.metadata["local"]]
+    return "\n".join(lines) + "\n"
+
+
+def read_run(workdir):
+    """The Config of the run in a directory. Raises UserError if there is none, or it does not fit."""
+    path = os.path.join(workdir, FILE_NAME)
+    flag_values = flags.FlagValues()
+    define(flag_values)
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file if line.startswith("--")]
+        flag_values(["", *lines])
+    except (OSError, flags.Error) as error:
+        raise UserError(f"--workdir={workdir} holds no run that can be read: {error}") from None
+    return parsed(flag_values)

@@ -1,0 +1,191 @@
+"""Algorithm 1 as an object: the networks, what a checkpoint holds, one method for each of its phases. No files, no printing."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from regan_tf import data, metrics
+from regan_tf.config import UserError
+from regan_tf.control_variate import ControlNetwork
+from regan_tf.discriminator import Discriminator
+from regan_tf.estimators import ESTIMATORS
+from regan_tf.generator import Generator
+from regan_tf.training import Trainer
+
+# Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint needs no random state.
+_DATA, _HELDOUT, _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(7)
+
+_LOWER_IS_BETTER = {"nll_excess"}
+
+
+class NotFinite(UserError):
+    """A loss or gradient is NaN or infinite: the message names the step and the quantity."""
+
+
+class Experiment:
+    """One run of Algorithm 1.
+
+    Attributes:
+      generator, best_generator: as they are now, and as they were at the best evaluation point.
+      checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        keras.utils.set_random_seed(config.seed)
+        sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
+        self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
+        discriminator = Discriminator(len(data.SYMBOLS), config.discriminator_dim)
+        needs_network = ESTIMATORS[config.estimator].network
+        control = ControlNetwork(len(data.SYMBOLS), config.control_filters) if needs_network else None
+        self.trainer = Trainer(config, self.generator, discriminator, control)
+        self.real = data.grammar(config.data_size, config.seq_len, [config.seed, _DATA])
+        heldout = tf.constant(data.grammar(config.heldout_size, config.seq_len, [config.seed, _HELDOUT]))
+        self._measure = _Measure(self.generator, heldout, config.eval_samples)
+        self._measure_best = _Measure(self.best_generator, heldout, config.eval_samples)
+
+        self._pretrained = tf.Variable(0, dtype=tf.int64)  # minibatches of maximum likelihood so far
+        self._iteration = tf.Variable(-1, dtype=tf.int64)  # adversarial iterations so far; -1: iteration 0 is not measured yet
+        self._best_iteration = tf.Variable(-1, dtype=tf.int64)
+        self._best_value = tf.Variable(np.nan, dtype=tf.float64)
+        self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
+        self.checkpoint = tf.train.Checkpoint(
+            networks=[v.value for v in self.generator.variables + discriminator.variables + (control.variables if control else [])],
+            optimizers=[v.value for v in self.trainer.optimizer_variables],
+            best=[v.value for v in self.best_generator.variables],
+            progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
+        )
+        self._batches = None
+
+    @property
+    def pretrained(self):
+        return int(self._pretrained)
+
+    @property
+    def iteration(self):
+        return int(self._iteration)
+
+    @property
+    def best_iteration(self):
+        return int(self._best_iteration)
+
+    @property
+    def converged(self):
+        return 0 < self.config.patience <= int(self._stale)
+
+    @property
+    def finished(self):
+        return self.iteration >= self.config.iterations or (self.iteration >= 0 and self.converged)
+
+    def pretrain_epoch(self):
+        """Line 3: maximum likelihood over one epoch, or what is left of the last one. Returns the record of it."""
+        started = time.perf_counter()
+        per_epoch = self.config.batches_per_epoch
+        epoch = self.pretrained // per_epoch
+        steps = min(per_epoch, self.config.pretrain_batches - self.pretrained)
+        batches = next(iter(data.minibatches(self.real, self.config.batch_size, per_epoch, self._stream(_PRETRAIN_ORDER), epoch)))
+        losses = self.trainer.pretrain(batches, tf.constant(steps)).numpy()
+        if not np.all(np.isfinite(losses)):
+            bad = int(np.argmin(np.isfinite(losses)))
+            raise NotFinite(f"the pre-training loss is {losses[bad]} at minibatch {self.pretrained + bad + 1}: try a smaller --pretrain_learning_rate")
+        self._pretrained.assign_add(steps)
+        return self._record("pretrain", self.pretrained, self._evaluation_samples(), started)
+
+    def measure_start(self):
+        """Iteration 0: the generator as pre-training left it. Returns its record."""
+        started = time.perf_counter()
+        self._iteration.assign(0)
+        return self._keep_best(self._record("adversarial", 0, self._evaluation_samples(), started))
+
+    def iterate(self):
+        """Lines 5-18: one adversarial iteration. Returns its record.
+
+        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, of
+        `eval_samples` more.
+        """
+        started = time.perf_counter()
+        number = self.iteration + 1
+        for g_step in range(self.config.g_steps):
+            update = (number - 1) * self.config.g_steps + g_step
+            batches = self._next_batches(update)
+            scalars = self.trainer.update_generator(self._seed(_UPDATE, update), batches[0])
+            losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
+        values = {name: float(value) for name, value in (scalars | losses).items()}
+        _require_finite(values, number)
+        self._iteration.assign(number)
+        at_evaluation_point = number % self.config.eval_every == 0
+        samples = self._evaluation_samples() if at_evaluation_point else negatives.numpy()
+        record = self._record("adversarial", number, samples, started, values)
+        return self._keep_best(record) if at_evaluation_point else record
+
+    def evaluate_last(self):
+        """The metrics of the generator as it is, over `eval_samples` samples."""
+        return self._measure.metrics(self._evaluation_samples())
+
+    def evaluate_best(self):
+        """The same of the best generator so far."""
+        return self._measure_best.metrics(self._measure_best.sample(self._seed(_EVALUATION, max(self.iteration, 0))))
+
+    def sample(self, size):
+        """int [size, T] of the last evaluation's samples."""
+        return self._evaluation_samples()[:size]
+
+    def _evaluation_samples(self):
+        return self._measure.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
+
+    def _record(self, phase, number, tokens, started, values=None):
+        names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
+        record = {"phase": phase, "iteration": number} | self._measure.metrics(tokens)
+        record |= {name: (values or {}).get(name) for name in names}
+        return record | {"seconds": time.perf_counter() - started}
+
+    def _keep_best(self, record):
+        value = record[self.config.metric]
+        sign = -1 if self.config.metric in _LOWER_IS_BETTER else 1
+        if np.isnan(self._best_value) or sign * value > sign * self._best_value.numpy():
+            self._best_value.assign(value)
+            self._best_iteration.assign(self.iteration)
+            self._stale.assign(0)
+            for kept, current in zip(self.best_generator.variables, self.generator.variables, strict=True):
+                kept.assign(current.value)
+        else:
+            self._stale.assign_add(1)
+        return record
+
+    def _next_batches(self, update):
+        if self._batches is None:  # at the start, and after a resume
+            config = self.config
+            seed = self._stream(_ORDER)
+            self._batches = iter(data.minibatches(self.real, config.batch_size, config.d_steps, seed, skip=update))
+        return next(self._batches)
+
+    def _stream(self, stream):
+        return tf.constant([self.config.seed, stream])
+
+    def _seed(self, stream, counter):
+        return tf.random.experimental.stateless_fold_in(self._stream(stream), counter)
+
+
+class _Measure:
+    """Samples and metrics of one generator, compiled once."""
+
+    def __init__(self, generator, heldout, size):
+        self._seq_len = generator.seq_len
+        self._sample = tf.function(lambda seed: generator.sample(size, seed))
+        self._nll = tf.function(lambda: -tf.reduce_mean(tf.reduce_sum(generator.log_prob(heldout), axis=1)))
+
+    def sample(self, seed):
+        return self._sample(seed).numpy()
+
+    def metrics(self, tokens):
+        """Of int32 [N, T]; the held-out likelihood is the generator's own, exact, in nats per sequence."""
+        nll = float(self._nll())
+        return metrics.describe(tokens) | {"nll": nll, "nll_excess": nll - data.entropy(self._seq_len)}
+
+
+def _require_finite(values, iteration):
+    wrong = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
+    if wrong:
+        raise NotFinite(f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates or a higher --temperature")

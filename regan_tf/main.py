@@ -1,0 +1,23 @@
+"""Trains a sequence GAN on the grammar data with REINFORCE, REBAR or RELAX, as in the ReGAN paper, and exports its generator.
+
+  python -m regan_tf.main --estimator=rebar --temperature=0.1
+  python -m regan_tf.main --flagfile=configs/paper_15_relax.flags --seed=1
+  python -m regan_tf.main --flagfile=RUN/config.flags --workdir=RUN      (goes on with an interrupted run)
+
+Everything about the run is kept in --workdir.
+"""
+
+from regan_tf import command, config_flags
+
+
+def main():
+    config = config_flags.parsed()
+    command.start_tensorflow(config.threads)
+    from regan_tf.run import run  # TensorFlow is loaded only once the flags are good
+
+    return run(config)
+
+
+if __name__ == "__main__":
+    config_flags.define()
+    command.run(main)

@@ -1,0 +1,45 @@
+"""The pictures of one run, in the manner of the paper's figures 4 and 5."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+
+def plot_run(records, config, directory):
+    """Draws goodness.png and log_variance.png into `directory` from the adversarial records of metrics.jsonl."""
+    directory = Path(directory)
+    directory.mkdir(exist_ok=True)
+    records = [r for r in records if r["phase"] == "adversarial"]
+    name = f"{config.estimator.upper()}, length {config.seq_len}"
+
+    figure, axes = _axes(name, "Goodness Score")
+    axes.plot([r["iteration"] for r in records], [r["goodness"] for r in records], color="C0", label="generated")
+    axes.axhline(config.seq_len - 2, color="0.4", linestyle="--", linewidth=1, label="perfect")
+    axes.set_ylim(bottom=0)
+    _save(figure, axes, directory / "goodness.png")
+
+    measured = [r for r in records if r["log_variance"] is not None]
+    if measured:
+        figure, axes = _axes(name, "Log variance of the gradient [nats]")
+        iterations = [r["iteration"] for r in measured]
+        axes.plot(iterations, [r["log_variance"] for r in measured], color="C1", label="first parameter of the last layer (the paper's)")
+        axes.plot(iterations, [r["log_variance_all"] for r in measured], color="C2", label="mean over all parameters")
+        _save(figure, axes, directory / "log_variance.png")
+
+
+def _axes(title, ylabel):
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    axes.set(title=title, xlabel="Adversarial iteration", ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure, axes, path):
+    axes.legend(frameon=False)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=130, format="png")
+    temporary.replace(path)
+    plt.close(figure)

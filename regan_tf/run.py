@@ -1,0 +1,175 @@
+"""A run in its directory: go on where it was, show progress, keep what matters, and end with figures, samples and an export."""
+
+import json
+import shutil
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import tensorflow as tf
+from tabulate import tabulate
+from tqdm import tqdm
+
+from regan_tf import data, export, plots
+from regan_tf.experiment import Experiment, NotFinite
+from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, resume_command
+
+_SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
+_TABLE = ("goodness", "validity", "distinct", "nll_excess")
+_INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+
+
+def run(config):
+    """Runs, or goes on with, the configured experiment. Returns the process' exit code.
+
+    Raises:
+      UserError: the directory, a checkpoint or the export does not allow it; or NotFinite.
+    """
+    path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
+    workdir = Workdir(path, config)
+    experiment = Experiment(config)
+    resumed = workdir.restore(experiment.checkpoint)
+    if experiment.finished and (workdir.path / SUMMARY).exists():
+        print(f"{path} is finished: {experiment.iteration} iterations. A higher --iterations goes on with it.")
+        return 0
+    workdir.record(config)
+    print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
+    records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
+    try:
+        with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events:
+            if not _train(experiment, workdir, records, events, interruption):
+                print(f"\ninterrupted; this goes on:\n  {resume_command(path)}")
+                return _INTERRUPTED
+    except NotFinite as error:
+        raise NotFinite(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
+    _finish(experiment, workdir, records)
+    return 0
+
+
+def _train(experiment, workdir, records, events, interruption):
+    """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
+    config = experiment.config
+
+    def keep(record):
+        records.append(record)
+        workdir.append_metrics(record)
+        events.write(record)
+
+    with _bar("pre-training", experiment.pretrained, config.pretrain_batches) as bar:
+        while experiment.pretrained < config.pretrain_batches and not interruption:
+            keep(experiment.pretrain_epoch())
+            bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}")
+            bar.update(experiment.pretrained - bar.n)
+            workdir.save(experiment.checkpoint, _position(experiment))
+    if experiment.iteration < 0 and not interruption:
+        keep(experiment.measure_start())
+        workdir.save(experiment.checkpoint, _position(experiment))
+    with _bar(config.estimator, max(experiment.iteration, 0), config.iterations) as bar:
+        while not experiment.finished and not interruption:
+            keep(experiment.iterate())
+            bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}", reward=f"{records[-1]['reward']:.3f}", refresh=False)
+            bar.update()
+            if experiment.iteration % config.checkpoint_every == 0 or experiment.finished or interruption:
+                workdir.save(experiment.checkpoint, _position(experiment))
+    return experiment.finished
+
+
+def _position(experiment):
+    """Counts a run's checkpoints: pre-training minibatches, then adversarial iterations."""
+    return experiment.pretrained + experiment.iteration + 1
+
+
+def _is_kept(record, experiment):
+    reached = experiment.pretrained if record["phase"] == "pretrain" else experiment.iteration
+    return record["iteration"] <= reached
+
+
+def _finish(experiment, workdir, records):
+    config = experiment.config
+    columns = {
+        "start": next(r for r in records if r["phase"] == "adversarial" and r["iteration"] == 0),
+        "last": experiment.evaluate_last(),
+        "best": experiment.evaluate_best(),
+    }
+    samples = data.to_text(experiment.sample(_SAMPLES_KEPT))
+    workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
+    plots.plot_run(records, config, workdir.path / "figures")
+    generator = experiment.generator if config.export_generator == "last" else experiment.best_generator
+    exported = export.publish(generator, Path(config.export_dir) / config.model_name)
+    summary = {
+        "estimator": config.estimator,
+        "seq_len": config.seq_len,
+        "seed": config.seed,
+        "iterations": experiment.iteration,
+        "converged": experiment.converged,
+        "best_iteration": experiment.best_iteration,
+        "goodness_max": columns["last"]["goodness_max"],
+        **columns,
+        "export": str(exported),
+        "seconds": sum(r["seconds"] for r in records),
+    }
+    workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
+    _print_report(experiment, workdir, summary, samples)
+
+
+def _print_report(experiment, workdir, summary, samples):
+    perfect = {"goodness": summary["goodness_max"], "validity": 1.0, "distinct": 1.0, "nll_excess": 0.0}
+    rows = [[name, *(summary[column][name] for column in ("start", "last", "best")), perfect[name]] for name in _TABLE]
+    rows += [[f"frequency of {s}", *(summary[c]["unigram"][s] for c in ("start", "last", "best")), share] for s, share in data.unigram(experiment.config.seq_len).items()]
+    headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", "data's law"]
+    print("\n" + tabulate(rows, headers, floatfmt=".4f"))
+    real = data.to_text(experiment.real[:_SAMPLES_SHOWN])
+    print("\n" + tabulate(zip(real, samples, strict=False), ["real", "generated"], disable_numparse=True, preserve_whitespace=True))
+    print(f"\n{'converged' if summary['converged'] else 'done'} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
+    print(f"  python -m regan_tf.sample --workdir={workdir.path}")
+    print(f"  tensorboard --logdir={workdir.path}/events")
+    print(f"The SavedModel for TF Serving is in {summary['export']}")
+
+
+def _bar(name, done, total):
+    interval = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True)
+
+
+class _Interruption:
+    """True once SIGINT or SIGTERM has come: the iteration under way is finished first. A second one stops at once."""
+
+    def __enter__(self):
+        self._came = False
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number, frame):
+        if self._came:
+            raise KeyboardInterrupt
+        self._came = True
+
+    def __bool__(self):
+        return self._came
+
+
+class _EventLog:
+    """TensorBoard events. A continued run writes them anew, so that nothing beyond its checkpoint is left in them."""
+
+    def __init__(self, directory, records):
+        shutil.rmtree(directory, ignore_errors=True)
+        self._writer = tf.summary.create_file_writer(str(directory))
+        for record in records:
+            self.write(record)
+
+    def write(self, record):
+        with self._writer.as_default(record["iteration"]):
+            for name, value in record.items():
+                if isinstance(value, float):
+                    tf.summary.scalar(f"{record['phase']}/{name}", value)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._writer.close()

@@ -1,0 +1,44 @@
+"""Prints sequences from a trained run.
+
+  python -m regan_tf.sample --workdir=RUN --num=20 --seed=7
+  python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5
+"""
+
+import json
+import math
+
+from absl import flags
+
+from regan_tf import command, config_flags
+from regan_tf.config import UserError
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draw: the same seed gives the same sequences.", lower_bound=0, upper_bound=2**31 - 1)
+_TEMPERATURE = flags.DEFINE_float("sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied.")
+_GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
+_FORMAT = flags.DEFINE_enum("format", "text", ("text", "jsonl"), "Lines of text, or of JSON with tokens and log-probability.")
+
+
+def main():
+    if not (math.isfinite(_TEMPERATURE.value) and _TEMPERATURE.value > 0):
+        raise UserError(f"--sampling_temperature={_TEMPERATURE.value} is not allowed: it must be a finite number above 0")
+    path = _WORKDIR.value
+    config = config_flags.read_run(path)
+    command.start_tensorflow(config.threads)
+    from regan_tf import data
+    from regan_tf.experiment import Experiment
+    from regan_tf.workdir import Workdir
+
+    experiment = Experiment(config)
+    if not Workdir(path, config).restore(experiment.checkpoint):
+        raise UserError(f"--workdir={path} holds no checkpoint yet")
+    generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
+    tokens = generator.sample(_NUM.value, _SEED.value, _TEMPERATURE.value)
+    log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
+    for text, row, log_prob in zip(data.to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):
+        print(text if _FORMAT.value == "text" else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}))
+
+
+if __name__ == "__main__":
+    command.run(main)

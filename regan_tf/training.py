@@ -1,0 +1,115 @@
+"""The compiled steps of Algorithm 1: one trace each, no return to Python within an epoch."""
+
+import keras
+import tensorflow as tf
+
+from regan_tf.gradients import estimate_gradient
+
+
+class Trainer:
+    """The three networks with their optimizers, and the functions that update them.
+
+    Losses and gradient norms come back as tensors for the caller to check: nothing here decides what to do with a NaN.
+    """
+
+    def __init__(self, config, generator, discriminator, control_network):
+        self.config = config
+        self.generator, self.discriminator, self.control_network = generator, discriminator, control_network
+        self.pretrain_optimizer = _adam(config.pretrain_learning_rate, generator)
+        self.generator_optimizer = _adam(config.generator_learning_rate, generator)
+        self.discriminator_optimizer = _adam(config.discriminator_learning_rate, discriminator)
+        self.control_optimizer = _adam(config.control_learning_rate, control_network) if control_network else None
+
+    @property
+    def optimizer_variables(self):
+        optimizers = [self.pretrain_optimizer, self.generator_optimizer, self.discriminator_optimizer, self.control_optimizer]
+        return [v for optimizer in optimizers if optimizer for v in optimizer.variables]
+
+    @tf.function
+    def pretrain(self, batches, steps):
+        """Maximum likelihood (line 3) over the first `steps` of the minibatches int32 [S, B, T].
+
+        Returns:
+          Their losses [steps], in nats per sequence.
+        """
+        losses = tf.TensorArray(tf.float32, steps)
+        for i in tf.range(steps):
+            losses = losses.write(i, self.likelihood_step(batches[i]))
+        return losses.stack()
+
+    def likelihood_step(self, tokens):
+        """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per sequence."""
+        theta = self.generator.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(tf.reduce_sum(self.generator.log_prob(tokens), axis=1))
+        self.pretrain_optimizer.apply(tape.gradient(loss, _values(theta)), theta)
+        return loss
+
+    @tf.function
+    def update_generator(self, seed, real):
+        """Lines 6-15: one estimate of the gradient, one ascent step, and for RELAX one step of the control variate.
+
+        Args:
+          seed: stateless seed, int32 [2].
+          real: data tokens int32 [B, T], read by the mle estimator only.
+        Returns:
+          A dict of scalars.
+        """
+        config = self.config
+        gradient, diagnostics = estimate_gradient(
+            config.estimator,
+            self.generator,
+            self.discriminator.probability,
+            batch_size=config.batch_size,
+            seed=seed,
+            temperature=config.temperature,
+            eta=config.eta,
+            control_network=self.control_network,
+            data=real,
+            row_variance=config.track_variance,
+        )
+        self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
+        scalars = {"reward": tf.reduce_mean(diagnostics.reward), "gradient_norm": tf.linalg.global_norm(gradient)}
+        if config.track_variance:
+            scalars |= {"log_variance": diagnostics.log_variance, "log_variance_all": diagnostics.log_variance_all}
+        if diagnostics.control_gradient:
+            self.control_optimizer.apply(diagnostics.control_gradient, self.control_network.trainable_variables)
+            scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
+        return scalars
+
+    @tf.function
+    def train_discriminator(self, batches, seed):
+        """Lines 16-18: one step for each minibatch of real tokens int32 [S, B, T], with as many fresh negatives.
+
+        Returns:
+          The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives, int32 [S B, T].
+        """
+        steps, batch_size, seq_len = batches.shape
+        fake = self.generator.sample(steps * batch_size, seed)
+        fakes = tf.reshape(fake, [steps, batch_size, seq_len])
+        loss_sum, norm_sum = 0.0, 0.0
+        for i in tf.range(steps):
+            loss, norm = self.discriminator_step(batches[i], fakes[i])
+            loss_sum, norm_sum = loss_sum + loss, norm_sum + norm
+        return {"discriminator_loss": loss_sum / steps, "discriminator_gradient_norm": norm_sum / steps}, fake
+
+    def discriminator_step(self, real, fake):
+        """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T]; returns loss and gradient norm."""
+        phi = self.discriminator.trainable_variables
+        rows = tf.one_hot(tf.concat([real, fake], axis=0), self.generator.vocab_size)
+        labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=self.discriminator(rows)))
+        gradient = tape.gradient(loss, _values(phi))
+        self.discriminator_optimizer.apply(gradient, phi)
+        return loss, tf.linalg.global_norm(gradient)
+
+
+def _adam(learning_rate, model):
+    optimizer = keras.optimizers.Adam(learning_rate)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _values(variables):
+    return [v.value for v in variables]

@@ -1,0 +1,136 @@
+"""A run's directory: its configuration, metrics, checkpoints. Whatever matters is written under another name, then renamed."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from regan_tf import config_flags
+from regan_tf.config import UserError
+
+METRICS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+_KEPT_CHECKPOINTS = 2
+
+
+def write_atomically(path, text):
+    """Replaces the file's contents at once: a reader, or a kill, sees the old or the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+class Workdir:
+    """The directory of one run.
+
+    Raises UserError if it cannot be written, or if it holds a run of another configuration.
+    """
+
+    def __init__(self, path, config):
+        self.path = Path(path)
+        _require_writable(self.path)
+        _require_same_run(self.path, config)
+
+    def record(self, config):
+        """Writes the configuration: from here on the directory is this run's."""
+        write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
+
+    def restore(self, checkpoint):
+        """Loads the newest checkpoint into `checkpoint`; returns whether there was one. Raises UserError if it is damaged."""
+        saved = self._checkpoints()
+        if not saved:
+            return False
+        try:
+            checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+        except (tf.errors.OpError, ValueError, AssertionError) as error:
+            raise UserError(
+                f"--workdir={self.path}: checkpoint {saved[-1]} cannot be read ({_first_line(error)}); "
+                "delete that directory to go on from the one before it, or from the start"
+            ) from None
+        return True
+
+    def save(self, checkpoint, position):
+        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow."""
+        directory = self.path / "checkpoints"
+        directory.mkdir(exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
+        checkpoint.write(os.path.join(temporary, "state"))
+        final = directory / f"{position:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        for old in self._checkpoints()[:-_KEPT_CHECKPOINTS]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _checkpoints(self):
+        for left_over in self.path.glob("checkpoints/.writing-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        return sorted(p for p in self.path.glob("checkpoints/*") if p.name.isdigit())
+
+    def cut_metrics(self, keep):
+        """Drops the metrics lines for which keep(record) is false, and a half-written last line; returns those kept."""
+        records = read_metrics(self.path)
+        records = [r for r in records if keep(r)]
+        write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
+        return records
+
+    def append_metrics(self, record):
+        with open(self.path / METRICS, "a", encoding="utf-8") as file:
+            file.write(_json_line(record))
+
+    def write(self, name, text):
+        write_atomically(self.path / name, text)
+
+
+def read_metrics(path):
+    """The records of a run's metrics.jsonl; a last line cut short by a kill is left out."""
+    records = []
+    with contextlib.suppress(FileNotFoundError), open(Path(path) / METRICS, encoding="utf-8") as file:
+        for line in file:
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+    return records
+
+
+def resume_command(path):
+    """What to type to go on with the run."""
+    quoted = shlex.quote(str(path))
+    return f"python -m regan_tf.main --flagfile={shlex.quote(str(Path(path) / config_flags.FILE_NAME))} --workdir={quoted}"
+
+
+def _require_writable(path):
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"--workdir={path} cannot be written: {error.strerror}; give a directory that can") from None
+
+
+def _require_same_run(path, config):
+    if not (path / config_flags.FILE_NAME).exists():
+        if any(path.iterdir()):
+            raise UserError(f"--workdir={path} is not empty and holds no run: give a new directory, or one of a run")
+        return
+    earlier = config_flags.read_run(path)
+    compared = [f.name for f in dataclasses.fields(config) if not (f.metadata["local"] or f.metadata["extends"])]
+    differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
+    if differing:
+        pairs = ", ".join(f"{config_flags.to_flag(config, n)} (there: {config_flags.to_flag(earlier, n)})" for n in differing)
+        raise UserError(f"--workdir={path} holds a run of another configuration: {pairs}; give another --workdir or those values")
+
+
+def _json_line(record):
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite) + "\n"
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
