@@ -37,7 +37,9 @@ class Config:
     """One run. A None is resolved by `resolved`, from the other fields."""
 
     # What is trained.
-    estimator: str = _setting("rebar", "Estimator of the generator's gradient (sections 3.1-3.3); mle goes on with maximum likelihood.", choices=ESTIMATORS)
+    estimator: str = _setting(
+        "rebar", "Estimator of the generator's gradient (sections 3.1-3.3); mle: maximum likelihood goes on.", choices=ESTIMATORS
+    )
     temperature: float = _setting(1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0)
     eta: float = _setting(1.0, "Scale eta of D in the control variate (equation 17); the paper uses 1.")
     # Data, section 4.1.
@@ -48,25 +50,35 @@ class Config:
     embed_dim: int = _setting(32, "Size of the generator's token embedding.", at_least=1)
     generator_dim: int = _setting(32, "Hidden units of the generator's LSTM.", at_least=1)
     discriminator_dim: int = _setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
-    control_filters: int = _setting(32, "Filters of the control variate's convolutions.", at_least=1)
+    control_filters: int = _setting(32, "Filters of the control variate's convolutions (relax).", at_least=1)
     # Training, Algorithm 1.
     batch_size: int = _setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
-    pretrain_epochs: float | None = _setting(None, "Epochs of maximum likelihood first (PRE_EPOCH_GEN), whole or a fraction; by default 1 for short and 3 for long sequences (section 5).", at_least=0)
-    pretrain_learning_rate: float = _setting(1e-3, "Adam's learning rate in pre-training.", above=0)
-    iterations: int | None = _setting(None, "Adversarial iterations; by default 200 for short and 234 for long sequences. Raise it to go on with a finished run.", at_least=0, extends=True)
+    pretrain_epochs: float | None = _setting(
+        None, "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for short, 3 for long.", at_least=0
+    )
+    pretrain_learning_rate: float | None = _setting(
+        None, "Adam's learning rate there; by default such that the rest starts about where the paper's curves start.", above=0
+    )
+    iterations: int | None = _setting(
+        None, "Adversarial iterations; by default 200 for short, 234 for long. A higher one goes on.", at_least=0, extends=True
+    )
     g_steps: int = _setting(1, "Generator updates per iteration.", at_least=1)
-    d_steps: int | None = _setting(None, "Discriminator minibatches after each generator update; by default one epoch of the data.", at_least=1)
+    d_steps: int | None = _setting(
+        None, "Discriminator minibatches after each generator update; by default one epoch of the data.", at_least=1
+    )
     generator_learning_rate: float = _setting(1e-2, "Adam's learning rate for the generator.", above=0)
     discriminator_learning_rate: float = _setting(1e-3, "Adam's learning rate for the discriminator.", above=0)
-    control_learning_rate: float = _setting(1e-3, "Adam's learning rate for the control variate.", above=0)
+    control_learning_rate: float = _setting(1e-3, "Adam's learning rate for the control variate (relax).", above=0)
     seed: int = _setting(0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1)
-    threads: int = _setting(1, "CPU threads; one is fastest at the paper's sizes. 0: as many as TensorFlow likes.", at_least=0)
+    threads: int = _setting(1, "CPU threads; one is fastest at the paper's sizes. 0: TensorFlow's choice.", at_least=0)
     # Measuring.
     track_variance: bool = _setting(True, "Measure the variance of the gradient over the minibatch at each update.")
     eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
     eval_samples: int = _setting(10_000, "Sequences sampled at an evaluation point.", at_least=1)
     metric: str = _setting("goodness", "Metric that tells the best generator, and stops early.", choices=METRICS)
-    patience: int = _setting(0, "Evaluation points without a better --metric after which the run has converged; 0: never.", at_least=0, extends=True)
+    patience: int = _setting(
+        0, "Evaluation points without a better --metric after which the run has converged; 0: never.", at_least=0, extends=True
+    )
     checkpoint_every: int = _setting(10, "Iterations between checkpoints.", at_least=1, extends=True)
     # Where.
     workdir: str = _setting("", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True)
@@ -80,15 +92,16 @@ class Config:
         if self.batch_size > self.data_size:
             raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={self.data_size}")
         if self.track_variance and self.batch_size < 2:
-            raise UserError("--batch_size=1 is not allowed with --track_variance: a variance over the batch needs at least 2 rows")
+            raise UserError("--batch_size=1 is not allowed with --track_variance: it must be at least 2")
         if self.iterations == 0 and self.pretrain_epochs == 0:
-            raise UserError("--iterations=0 contradicts --pretrain_epochs=0: one of them must be positive, or there is nothing to train")
+            raise UserError("--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0")
 
     def resolved(self):
-        """The same with every None replaced by its value."""
+        """The run with every None replaced."""
         is_long = self.seq_len >= _LONG
         defaults = {
             "pretrain_epochs": 3.0 if is_long else 1.0,
+            "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
             "iterations": 234 if is_long else 200,
             "d_steps": self.batches_per_epoch,
         }
@@ -97,10 +110,12 @@ class Config:
 
     @property
     def batches_per_epoch(self):
+        """Minibatches in one epoch of the data; what does not fill one is left out."""
         return self.data_size // self.batch_size
 
     @property
     def pretrain_batches(self):
+        """Minibatches of maximum likelihood in all."""
         return round(self.pretrain_epochs * self.batches_per_epoch)
 
 

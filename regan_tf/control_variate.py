@@ -18,18 +18,19 @@ class ControlNetwork(keras.Model):
 
     def __init__(self, vocab_size, filters=32, width=3, **kwargs):
         super().__init__(**kwargs)
-        conv = {"filters": filters, "kernel_size": width, "padding": "same", "activation": "tanh", "dtype": self.dtype_policy}
-        self.network = keras.Sequential(
-            [
-                keras.layers.Input((None, vocab_size)),
-                keras.layers.Conv1D(**conv),
-                keras.layers.Conv1D(**conv),
-                keras.layers.GlobalAveragePooling1D(dtype=self.dtype_policy),
-                keras.layers.Dense(1, kernel_initializer="zeros", dtype=self.dtype_policy),
-            ]
-        )
+
+        def convolution(name):
+            return keras.layers.Conv1D(filters, width, padding="same", activation="tanh", dtype=self.dtype_policy, name=name)
+
+        self.convolutions = [convolution("first"), convolution("second")]
+        self.head = keras.layers.Dense(1, kernel_initializer="zeros", dtype=self.dtype_policy, name="head")
+        for layer, channels in zip(self.convolutions, (vocab_size, filters), strict=True):
+            layer.build((None, None, channels))
+        self.head.build((None, filters))
         self.built = True
 
     def call(self, z):
         """z [B, T, V], unrelaxed -> [B]. Gradients flow through z and the weights phi."""
-        return tf.squeeze(self.network(z), axis=-1)
+        for layer in self.convolutions:
+            z = layer(z)
+        return tf.squeeze(self.head(tf.reduce_mean(z, axis=1)), axis=-1)

@@ -24,7 +24,9 @@ def threefry_2x32(key, counter):
     for i in range(_ROUNDS // 4):
         for rotation in _ROTATIONS[i % 2]:
             x = x + y
-            y = tf.bitwise.left_shift(y, tf.constant(rotation, tf.uint32)) | tf.bitwise.right_shift(y, tf.constant(32 - rotation, tf.uint32))
+            y = tf.bitwise.left_shift(y, tf.constant(rotation, tf.uint32)) | tf.bitwise.right_shift(
+                y, tf.constant(32 - rotation, tf.uint32)
+            )
             y = y ^ x
         x = x + keys[(i + 1) % 3]
         y = y + keys[(i + 2) % 3] + tf.constant(i + 1, tf.uint32)

@@ -20,7 +20,7 @@ _DATA, _HELDOUT, _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = ran
 _LOWER_IS_BETTER = {"nll_excess"}
 
 
-class NotFinite(UserError):
+class NotFiniteError(UserError):
     """A loss or gradient is NaN or infinite: the message names the step and the quantity."""
 
 
@@ -88,8 +88,11 @@ class Experiment:
         batches = next(iter(data.minibatches(self.real, self.config.batch_size, per_epoch, self._stream(_PRETRAIN_ORDER), epoch)))
         losses = self.trainer.pretrain(batches, tf.constant(steps)).numpy()
         if not np.all(np.isfinite(losses)):
-            bad = int(np.argmin(np.isfinite(losses)))
-            raise NotFinite(f"the pre-training loss is {losses[bad]} at minibatch {self.pretrained + bad + 1}: try a smaller --pretrain_learning_rate")
+            first = int(np.argmin(np.isfinite(losses)))
+            raise NotFiniteError(
+                f"at pre-training minibatch {self.pretrained + first + 1} the loss is {losses[first]}: "
+                "try a smaller --pretrain_learning_rate"
+            )
         self._pretrained.assign_add(steps)
         return self._record("pretrain", self.pretrained, self._evaluation_samples(), started)
 
@@ -188,4 +191,6 @@ class _Measure:
 def _require_finite(values, iteration):
     wrong = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
     if wrong:
-        raise NotFinite(f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates or a higher --temperature")
+        raise NotFiniteError(
+            f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates or a higher --temperature"
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 
 def plot_run(records, config, directory):
@@ -25,7 +25,9 @@ def plot_run(records, config, directory):
     if measured:
         figure, axes = _axes(name, "Log variance of the gradient [nats]")
         iterations = [r["iteration"] for r in measured]
-        axes.plot(iterations, [r["log_variance"] for r in measured], color="C1", label="first parameter of the last layer (the paper's)")
+        axes.plot(
+            iterations, [r["log_variance"] for r in measured], color="C1", label="first parameter of the last layer (the paper's)"
+        )
         axes.plot(iterations, [r["log_variance_all"] for r in measured], color="C2", label="mean over all parameters")
         _save(figure, axes, directory / "log_variance.png")
 

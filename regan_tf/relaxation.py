@@ -54,7 +54,7 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         Returns:
           z~ [..., V]. Gradients flow through l, never through b.
         """
-        log_exponential = tf.math.log(-tf.math.log(noise))
+        tokens, log_exponential = tf.convert_to_tensor(tokens), tf.math.log(-tf.math.log(noise))
         chosen = tf.one_hot(tokens, noise.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
         log_exponential_b = tf.gather(log_exponential, tokens, axis=-1, batch_dims=tokens.shape.rank)[..., tf.newaxis]
         others = -tfp.math.log_add_exp(log_exponential - self.logits, log_exponential_b)

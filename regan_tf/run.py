@@ -12,8 +12,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf import data, export, plots
-from regan_tf.experiment import Experiment, NotFinite
-from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, resume_command
+from regan_tf.experiment import Experiment, NotFiniteError
+from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _TABLE = ("goodness", "validity", "distinct", "nll_excess")
@@ -24,12 +24,12 @@ def run(config):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
     Raises:
-      UserError: the directory, a checkpoint or the export does not allow it; or NotFinite.
+      UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     workdir = Workdir(path, config)
     experiment = Experiment(config)
-    resumed = workdir.restore(experiment.checkpoint)
+    resumed = restore(path, experiment.checkpoint)
     if experiment.finished and (workdir.path / SUMMARY).exists():
         print(f"{path} is finished: {experiment.iteration} iterations. A higher --iterations goes on with it.")
         return 0
@@ -41,8 +41,8 @@ def run(config):
             if not _train(experiment, workdir, records, events, interruption):
                 print(f"\ninterrupted; this goes on:\n  {resume_command(path)}")
                 return _INTERRUPTED
-    except NotFinite as error:
-        raise NotFinite(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
     _finish(experiment, workdir, records)
     return 0
 
@@ -116,12 +116,17 @@ def _finish(experiment, workdir, records):
 def _print_report(experiment, workdir, summary, samples):
     perfect = {"goodness": summary["goodness_max"], "validity": 1.0, "distinct": 1.0, "nll_excess": 0.0}
     rows = [[name, *(summary[column][name] for column in ("start", "last", "best")), perfect[name]] for name in _TABLE]
-    rows += [[f"frequency of {s}", *(summary[c]["unigram"][s] for c in ("start", "last", "best")), share] for s, share in data.unigram(experiment.config.seq_len).items()]
+    rows += [
+        [f"frequency of {s}", *(summary[c]["unigram"][s] for c in ("start", "last", "best")), share]
+        for s, share in data.unigram(experiment.config.seq_len).items()
+    ]
     headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", "data's law"]
     print("\n" + tabulate(rows, headers, floatfmt=".4f"))
     real = data.to_text(experiment.real[:_SAMPLES_SHOWN])
     print("\n" + tabulate(zip(real, samples, strict=False), ["real", "generated"], disable_numparse=True, preserve_whitespace=True))
-    print(f"\n{'converged' if summary['converged'] else 'done'} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
+    print(
+        f"\n{'converged' if summary['converged'] else 'done'} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try"
+    )
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
     print(f"The SavedModel for TF Serving is in {summary['export']}")

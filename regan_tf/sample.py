@@ -1,7 +1,7 @@
 """Prints sequences from a trained run.
 
-  python -m regan_tf.sample --workdir=RUN --num=20 --seed=7
-  python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5
+python -m regan_tf.sample --workdir=RUN --num=20 --seed=7
+python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5
 """
 
 import json
@@ -14,7 +14,9 @@ from regan_tf.config import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draw: the same seed gives the same sequences.", lower_bound=0, upper_bound=2**31 - 1)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the draw: the same seed gives the same sequences.", lower_bound=0, upper_bound=2**31 - 1
+)
 _TEMPERATURE = flags.DEFINE_float("sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied.")
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
 _FORMAT = flags.DEFINE_enum("format", "text", ("text", "jsonl"), "Lines of text, or of JSON with tokens and log-probability.")
@@ -28,10 +30,10 @@ def main():
     command.start_tensorflow(config.threads)
     from regan_tf import data
     from regan_tf.experiment import Experiment
-    from regan_tf.workdir import Workdir
+    from regan_tf.workdir import restore
 
     experiment = Experiment(config)
-    if not Workdir(path, config).restore(experiment.checkpoint):
+    if not restore(path, experiment.checkpoint):
         raise UserError(f"--workdir={path} holds no checkpoint yet")
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
     tokens = generator.sample(_NUM.value, _SEED.value, _TEMPERATURE.value)

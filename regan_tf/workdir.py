@@ -43,50 +43,53 @@ class Workdir:
         """Writes the configuration: from here on the directory is this run's."""
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
 
-    def restore(self, checkpoint):
-        """Loads the newest checkpoint into `checkpoint`; returns whether there was one. Raises UserError if it is damaged."""
-        saved = self._checkpoints()
-        if not saved:
-            return False
-        try:
-            checkpoint.read(str(saved[-1] / "state")).assert_consumed()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
-            raise UserError(
-                f"--workdir={self.path}: checkpoint {saved[-1]} cannot be read ({_first_line(error)}); "
-                "delete that directory to go on from the one before it, or from the start"
-            ) from None
-        return True
-
     def save(self, checkpoint, position):
         """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow."""
         directory = self.path / "checkpoints"
         directory.mkdir(exist_ok=True)
+        for left_over in directory.glob(".writing-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
         temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
         checkpoint.write(os.path.join(temporary, "state"))
         final = directory / f"{position:08d}"
         shutil.rmtree(final, ignore_errors=True)
         os.rename(temporary, final)
-        for old in self._checkpoints()[:-_KEPT_CHECKPOINTS]:
+        for old in _checkpoints(self.path)[:-_KEPT_CHECKPOINTS]:
             shutil.rmtree(old, ignore_errors=True)
-
-    def _checkpoints(self):
-        for left_over in self.path.glob("checkpoints/.writing-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        return sorted(p for p in self.path.glob("checkpoints/*") if p.name.isdigit())
 
     def cut_metrics(self, keep):
         """Drops the metrics lines for which keep(record) is false, and a half-written last line; returns those kept."""
-        records = read_metrics(self.path)
-        records = [r for r in records if keep(r)]
+        records = [r for r in read_metrics(self.path) if keep(r)]
         write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
         return records
 
     def append_metrics(self, record):
+        """Adds one line to metrics.jsonl."""
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(_json_line(record))
 
     def write(self, name, text):
+        """Replaces a file of the run, atomically."""
         write_atomically(self.path / name, text)
+
+
+def restore(path, checkpoint):
+    """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises UserError if it is damaged."""
+    saved = _checkpoints(path)
+    if not saved:
+        return False
+    try:
+        checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({_first_line(error)}); "
+            "delete that directory to go on from the one before it, or from the start"
+        ) from None
+    return True
+
+
+def _checkpoints(path):
+    return sorted(p for p in Path(path).glob("checkpoints/*") if p.name.isdigit())
 
 
 def read_metrics(path):
@@ -124,7 +127,7 @@ def _require_same_run(path, config):
     differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
     if differing:
         pairs = ", ".join(f"{config_flags.to_flag(config, n)} (there: {config_flags.to_flag(earlier, n)})" for n in differing)
-        raise UserError(f"--workdir={path} holds a run of another configuration: {pairs}; give another --workdir or those values")
+        raise UserError(f"--workdir={path} holds a run of another configuration: {pairs}; give another --workdir, or those values")
 
 
 def _json_line(record):

@@ -1,0 +1,72 @@
+"""Small problems whose exact answers are known, shared by the tests."""
+
+import keras
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+
+from regan_tf import Discriminator, Generator
+
+
+def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5):
+    """A generator and a discriminator with random weights far from their initial ones, so that nothing is near zero."""
+    keras.utils.set_random_seed(seed)
+    generator = Generator(vocab_size, seq_len, hidden_dim, hidden_dim, dtype=dtype)
+    discriminator = Discriminator(vocab_size, hidden_dim, dtype=dtype)
+    rng = np.random.default_rng(seed)
+    for variable in generator.variables + discriminator.variables:
+        variable.assign(spread * rng.normal(size=variable.shape))
+    return generator, discriminator
+
+
+def ignore_prefix(generator):
+    """Makes all embeddings equal: the logits then depend on the step, not on the tokens read."""
+    rows = generator.embedding.embeddings
+    rows.assign(tf.repeat(rows.value[:1], rows.shape[0], axis=0))
+
+
+def flat(tensors):
+    return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
+
+
+def batch_means(draw, batches):
+    """Stacks draw(seed) [P] for `batches` seeds, in one graph: [batches, P]."""
+
+    @tf.function
+    def run():
+        means = tf.TensorArray(tf.float32, batches)
+        for i in tf.range(batches):
+            means = means.write(i, tf.cast(draw(tf.stack([i, 1])), tf.float32))
+        return means.stack()
+
+    return run().numpy().astype(np.float64)
+
+
+class Comparison:
+    """Mean gradients of independent batches against the exact gradient.
+
+    Attributes:
+      relative_bias: ||mean - exact|| / ||exact||.
+      relative_noise: what it would be from Monte Carlo noise alone.
+      worst_p: the smallest two-sided p-value over coordinates, times their number (Bonferroni).
+      norm_ratio: ||mean - exact||^2 over its expectation if there is no bias.
+    """
+
+    def __init__(self, means, exact):
+        exact = np.asarray(exact, np.float64)
+        difference = means.mean(axis=0) - exact
+        error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
+        self.relative_bias = np.linalg.norm(difference) / np.linalg.norm(exact)
+        self.relative_noise = np.linalg.norm(error) / np.linalg.norm(exact)
+        rounding = 1e-6 * np.abs(exact).max()
+        t = np.abs(difference) / (error + rounding)
+        self.worst_p = float(2 * scipy.stats.t.sf(t.max(), len(means) - 1) * len(exact))
+        self.norm_ratio = np.sum(difference**2) / np.sum(error**2)
+
+    def is_unbiased(self):
+        """True unless there is evidence at the level 1e-3 in a coordinate, or in the norm (at worst one degree of freedom)."""
+        return self.worst_p > 1e-3 and self.norm_ratio < scipy.stats.chi2.isf(1e-3, 1)
+
+    def __str__(self):
+        """The figures in one line."""
+        return f"bias {self.relative_bias:.4f}, noise {self.relative_noise:.4f}, p {self.worst_p:.2g}, norm ratio {self.norm_ratio:.2f}"
