@@ -13,6 +13,18 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
 
+benchmark: $(VENV)/.train
+	$(PY) -m regan_tf.benchmark
+
+# The paper's figures 4 and 5, three seeds each; -j2 runs two at a time. What is finished is not run again.
+PAPER := $(foreach t,3 15,$(foreach e,reinforce rebar relax,$(foreach s,0 1 2,runs/paper/$(t)_$(e)_$(s))))
+
+paper: $(PAPER:%=%/summary.json)
+	$(PY) -m regan_tf.report --runs='runs/paper/*'
+
+runs/paper/%/summary.json: | $(VENV)/.train
+	name=$*; $(PY) -m regan_tf.main --flagfile=configs/paper_$${name%_*}.flags --seed=$${name##*_} --workdir=$(@D)
+
 $(VENV)/.train: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -7,10 +7,13 @@
 Everything about the run is kept in --workdir.
 """
 
+from absl import flags
+
 from regan_tf import command, config_flags
 
 
 def main():
+    """Runs the experiment that the flags ask for; returns the exit code."""
     config = config_flags.parsed()
     command.start_tensorflow(config.threads)
     from regan_tf.run import run  # TensorFlow is loaded only once the flags are good
@@ -20,4 +23,5 @@ def main():
 
 if __name__ == "__main__":
     config_flags.define()
+    flags.adopt_module_key_flags(config_flags)
     command.run(main)

@@ -34,6 +34,7 @@ def run(config):
         print(f"{path} is finished: {experiment.iteration} iterations. A higher --iterations goes on with it.")
         return 0
     workdir.record(config)
+    (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
     print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
     records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
     try:
@@ -100,6 +101,7 @@ def _finish(experiment, workdir, records):
     summary = {
         "estimator": config.estimator,
         "seq_len": config.seq_len,
+        "temperature": config.temperature,
         "seed": config.seed,
         "iterations": experiment.iteration,
         "converged": experiment.converged,
@@ -124,9 +126,8 @@ def _print_report(experiment, workdir, summary, samples):
     print("\n" + tabulate(rows, headers, floatfmt=".4f"))
     real = data.to_text(experiment.real[:_SAMPLES_SHOWN])
     print("\n" + tabulate(zip(real, samples, strict=False), ["real", "generated"], disable_numparse=True, preserve_whitespace=True))
-    print(
-        f"\n{'converged' if summary['converged'] else 'done'} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try"
-    )
+    ending = "converged" if summary["converged"] else "done"
+    print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
     print(f"The SavedModel for TF Serving is in {summary['export']}")

@@ -23,6 +23,7 @@ _FORMAT = flags.DEFINE_enum("format", "text", ("text", "jsonl"), "Lines of text,
 
 
 def main():
+    """Prints the sequences."""
     if not (math.isfinite(_TEMPERATURE.value) and _TEMPERATURE.value > 0):
         raise UserError(f"--sampling_temperature={_TEMPERATURE.value} is not allowed: it must be a finite number above 0")
     path = _WORKDIR.value

@@ -80,7 +80,7 @@ def restore(path, checkpoint):
         return False
     try:
         checkpoint.read(str(saved[-1] / "state")).assert_consumed()
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise UserError(
             f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({_first_line(error)}); "
             "delete that directory to go on from the one before it, or from the start"

@@ -69,4 +69,5 @@ class Comparison:
 
     def __str__(self):
         """The figures in one line."""
-        return f"bias {self.relative_bias:.4f}, noise {self.relative_noise:.4f}, p {self.worst_p:.2g}, norm ratio {self.norm_ratio:.2f}"
+        figures = f"bias {self.relative_bias:.4f}, noise {self.relative_noise:.4f}"
+        return f"{figures}, p {self.worst_p:.2g}, norm ratio {self.norm_ratio:.2f}"

@@ -1,0 +1,180 @@
+"""The commands as a user runs them: subprocesses, good and bad flags, killed and resumed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+_SMALL = [
+    "--data_size=512", "--heldout_size=64", "--eval_samples=300", "--batch_size=64", "--iterations=12", "--eval_every=3",
+    "--checkpoint_every=2", "--embed_dim=8", "--generator_dim=8", "--discriminator_dim=8", "--control_filters=4",
+]  # fmt: skip
+
+
+def _command(*args, module="main"):
+    return [sys.executable, "-m", f"regan_tf.{module}", *args]
+
+
+def _run(*args, module="main"):
+    return subprocess.run(_command(*args, module=module), capture_output=True, text=True, check=False)
+
+
+class CommandTest(tf.test.TestCase, parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = Path(temporary.name)
+
+    def _train(self, name, *args):
+        result = _run(*_SMALL, f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", *args)
+        return result, self.directory / name
+
+    def _records(self, run):
+        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+    def test_a_run_leaves_what_it_promises(self):
+        result, run = self._train("run", "--estimator=relax")
+        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+        for name in (
+            "config.flags",
+            "metrics.jsonl",
+            "summary.json",
+            "samples.txt",
+            "figures/goodness.png",
+            "figures/log_variance.png",
+        ):
+            self.assertTrue((run / name).stat().st_size, name)
+        self.assertNotEmpty(list((run / "events").iterdir()))
+        records = self._records(run)
+        self.assertEqual([r["iteration"] for r in records if r["phase"] == "adversarial"], list(range(13)))
+        expected = {"phase", "iteration", "goodness", "goodness_max", "validity", "distinct", "unigram", "nll", "nll_excess",
+                    "log_variance", "log_variance_all", "reward", "discriminator_loss", "samples"}  # fmt: skip
+        for record in records:
+            self.assertEqual(set(record), expected)
+        self.assertIsInstance(records[-1]["log_variance_all"], float)
+        self.assertIn("python -m regan_tf.sample", result.stdout)
+        self.assertTrue(tf.saved_model.contains_saved_model(self.directory / "export/regan-relax-3/1"))
+        self.assertNotIn("Traceback", result.stderr)
+
+        sampled = [_run(f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl", module="sample") for _ in range(2)]
+        self.assertEqual(sampled[0].returncode, 0, sampled[0].stderr)
+        self.assertEqual(sampled[0].stdout, sampled[1].stdout)
+        self.assertLen(json.loads(sampled[0].stdout.splitlines()[4])["tokens"], 3)
+
+        before = {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}
+        again, _ = self._train("run", "--estimator=relax")
+        self.assertEqual(again.returncode, 0)
+        self.assertIn("is finished", again.stdout)
+        self.assertEqual({p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}, before)
+
+        refused, _ = self._train("run", "--estimator=relax", "--temperature=0.5", "--seed=4")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("--temperature=0.5 (there: --temperature=1.0), --seed=4 (there: --seed=0)", refused.stderr)
+
+        reported = _run(f"--runs={self.directory}/r*", module="report")
+        self.assertIn("relax", reported.stdout)
+
+    def test_killed_and_interrupted_runs_end_with_the_same_numbers(self):
+        # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
+        options = ["--estimator=relax", "--iterations=40", "--d_steps=5"]
+        whole, reference = self._train("reference", *options)
+        self.assertEqual(whole.returncode, 0, whole.stderr[-2000:])
+        for number, name in ((signal.SIGKILL, "killed"), (signal.SIGINT, "interrupted")):
+            run = self.directory / name
+            command = _command(*_SMALL, *options, f"--workdir={run}", f"--export_dir={self.directory / 'export'}")
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self._wait_for_iteration(run, 7, process)
+            process.send_signal(number)
+            output, _ = process.communicate()
+            self.assertLess(self._records(run)[-1]["iteration"], 40)
+            if number == signal.SIGINT:
+                self.assertEqual(process.returncode, 130)
+                self.assertIn(f"python -m regan_tf.main --flagfile={run}/config.flags --workdir={run}", output)
+            resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", f"--export_dir={self.directory / 'export'}")
+            self.assertEqual(resumed.returncode, 0, resumed.stderr[-2000:])
+            self.assertIn("going on in", resumed.stdout)
+            self.assertEqual(self._records(run), self._records(reference))
+            for name in ("samples.txt", "config.flags"):
+                self.assertEqual((run / name).read_text(), (reference / name).read_text())
+
+    def _wait_for_iteration(self, run, iteration, process):
+        for _ in range(1200):
+            time.sleep(0.05)
+            with contextlib.suppress(OSError, IndexError, json.JSONDecodeError):
+                last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+                if last["phase"] == "adversarial" and last["iteration"] >= iteration:
+                    return
+            self.assertIsNone(process.poll(), "the run ended too early")
+        self.fail("the run did not get there")
+
+    def test_a_finished_run_goes_on_with_more_iterations_as_if_never_stopped(self):
+        _, run = self._train("longer", "--iterations=5")
+        result, _ = self._train("longer", "--iterations=9")
+        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+        _, reference = self._train("at_once", "--iterations=9")
+        self.assertEqual(self._records(run), self._records(reference))
+        self.assertEqual(json.loads((run / "summary.json").read_text())["iterations"], 9)
+
+    def test_truncated_checkpoint_is_named_and_nothing_is_changed(self):
+        _, run = self._train("run", "--iterations=4")
+        newest = sorted((run / "checkpoints").iterdir())[-1]
+        metrics = (run / "metrics.jsonl").read_text()
+        for pattern, kept in (("state.data*", -100), ("state.data*", 100), ("state.index", 100)):
+            file = next(newest.glob(pattern))
+            os.truncate(file, kept % file.stat().st_size)
+            result, _ = self._train("run", "--iterations=6")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f"checkpoint {newest} cannot be read", result.stderr)
+            self.assertLen(result.stderr.strip().splitlines(), 1)
+            self.assertEqual((run / "metrics.jsonl").read_text(), metrics)
+
+    @parameterized.parameters(
+        (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|rebar\|relax>"),
+        (["--seq_len=2"], "error: --seq_len=2 is not allowed: it must be at least 3"),
+        (["--temperature=0"], "error: --temperature=0.0 is not allowed: it must be above 0"),
+        (["--temperature=inf"], "error: --temperature=inf is not allowed: it must be a finite number"),
+        (["--temprature=1"], "Unknown command line flag 'temprature'. Did you mean: temperature"),
+        (["--batch_size=100000"], "error: --batch_size=100000 is not allowed: at most --data_size=10000"),
+        (["--workdir=/dev/null/run"], "error: --workdir=/dev/null/run cannot be written: Not a directory"),
+        (["--workdir=/usr"], "error: --workdir=/usr is not empty and holds no run"),
+        (["rebar"], "error: 'rebar' is not a flag"),
+    )
+    def test_bad_flags_are_one_line_and_exit_not_zero(self, args, message):
+        result = _run(*args)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, message)
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_diverging_run_stops_with_its_step_and_keeps_the_last_checkpoint(self):
+        result, run = self._train("run", "--generator_learning_rate=1e38", "--checkpoint_every=1")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"error: at adversarial iteration \d+ .* is nan.*the last good checkpoint is in")
+        self.assertNotIn("Traceback", result.stderr)
+        self.assertNotEmpty(list((run / "checkpoints").iterdir()))
+
+    def test_help_reads_without_tensorflow(self):
+        started = time.perf_counter()
+        result = _run("--help")
+        self.assertIn("--estimator: <mle|reinforce|rebar|relax>", result.stdout)
+        self.assertIn("Trains a sequence GAN", result.stdout)
+        self.assertIn("Temperature lambda", result.stdout)
+        self.assertLess(time.perf_counter() - started, 60)
+
+    @parameterized.parameters("sample", "report", "benchmark")
+    def test_the_other_commands_explain_themselves_and_refuse_what_they_cannot_use(self, module):
+        self.assertIn(f"python -m regan_tf.{module}", _run("--help", module=module).stdout)
+        flag = {"sample": "--workdir=/dev/null", "report": "--runs=/dev/null", "benchmark": "--seq_len=1"}[module]
+        refused = _run(flag, module=module)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn(flag.split("=")[0].lstrip("-"), refused.stderr)
+        self.assertNotIn("Traceback", refused.stderr)

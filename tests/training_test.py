@@ -1,0 +1,124 @@
+"""The compiled steps: they learn, they are traced once, and the experiment counts and stops as it should."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf import data
+from regan_tf.config import ESTIMATORS, Config, UserError
+from regan_tf.experiment import Experiment, NotFiniteError
+
+_SMALL = {"data_size": 640, "heldout_size": 50, "eval_samples": 500, "embed_dim": 8, "generator_dim": 8, "batch_size": 64}
+
+
+def _experiment(**options):
+    return Experiment(Config(**(_SMALL | options)).resolved())
+
+
+def _pretrain(experiment):
+    while experiment.pretrained < experiment.config.pretrain_batches:
+        record = experiment.pretrain_epoch()
+    return record
+
+
+class TrainingTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(*ESTIMATORS)
+    def test_one_trace_per_step_function(self, estimator):
+        experiment = _experiment(estimator=estimator, pretrain_epochs=1.3, g_steps=2, d_steps=4)
+        _pretrain(experiment)
+        experiment.measure_start()
+        for _ in range(3):
+            experiment.iterate()
+        trainer = experiment.trainer
+        for step in (trainer.pretrain, trainer.update_generator, trainer.train_discriminator):
+            self.assertEqual(step.experimental_get_tracing_count(), 1, step)
+        self.assertEqual(experiment.pretrained, 13)
+
+    def test_pretraining_learns_the_grammar(self):
+        experiment = _experiment(pretrain_epochs=10, pretrain_learning_rate=1e-2)
+        record = _pretrain(experiment)
+        self.assertGreater(record["goodness"], 0.9)
+        self.assertLess(record["nll_excess"], 0.3)
+
+    def test_discriminator_learns_to_tell_random_from_real(self):
+        experiment = _experiment(seq_len=5, discriminator_learning_rate=1e-2)
+        batches = next(iter(data.minibatches(experiment.real, 64, 10, tf.constant([0, 0]))))
+        losses = []
+        for i in range(8):
+            scalars, _ = experiment.trainer.train_discriminator(batches, tf.constant([0, i]))
+            losses.append(float(scalars["discriminator_loss"]))
+        self.assertGreater(losses[0], 0.4)
+        self.assertLess(losses[-1], 0.2)
+
+    @parameterized.parameters("reinforce", "rebar", "relax")
+    def test_adversarial_training_improves_a_weak_generator(self, estimator):
+        options = {"embed_dim": 32, "generator_dim": 32, "pretrain_learning_rate": 3e-3, "pretrain_epochs": 5}
+        experiment = _experiment(estimator=estimator, d_steps=30, iterations=60, **options)
+        _pretrain(experiment)
+        start = experiment.measure_start()["goodness"]
+        while not experiment.finished:
+            experiment.iterate()
+        self.assertLess(start, 0.7)
+        self.assertGreater(experiment.evaluate_last()["goodness"], 0.9)
+
+    def test_relax_trains_its_control_network_and_no_other_estimator_has_one(self):
+        experiment = _experiment(estimator="relax", pretrain_epochs=0)
+        before = [v.numpy() for v in experiment.trainer.control_network.variables]
+        experiment.measure_start()
+        experiment.iterate()
+        experiment.iterate()
+        after = [v.numpy() for v in experiment.trainer.control_network.variables]
+        for a, b in zip(before, after, strict=True):
+            self.assertNotAllEqual(a, b)
+        self.assertIsNone(_experiment(estimator="rebar").trainer.control_network)
+
+    def test_best_generator_is_kept_and_patience_stops(self):
+        options = {"pretrain_epochs": 10, "pretrain_learning_rate": 1e-2, "generator_learning_rate": 0.5}
+        experiment = _experiment(d_steps=1, eval_every=1, patience=2, **options)
+        _pretrain(experiment)
+        start = experiment.measure_start()
+        best = [v.numpy() for v in experiment.generator.variables]
+        while not experiment.finished:
+            experiment.iterate()
+        self.assertTrue(experiment.converged)
+        self.assertLess(experiment.iteration, experiment.config.iterations)
+        self.assertEqual(experiment.best_iteration, 0)
+        for kept, expected in zip(experiment.best_generator.variables, best, strict=True):
+            self.assertAllEqual(kept, expected)
+        self.assertEqual(experiment.evaluate_best()["nll"], start["nll"])
+
+    def test_nan_is_named_with_its_step(self):
+        experiment = _experiment(pretrain_epochs=1)
+        _pretrain(experiment)
+        experiment.measure_start()
+        experiment.iterate()
+        experiment.trainer.discriminator.head.kernel.assign(np.full([32, 1], np.nan))
+        with self.assertRaisesRegex(NotFiniteError, "at adversarial iteration 2 .*reward is nan"):
+            experiment.iterate()
+        experiment = _experiment(pretrain_epochs=1)
+        experiment.generator.output_layer.bias.assign([np.nan] * 5)
+        with self.assertRaisesRegex(NotFiniteError, "at pre-training minibatch 1 the loss is nan"):
+            experiment.pretrain_epoch()
+
+
+class ConfigTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ({"estimator": "rebarr"}, "--estimator=rebarr is not allowed: it must be one of mle, reinforce, rebar, relax"),
+        ({"seq_len": 2}, "--seq_len=2 is not allowed: it must be at least 3"),
+        ({"temperature": 0.0}, "--temperature=0.0 is not allowed: it must be above 0"),
+        ({"temperature": float("nan")}, "--temperature=nan is not allowed: it must be a finite number"),
+        ({"batch_size": 20_000}, "--batch_size=20000 is not allowed: at most --data_size=10000"),
+        ({"batch_size": 1}, "--batch_size=1 is not allowed with --track_variance"),
+        ({"seed": 2**31}, "--seed=2147483648 is not allowed: it must be at most 2147483647"),
+        ({"iterations": 0, "pretrain_epochs": 0.0}, "--iterations=0 contradicts --pretrain_epochs=0"),
+    )
+    def test_bad_values_are_named_with_what_is_allowed(self, values, message):
+        with self.assertRaises(UserError) as caught:
+            Config(**values)
+        self.assertStartsWith(str(caught.exception), message)
+
+    def test_defaults_follow_the_length(self):
+        short, long = Config().resolved(), Config(seq_len=15).resolved()
+        self.assertEqual((short.pretrain_epochs, short.iterations, short.d_steps), (1, 200, 78))
+        self.assertEqual((long.pretrain_epochs, long.iterations, long.d_steps), (3, 234, 78))
+        self.assertEqual(Config(d_steps=5, pretrain_epochs=0.5).resolved().pretrain_batches, 39)
