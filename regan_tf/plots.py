@@ -32,6 +32,33 @@ def plot_run(records, config, directory):
         _save(figure, axes, directory / "log_variance.png")
 
 
+def plot_comparison(runs, title, path):
+    """Draws goodness and log variance of several runs side by side: bold the mean over a label's runs, faint each of them.
+
+    Args:
+      runs: a dict from label to a list of runs, each a list of adversarial records of metrics.jsonl, equally long.
+      title: of the figure.
+      path: of the PNG.
+    """
+    panels = {"goodness": "Goodness Score", "log_variance_all": "Log mean variance of the gradient [nats]"}
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(11, 4.2), layout="constrained")
+    figure.suptitle(title)
+    for axes, (field, ylabel) in zip(all_axes, panels.items(), strict=True):
+        axes.set(xlabel="Adversarial iteration", ylabel=ylabel)
+        axes.grid(alpha=0.3)
+        for color, (label, members) in zip(("C0", "C1", "C2", "C3", "C4", "C5"), runs.items(), strict=False):
+            curves = [[(r["iteration"], r[field]) for r in records if r[field] is not None] for records in members]
+            for curve in curves:
+                axes.plot(*zip(*curve, strict=True), color=color, alpha=0.25, linewidth=0.7)
+            mean = [(points[0][0], sum(value for _, value in points) / len(points)) for points in zip(*curves, strict=True)]
+            axes.plot(*zip(*mean, strict=True), color=color, label=label)
+    all_axes[0].legend(frameon=False, loc="lower right")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def _axes(title, ylabel):
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     axes.set(title=title, xlabel="Adversarial iteration", ylabel=ylabel)
