@@ -8,7 +8,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-ESTIMATORS = ("mle", "reinforce", "rebar", "relax")
+ESTIMATORS = ("mle", "reinforce", "reinforce_loo", "reinforce_rollout", "rebar", "relax", "straight_through")
+_WITH_CONTROL_VARIATE = ("rebar", "relax")
+FORMS = ("sequence", "step", "rollout")
 METRICS = ("goodness", "validity", "distinct", "nll_excess")
 
 # The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value is taken.
@@ -40,8 +42,19 @@ class Config:
     estimator: str = _setting(
         "rebar", "Estimator of the generator's gradient (sections 3.1-3.3); mle: maximum likelihood goes on.", choices=ESTIMATORS
     )
+    control_variate: str = _setting(
+        "sequence", "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones.", choices=FORMS
+    )
+    leave_one_out: bool = _setting(False, "Subtract the mean of the other rows' learning signals from each row's.")
     temperature: float = _setting(1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0)
     eta: float = _setting(1.0, "Scale eta of D in the control variate (equation 17); the paper uses 1.")
+    learn_temperature: bool = _setting(False, "Train lambda, too, to lower the gradient's variance (rebar, relax).")
+    learn_eta: bool = _setting(False, "Train eta, too, to lower the gradient's variance (rebar, relax).")
+    variance_loss: str = _setting(
+        "batch", "What is lowered: the batch gradient's squared norm, or the rows' mean one.", choices=("batch", "per_example")
+    )
+    rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
+    reward: str = _setting("", "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator.")
     # Data, section 4.1.
     seq_len: int = _setting(3, "Sequence length T; the paper uses 3 and 15.", at_least=3)
     data_size: int = _setting(10_000, "Training sequences (section 4.1).", at_least=1)
@@ -50,7 +63,8 @@ class Config:
     embed_dim: int = _setting(32, "Size of the generator's token embedding.", at_least=1)
     generator_dim: int = _setting(32, "Hidden units of the generator's LSTM.", at_least=1)
     discriminator_dim: int = _setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
-    control_filters: int = _setting(32, "Filters of the control variate's convolutions (relax).", at_least=1)
+    control_filters: int = _setting(32, "Filters of relax's convolutions (sequence form).", at_least=1)
+    control_units: int = _setting(64, "Units of relax's hidden layers (step and rollout form).", at_least=1)
     # Training, Algorithm 1.
     batch_size: int = _setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
     pretrain_epochs: float | None = _setting(
@@ -93,8 +107,20 @@ class Config:
             raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={self.data_size}")
         if self.track_variance and self.batch_size < 2:
             raise UserError("--batch_size=1 is not allowed with --track_variance: it must be at least 2")
+        if self.control_variate != "sequence" and self.estimator not in _WITH_CONTROL_VARIATE:
+            self._contradiction("control_variate", "has no control variate; rebar and relax have")
+        for name in ("learn_eta", "learn_temperature"):
+            if getattr(self, name) and self.estimator not in _WITH_CONTROL_VARIATE:
+                self._contradiction(name, "has none; rebar and relax have")
+        if self.leave_one_out and self.estimator in ("mle", "straight_through"):
+            self._contradiction("leave_one_out", "has no learning signal; the others have")
+        if self.batch_size < 2 and (self.leave_one_out or self.estimator == "reinforce_loo"):
+            raise UserError("--batch_size=1 is not allowed with leave-one-out: it must be at least 2")
         if self.iterations == 0 and self.pretrain_epochs == 0:
             raise UserError("--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0")
+
+    def _contradiction(self, name, reason):
+        raise UserError(f"--{name}={getattr(self, name)} contradicts --estimator={self.estimator}, which {reason}")
 
     def resolved(self):
         """The run with every None replaced."""
@@ -112,6 +138,11 @@ class Config:
     def batches_per_epoch(self):
         """Minibatches in one epoch of the data; what does not fill one is left out."""
         return self.data_size // self.batch_size
+
+    @property
+    def learns_control(self):
+        """Whether something in the control variate is trained."""
+        return self.estimator == "relax" or self.learn_eta or self.learn_temperature
 
     @property
     def pretrain_batches(self):

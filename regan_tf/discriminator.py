@@ -39,3 +39,33 @@ class Discriminator(keras.Model):
     def probability(self, rows):
         """D(rows), the reward of section 3: [B, T, V] -> [B], in (0, 1)."""
         return tf.sigmoid(self(rows))
+
+    def prefix_probability(self, tokens, last_rows):
+        """D after every prefix: the state after the hard b_<t, one cell step on last_rows_t, the head.
+
+        Args:
+          tokens: int32 [B, T].
+          last_rows: [B, T, V], one-hot or relaxed.
+        Returns:
+          D([b_<t, last_rows_t]), [B, T]; and the states (h, c) after that step and before it, [B, T, 4H]. Gradients flow
+          through the rows and the weights.
+        """
+        batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
+        hard = tf.one_hot(tf.transpose(tokens)[:-1], self.vocab_size, dtype=last_rows.dtype)
+
+        def step(projected_t, state):
+            state = self.cell.advance(projected_t, state)
+            return state, state
+
+        start = self.cell.initial_state(batch_size)
+        states, _ = unroll(step, start, self.cell.project(hard), length - 1)
+        before = [tf.concat([first[tf.newaxis], rest], axis=0) for first, rest in zip(start, states, strict=True)]
+        flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
+        projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))
+        after = self.cell.advance(projected, flat)
+        features = tf.concat([*after, *flat], axis=-1)
+
+        def batch_major(x):
+            return tf.transpose(tf.reshape(x, [length, batch_size, *x.shape[1:]]), [1, 0, *range(2, x.shape.rank + 1)])
+
+        return batch_major(tf.sigmoid(self._logit(after[0]))), batch_major(features)

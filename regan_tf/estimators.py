@@ -1,11 +1,12 @@
 """The estimators' algebra, ReGAN equations (4)-(12) and (17)-(18): pure functions, no randomness, no variables.
 
-Every estimator of the gradient of J(theta) = E[R] is a batch mean of one form,
+Every score-function estimator of the gradient of J(theta) = E[R] is a batch mean of one form,
 
-    g_hat = 1/B sum_j [ sum_t signal_jt grad log p(b_jt | b_j<t)  +  grad c(z_j)  -  grad c(z~_j) ]
+    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad c_t(z~_jt) ]
 
-and they differ in the learning signal, and in whether there is a control variate c. The paper's equations (5)-(12) write a
-sum over the batch in the first term and a mean in the others; a sum there would weigh the score term B times too much.
+and they differ in the learning signal, and in the control variate c. In the paper's sequence form there is one c for all steps.
+The paper's equations (5)-(12) write a sum over the batch in the first term and a mean in the others; a sum there would weigh the
+score term B times too much.
 """
 
 from collections.abc import Callable
@@ -18,50 +19,68 @@ def maximum_likelihood(reward, control):
     """signal = 1, for tokens of the data instead of the generator's: the gradient of the log-likelihood.
 
     Args:
-      reward: [B], of which only shape and dtype are used.
+      reward: [B, 1], of which only shape and dtype are used.
       control: not used.
     """
     del control
-    return tf.ones_like(reward)[:, tf.newaxis]
+    return tf.ones_like(reward)
 
 
 def reinforce(reward, control):
     """signal = R: the score-function estimator, equations (4)-(7) and (14). Unbiased.
 
     Args:
-      reward: R = D(b), [B].
+      reward: R = D(b), [B, 1]; or one a token, [B, T].
       control: not used.
     Returns:
-      The learning signal, [B, 1].
+      The learning signal, of the reward's shape.
     """
     del control
-    return reward[:, tf.newaxis]
+    return reward
 
 
 def control_variate(reward, control):
     """signal = R - c(z~): REBAR, equations (8) and (17), and RELAX, equations (11) and (18), which differ in c alone.
 
     Args:
-      reward: R = D(b), [B].
-      control: c(z~), [B] for a control variate of whole sequences.
+      reward: R = D(b), [B, 1].
+      control: c(z~), [B, 1] for a control variate of whole sequences, [B, T] for one a step.
     Returns:
-      The learning signal, [B, 1]. The gradient flows through `control`, which is what trains phi (equation 19).
+      The learning signal, of the control's shape. The gradient flows through `control`, which is what trains phi, eta
+      and lambda (equation 19).
     """
-    return (reward - control)[:, tf.newaxis]
+    return reward - control
+
+
+def leave_one_out(signal):
+    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B, ...], B >= 2.
+
+        signal_j - 1/(B-1) sum_{i != j} signal_i  =  B/(B-1) (signal_j - mean)
+
+    Rows are independent, so this adds no bias. The gradient flows through the mean too: what is trained through the signal
+    needs it (a stop-gradient there diverges).
+    """
+    size = tf.cast(tf.shape(signal)[0], signal.dtype)
+    return size / (size - 1) * (signal - tf.reduce_mean(signal, axis=0, keepdims=True))
 
 
 class Estimator(NamedTuple):
     """One row of the table of estimators."""
 
-    signal: Callable  # (reward, c(z~)) -> learning signal, broadcast over [B, T]
-    on_data: bool = False  # the tokens are the data's, not the generator's
-    relaxed: bool = False  # there is a control variate c, eta D(s_lambda(z)) ...
+    signal: Callable | None  # (reward, c(z~)) -> learning signal, broadcast over [B, T]; None: no score term
+    relaxed: bool = False  # there is a control variate c, eta R(s_lambda(z)) ...
     network: bool = False  # ... plus c_hat_phi(z), equation (10)
+    leave_one_out: bool = False
+    tokens: str = "sampled"  # or "data", or "straight_through"
+    rollouts: bool = False  # the reward is one a token, by Monte Carlo continuation
 
 
 ESTIMATORS = {
-    "mle": Estimator(maximum_likelihood, on_data=True),
+    "mle": Estimator(maximum_likelihood, tokens="data"),
     "reinforce": Estimator(reinforce),
+    "reinforce_loo": Estimator(reinforce, leave_one_out=True),
+    "reinforce_rollout": Estimator(reinforce, rollouts=True),
     "rebar": Estimator(control_variate, relaxed=True),
     "relax": Estimator(control_variate, relaxed=True, network=True),
+    "straight_through": Estimator(None, tokens="straight_through"),
 }

@@ -6,11 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import data, metrics
+from regan_tf import data, metrics, rewards
 from regan_tf.config import UserError
-from regan_tf.control_variate import ControlNetwork
 from regan_tf.discriminator import Discriminator
-from regan_tf.estimators import ESTIMATORS
 from regan_tf.generator import Generator
 from regan_tf.training import Trainer
 
@@ -38,9 +36,7 @@ class Experiment:
         sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
         discriminator = Discriminator(len(data.SYMBOLS), config.discriminator_dim)
-        needs_network = ESTIMATORS[config.estimator].network
-        control = ControlNetwork(len(data.SYMBOLS), config.control_filters) if needs_network else None
-        self.trainer = Trainer(config, self.generator, discriminator, control)
+        self.trainer = Trainer(config, self.generator, discriminator, rewards.load(config.reward) if config.reward else None)
         self.real = data.grammar(config.data_size, config.seq_len, [config.seed, _DATA])
         heldout = tf.constant(data.grammar(config.heldout_size, config.seq_len, [config.seed, _HELDOUT]))
         self._measure = _Measure(self.generator, heldout, config.eval_samples)
@@ -52,7 +48,7 @@ class Experiment:
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
         self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
         self.checkpoint = tf.train.Checkpoint(
-            networks=[v.value for v in self.generator.variables + discriminator.variables + (control.variables if control else [])],
+            weights=[v.value for v in self.trainer.variables],
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             best=[v.value for v in self.best_generator.variables],
             progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
@@ -114,12 +110,15 @@ class Experiment:
             update = (number - 1) * self.config.g_steps + g_step
             batches = self._next_batches(update)
             scalars = self.trainer.update_generator(self._seed(_UPDATE, update), batches[0])
-            losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
-        values = {name: float(value) for name, value in (scalars | losses).items()}
+            negatives = None
+            if not self.config.reward:
+                losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
+                scalars |= losses
+        values = {name: float(value) for name, value in scalars.items()}
         _require_finite(values, number)
         self._iteration.assign(number)
         at_evaluation_point = number % self.config.eval_every == 0
-        samples = self._evaluation_samples() if at_evaluation_point else negatives.numpy()
+        samples = self._evaluation_samples() if at_evaluation_point or negatives is None else negatives.numpy()
         record = self._record("adversarial", number, samples, started, values)
         return self._keep_best(record) if at_evaluation_point else record
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf import relaxation
+from regan_tf.autoregressive import RowGradients, Unrolled, chosen
 from regan_tf.lstm import LSTMCell, unroll
 
 # Below this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
@@ -17,22 +18,6 @@ class Taps(NamedTuple):
 
     pre_activations: tf.Tensor  # [T, B, 4H]
     logits: tf.Tensor  # [T, B, V]
-
-
-class Unrolled(NamedTuple):
-    """One pass of the generator over a batch."""
-
-    tokens: tf.Tensor  # b, int32 [B, T]
-    log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
-    inputs: tf.Tensor  # the token read at each step, int32 [T, B], time-major; V is the begin symbol
-    hidden: tf.Tensor  # h_t, [T, B, H], time-major
-
-
-class RowGradients(NamedTuple):
-    """What the variance needs of the gradients g_j of single rows j."""
-
-    squared_norms: list  # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
-    last_layer_first: tf.Tensor  # g_j in the first parameter of the last layer, the one that the paper plots: [B]
 
 
 class Generator(keras.Model):
@@ -85,10 +70,7 @@ class Generator(keras.Model):
     def _logits(self, hidden):
         return hidden @ self.output_layer.kernel.value + self.output_layer.bias.value
 
-    def _begin(self, batch_size):
-        return tf.fill([batch_size], self.vocab_size)
-
-    def unroll(self, noise, taps=None, temperature=1.0):
+    def unroll(self, noise, taps=(), temperature=1.0):
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick), equation (6).
 
         Args:
@@ -99,39 +81,43 @@ class Generator(keras.Model):
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the
           tokens, being an argmax, carry none.
         """
-        batch_size, length, _ = noise.shape if noise.shape[0] is not None else (tf.shape(noise)[0], *noise.shape[1:])
+        batch_size = noise.shape[0] if noise.shape[0] is not None else tf.shape(noise)[0]
         table = self._input_table()
 
-        def step(inputs, state):
+        def step(inputs, carry):
             noise_t, taps_t = inputs
-            lstm_state, previous = state
+            state, previous = carry
             projected = self._project(previous, table)
-            lstm_state = self.cell.advance(projected + taps_t.pre_activations if taps else projected, lstm_state)
-            logits = self._logits(lstm_state[0])
+            state = self.cell.advance(projected + taps_t.pre_activations if taps else projected, state)
+            logits = self._logits(state[0])
             log_probs = tf.nn.log_softmax(logits + taps_t.logits if taps else logits)
             token = tf.argmax(log_probs / temperature + noise_t, axis=-1, output_type=tf.int32)
-            return (token, log_probs, previous, lstm_state[0]), (lstm_state, token)
+            return (token, log_probs, state), (state, token)
 
-        state = (self.initial_state(batch_size), self._begin(batch_size))
-        time_major = tf.transpose(noise, [1, 0, 2])
-        (tokens, log_probs, inputs, hidden), _ = unroll(step, state, (time_major, taps or ()), length)
-        return Unrolled(tf.transpose(tokens), tf.transpose(log_probs, [1, 0, 2]), inputs, hidden)
+        start = (self.initial_state(batch_size), self._begin(batch_size))
+        (tokens, log_probs, states), _ = unroll(step, start, (tf.transpose(noise, [1, 0, 2]), taps), noise.shape[1])
+        return Unrolled(tf.transpose(tokens), tf.transpose(log_probs, [1, 0, 2]), states)
 
-    def teacher_force(self, tokens, taps=None):
+    def teacher_force(self, tokens, taps=()):
         """Reads given tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
-        batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
-        inputs = tf.concat([self._begin(batch_size)[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0)
-        projected = self._project(inputs, self._input_table())
+        projected = self._project(self._inputs(tokens), self._input_table())
         projected = projected + taps.pre_activations if taps else projected
 
         def step(projected_t, state):
             state = self.cell.advance(projected_t, state)
-            return state[0], state
+            return state, state
 
-        hidden, _ = unroll(step, self.initial_state(batch_size), projected, length)
-        logits = self._logits(hidden)
+        states, _ = unroll(step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1])
+        logits = self._logits(states[0])
         log_probs = tf.nn.log_softmax(logits + taps.logits if taps else logits)
-        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), inputs, hidden)
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states)
+
+    def _begin(self, batch_size):
+        return tf.fill([batch_size], self.vocab_size)
+
+    def _inputs(self, tokens):
+        """The token read at each step, time-major: int32 [B, T] -> [T, B]."""
+        return tf.concat([self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0)
 
     def call(self, tokens):
         """Teacher-forced log-probabilities: tokens int32 [B, T] -> l [B, T, V]."""
@@ -174,10 +160,11 @@ class Generator(keras.Model):
           RowGradients of that sum's rows.
         """
         d, d_logits = cotangents
-        h, h_before = unrolled.hidden, tf.concat([tf.zeros_like(unrolled.hidden[:1]), unrolled.hidden[:-1]], 0)
-        embedded = tf.gather(self.embedding.embeddings.value, unrolled.inputs)
+        h, _ = unrolled.states
+        h_before, inputs = tf.concat([tf.zeros_like(h[:1]), h[:-1]], axis=0), self._inputs(unrolled.tokens)
+        embedded = tf.gather(self.embedding.embeddings.value, inputs)
         d_embedded = tf.einsum("tbg,eg->tbe", d, self.cell.kernel.value)
-        one_hot_inputs = tf.one_hot(unrolled.inputs, self.vocab_size + 1, dtype=d.dtype)
+        one_hot_inputs = tf.one_hot(inputs, self.vocab_size + 1, dtype=d.dtype)
         by_variable = {
             id(self.embedding.embeddings): outer_norm(one_hot_inputs, d_embedded),
             id(self.cell.kernel): outer_norm(embedded, d),
@@ -188,11 +175,6 @@ class Generator(keras.Model):
         }
         norms = [by_variable[id(v)] for v in self.trainable_variables]
         return RowGradients(norms, tf.reduce_sum(h[:, :, 0] * d_logits[:, :, 0], axis=0))
-
-
-def chosen(log_probs, tokens):
-    """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T]. Gradients flow through l."""
-    return tf.reduce_sum(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1)
 
 
 def outer_norm(x, d):

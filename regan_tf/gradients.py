@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import relaxation
+from regan_tf import autoregressive, estimators, relaxation, rewards
+from regan_tf.autoregressive import RowGradients, chosen
+from regan_tf.control_variate import FORMS, Context, LearnedScalar, float_or_tensor, is_zero
 from regan_tf.estimators import ESTIMATORS
-from regan_tf.generator import chosen
 
 
 class Diagnostics(NamedTuple):
@@ -16,9 +17,8 @@ class Diagnostics(NamedTuple):
 
     tokens: tf.Tensor  # int32 [B, T]
     reward: tf.Tensor  # [B]
-    log_variance: tf.Tensor | None  # of the rows' gradients in the first parameter of the last layer
-    log_variance_all: tf.Tensor | None  # log of their mean variance over all parameters
-    control_gradient: list  # of ||g_hat||^2 with respect to the control network's trainable variables (equation 19)
+    rows: RowGradients | None  # if asked for
+    control_gradient: list  # of the variance loss with respect to what is learned in c (equation 19), see `learned`
 
 
 def estimate_gradient(
@@ -30,71 +30,174 @@ def estimate_gradient(
     seed,
     temperature=1.0,
     eta=1.0,
+    control_variate="step",
+    leave_one_out=False,
     control_network=None,
+    variance_loss="batch",
+    rollouts=16,
     data=None,
-    row_variance=False,
+    row_gradients=False,
 ):
     """One draw of g_hat: Algorithm 1, lines 6-12 and 14.
 
-        g_hat = 1/B sum_j [ sum_t signal_jt grad log p(b_jt | b_j<t)  +  grad c(z_j)  -  grad c(z~_j) ]
+        g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad c_t(z~_jt) ]
 
-    with c(z) = eta R(s_lambda(z)) + c_hat_phi(z), equation (10). In c the prefix is held fixed, as in the paper: for a
-    generator that reads its own samples this makes rebar and relax biased (BUILD_NOTES.md).
+    Equations (8)-(12) for control_variate="sequence". The gradient of c reaches theta through z and z~ alone, that is through
+    the log-probabilities l: what else c contains is constant.
 
     Args:
       estimator: a name in `estimators.ESTIMATORS`.
-      generator: a `Generator`.
-      reward: maps rows [B, T, V] to [B]; differentiable in relaxed rows where the estimator has a control variate.
+      generator: keeps the protocol of `autoregressive`.
+      reward: maps rows [B, T, V] to [B]. rebar, straight_through, and relax unless eta = 0, want it differentiable in
+        relaxed rows. It may offer `prefixes` (see `rewards`).
       batch_size: B.
-      seed: a stateless seed, int32 [2].
-      temperature, eta: lambda and eta.
-      control_network: c_hat_phi, a Keras model [B, T, V] -> [B]; relax needs it.
-      data: real tokens int32 [B, T]; mle needs them.
-      row_variance: also measure the variance over the batch's rows.
+      seed: an int, or a stateless seed, int32 [2].
+      temperature, eta: lambda > 0 and eta; floats, or `control_variate.LearnedScalar` where they are to be learned.
+      control_variate: for rebar and relax, a name in `control_variate.FORMS`: "step" and "rollout" are unbiased, "sequence"
+        is the paper's.
+      leave_one_out: subtract the other rows' mean signal.
+      control_network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the others.
+      variance_loss: what the control variate is trained to lower: "batch", the squared norm of the batch's mean gradient, or
+        "per_example", the mean over rows of the squared norm of the row's gradient.
+      rollouts: continuations per token, for reinforce_rollout.
+      data: real tokens int32 [B, T], for mle.
+      row_gradients: also give the rows' gradient norms.
     Returns:
       The gradient of J, to be ascended: one tensor for each of `generator.trainable_variables`; and Diagnostics.
+    Raises:
+      ValueError: the arguments contradict each other, or the reward is not what the estimator needs.
     """
-    entry = ESTIMATORS[estimator]
-    theta = _values(generator)
-    phi = _values(control_network) if entry.network else []
-    taps = generator.zero_taps(batch_size) if row_variance else ()
-    gumbel, uniform = _noise(generator, batch_size, seed)
+    entry = _checked_entry(estimator, control_variate, leave_one_out, batch_size, control_network, data)
+    network = control_network if entry.network else None
+    theta = _values(generator.trainable_variables)
+    phi = _values(learned(network, eta, temperature)) if entry.relaxed else []
+    want_rows = row_gradients or (phi and variance_loss == "per_example")
+    taps = generator.zero_taps(batch_size) if want_rows and hasattr(generator, "zero_taps") else ()
+    gumbel, uniform, rollout_seed = _noise(generator, batch_size, seed)
 
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        eta, temperature = (float_or_tensor(scalar, generator.compute_dtype) for scalar in (eta, temperature))
+        with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch((theta, taps))
-            unrolled = generator.teacher_force(data, taps) if entry.on_data else generator.unroll(gumbel, taps)
-            log_prob = chosen(unrolled.log_probs, unrolled.tokens)
-            controls = []  # c(z), c(z~)
+            unrolled, rows = _unroll(entry, generator, gumbel, temperature, data, taps)
+            log_prob, zs = chosen(unrolled.log_probs, unrolled.tokens), []
             if entry.relaxed:
                 law = relaxation.RelaxedTokens(temperature, unrolled.log_probs)
-                z = tf.concat([law.unrelaxed(gumbel), law.conditional(unrolled.tokens, uniform)], axis=0)
-                c = eta * reward(law.relax(z))
-                controls = tf.split(c + control_network(z) if entry.network else c, 2)
-        rewards = reward(tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype))
-        # The signal weighs the score, it is not differentiated: none of its gradient reaches theta, all of it phi.
-        signal = entry.signal(rewards, controls[1] if controls else None)
-        weights = [tf.broadcast_to(signal, tf.shape(log_prob))]
-        weights += [sign * tf.ones_like(c) for sign, c in zip((1, -1), controls, strict=False)]
-        summed, cotangents = tape.gradient([log_prob, *controls], (theta, taps), output_gradients=weights)
-        gradient = [tf.convert_to_tensor(g) / batch_size for g in summed]
-        squared_norm = tf.add_n([tf.reduce_sum(g**2) for g in gradient])
+                zs = [law.unrelaxed(gumbel), law.conditional(unrolled.tokens, uniform)]
+        hard = tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype)
+        score = rewards.checked(reward, hard)
+        if rows is not None or (entry.relaxed and not is_zero(eta)):
+            rewards.require_differentiable(reward, hard)
+        # g_hat is the gradient of `targets`, each with its weight. Weights are made outside the tape: nothing in them
+        # reaches theta, but the variance tape sees phi in them.
+        targets, weights, conditional = [], [], None
+        if entry.relaxed:
+            context = Context(generator, reward, network, unrolled, gumbel, temperature, eta)
+            conditional, weights = _control(FORMS[control_variate], zs, context)
+            targets = zs
+        elif rows is not None:
+            targets, weights = [rows], [_slope(lambda y: rewards.checked(reward, y), rows)[1]]
+        if entry.signal:
+            credit = score[:, tf.newaxis]
+            if entry.rollouts:
+                credit = _rollout_rewards(generator, reward, unrolled.tokens, rollouts, rollout_seed)
+            signal = entry.signal(credit, conditional)
+            signal = estimators.leave_one_out(signal) if leave_one_out or entry.leave_one_out else signal
+            targets, weights = [log_prob, *targets], [tf.broadcast_to(signal, tf.shape(log_prob)), *weights]
+        summed, cotangents = tape.gradient(targets, (theta, taps), output_gradients=weights)
+        gradient = [_dense(g, v) / batch_size for g, v in zip(summed, theta, strict=True)]
+        row_norms = _row_gradients(generator, unrolled, cotangents, tape, targets, weights) if want_rows else None
+        loss = _variance_loss(variance_loss, gradient, row_norms)
+    return gradient, Diagnostics(unrolled.tokens, score, row_norms, variance_tape.gradient(loss, phi))
 
-    variances = log_variances(generator.row_gradients(unrolled, cotangents), gradient) if row_variance else (None, None)
-    return gradient, Diagnostics(unrolled.tokens, rewards, *variances, variance_tape.gradient(squared_norm, phi))
+
+def _checked_entry(estimator, control_variate, leave_one_out, batch_size, control_network, data):
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator={estimator!r} is not allowed: it must be one of {', '.join(ESTIMATORS)}")
+    entry = ESTIMATORS[estimator]
+    if control_variate not in FORMS:
+        raise ValueError(f"control_variate={control_variate!r} is not allowed: it must be one of {', '.join(FORMS)}")
+    if leave_one_out and not entry.signal:
+        raise ValueError(f"leave_one_out needs a score term, which {estimator} has not")
+    if (leave_one_out or entry.leave_one_out) and batch_size < 2:
+        raise ValueError(f"batch_size={batch_size} is not allowed with leave_one_out: there must be at least 2 rows")
+    if entry.network and control_network is None:
+        raise ValueError(f"{estimator} needs a control_network; rebar does without")
+    if entry.tokens == "data" and data is None:
+        raise ValueError(f"{estimator} needs data: int32 [B, T]")
+    return entry
 
 
-def _values(model):
-    return [v.value for v in model.trainable_variables]
+def _unroll(entry, generator, gumbel, temperature, data, taps):
+    if entry.tokens == "straight_through":
+        return autoregressive.straight_through(generator, gumbel, temperature)
+    if entry.tokens == "data":
+        return autoregressive.teacher_force(generator, data, taps), None
+    return autoregressive.unroll(generator, gumbel, taps), None
+
+
+def _control(form, zs, context):
+    """c(z~), [B, 1] or [B, T], and the weights of z and z~: the slopes dc/dz and -dc/dz~, [B, T, V] each."""
+    both = context._replace(
+        unrolled=autoregressive.doubled(context.unrolled), later_noise=tf.concat([context.later_noise] * 2, axis=0)
+    )
+    # One call for z and z~ costs less than two.
+    c, slope = _slope(lambda z: form(z, both), tf.concat(zs, axis=0))
+    conditional = tf.split(c, 2)[1]
+    slope, conditional_slope = tf.split(slope, 2)
+    return conditional if conditional.shape.rank == 2 else conditional[:, tf.newaxis], [slope, -conditional_slope]
+
+
+def _slope(function, x):
+    """function(x) and the gradient of its sum in x."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return value, tape.gradient(value, x, unconnected_gradients="zero")
+
+
+def _rollout_rewards(generator, reward, tokens, rollouts, seed):
+    """SeqGAN's reward per token: the mean of R over continuations of b_<=t, [B, T]; the last is R(b) itself."""
+    batch_size, length = tokens.shape
+    noise = relaxation.gumbel([rollouts, batch_size, length, length, generator.vocab_size], seed, generator.compute_dtype)
+    sampled = autoregressive.sampled_continuations(generator, tokens, noise)
+    rows = tf.one_hot(tf.reshape(sampled, [-1, length]), generator.vocab_size, dtype=noise.dtype)
+    return tf.reduce_mean(tf.reshape(rewards.checked(reward, rows), [rollouts, batch_size, length]), axis=0)
+
+
+def _row_gradients(generator, unrolled, cotangents, tape, targets, weights):
+    if hasattr(generator, "row_gradients") and cotangents[0] is not None:
+        return generator.row_gradients(unrolled, cotangents)
+    return autoregressive.row_gradients(_values(generator.trainable_variables), tape, targets, weights)
+
+
+def _variance_loss(kind, gradient, rows):
+    if kind == "per_example" and rows is not None:
+        return tf.reduce_mean(tf.add_n(rows.squared_norms))
+    return tf.add_n([tf.reduce_sum(g**2) for g in gradient])
+
+
+def _dense(gradient, variable):
+    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+
+
+def _values(variables):
+    return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
 def _noise(generator, batch_size, seed):
-    """Independent Gumbel g and uniform v, each [B, T, V]: all the randomness of one estimate."""
-    shape = [batch_size, generator.seq_len, generator.vocab_size]
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    dtype = generator.compute_dtype
-    return relaxation.gumbel(shape, seeds[0], dtype), relaxation.uniform(shape, seeds[1], dtype)
+    """Independent Gumbel g and uniform v, each [B, T, V], and a seed for continuations: all the randomness of one estimate."""
+    shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
+    seed = tf.convert_to_tensor([seed, 0] if isinstance(seed, int) else seed)
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
+    return relaxation.gumbel(shape, seeds[0], dtype), relaxation.uniform(shape, seeds[1], dtype), seeds[2]
+
+
+def learned(control_network, eta, temperature):
+    """What is trained in a control variate: the network's Keras variables, then those of eta and lambda where they are learned."""
+    variables = list(control_network.trainable_variables) if control_network else []
+    return variables + [scalar.variable for scalar in (eta, temperature) if isinstance(scalar, LearnedScalar)]
 
 
 def log_variances(rows, mean_gradient):
@@ -133,13 +236,14 @@ def exact_gradient(generator, reward, chunk_size=4096):
     vocab_size, length = generator.vocab_size, generator.seq_len
     if vocab_size**length > 10**6:
         raise ValueError(f"{vocab_size}^{length} sequences are too many to enumerate (at most 1e6): lower seq_len or vocab_size")
-    theta = _values(generator)
+    theta = _values(generator.trainable_variables)
 
     @tf.function(reduce_retracing=True)
     def chunk_gradient(tokens):
-        rewards = reward(tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
+        values = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
         with tf.GradientTape() as tape:
-            expected = tf.reduce_sum(tf.exp(tf.reduce_sum(generator.log_prob(tokens), axis=1)) * rewards)
+            log_probs = autoregressive.teacher_force(generator, tokens).log_probs
+            expected = tf.reduce_sum(tf.exp(tf.reduce_sum(chosen(log_probs, tokens), axis=1)) * values)
         return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
 
     sequences = itertools.product(range(vocab_size), repeat=length)

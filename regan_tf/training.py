@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
-from regan_tf.gradients import estimate_gradient
+from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.gradients import estimate_gradient, learned, log_variances
+from regan_tf.rewards import DiscriminatorReward
 
 
 class Trainer:
@@ -12,18 +14,35 @@ class Trainer:
     Losses and gradient norms come back as tensors for the caller to check: nothing here decides what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, control_network):
+    def __init__(self, config, generator, discriminator, reward=None):
         self.config = config
-        self.generator, self.discriminator, self.control_network = generator, discriminator, control_network
-        self.pretrain_optimizer = _adam(config.pretrain_learning_rate, generator)
-        self.generator_optimizer = _adam(config.generator_learning_rate, generator)
-        self.discriminator_optimizer = _adam(config.discriminator_learning_rate, discriminator)
-        self.control_optimizer = _adam(config.control_learning_rate, control_network) if control_network else None
+        self.generator, self.discriminator = generator, discriminator
+        self.reward = reward or DiscriminatorReward(discriminator)
+        self.control_network = self._control_network() if config.estimator == "relax" else None
+        self.eta = LearnedScalar(config.eta) if config.learn_eta else config.eta
+        self.temperature = LearnedScalar(config.temperature, positive=True) if config.learn_temperature else config.temperature
+        self.control_variables = learned(self.control_network, self.eta, self.temperature)
+        self.pretrain_optimizer = _adam(config.pretrain_learning_rate, generator.trainable_variables)
+        self.generator_optimizer = _adam(config.generator_learning_rate, generator.trainable_variables)
+        self.discriminator_optimizer = _adam(config.discriminator_learning_rate, discriminator.trainable_variables)
+        self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
+
+    def _control_network(self):
+        config, vocab_size = self.config, self.generator.vocab_size
+        if config.control_variate == "sequence":
+            return ControlNetwork(vocab_size, config.control_filters)
+        return StepControlNetwork(feature_dim(self.generator, self.reward), vocab_size, config.control_units)
 
     @property
     def optimizer_variables(self):
+        """The optimizers' states, as Keras variables."""
         optimizers = [self.pretrain_optimizer, self.generator_optimizer, self.discriminator_optimizer, self.control_optimizer]
-        return [v for optimizer in optimizers if optimizer for v in optimizer.variables]
+        return [v for optimizer in optimizers for v in optimizer.variables]
+
+    @property
+    def variables(self):
+        """The weights of all networks, and what else is learned, as Keras variables."""
+        return self.generator.variables + self.discriminator.variables + self.control_variables
 
     @tf.function
     def pretrain(self, batches, steps):
@@ -47,7 +66,7 @@ class Trainer:
 
     @tf.function
     def update_generator(self, seed, real):
-        """Lines 6-15: one estimate of the gradient, one ascent step, and for RELAX one step of the control variate.
+        """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is learned in the control variate.
 
         Args:
           seed: stateless seed, int32 [2].
@@ -56,26 +75,35 @@ class Trainer:
           A dict of scalars.
         """
         config = self.config
-        gradient, diagnostics = estimate_gradient(
-            config.estimator,
-            self.generator,
-            self.discriminator.probability,
-            batch_size=config.batch_size,
-            seed=seed,
-            temperature=config.temperature,
-            eta=config.eta,
-            control_network=self.control_network,
-            data=real,
-            row_variance=config.track_variance,
-        )
+        gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
         scalars = {"reward": tf.reduce_mean(diagnostics.reward), "gradient_norm": tf.linalg.global_norm(gradient)}
         if config.track_variance:
-            scalars |= {"log_variance": diagnostics.log_variance, "log_variance_all": diagnostics.log_variance_all}
+            scalars["log_variance"], scalars["log_variance_all"] = log_variances(diagnostics.rows, gradient)
         if diagnostics.control_gradient:
-            self.control_optimizer.apply(diagnostics.control_gradient, self.control_network.trainable_variables)
+            self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
         return scalars
+
+    def estimate(self, seed, real, row_gradients=False):
+        """The configured estimate at the networks as they are: see `gradients.estimate_gradient`."""
+        config = self.config
+        return estimate_gradient(
+            config.estimator,
+            self.generator,
+            self.reward,
+            batch_size=config.batch_size,
+            seed=seed,
+            temperature=self.temperature,
+            eta=self.eta,
+            control_variate=config.control_variate,
+            leave_one_out=config.leave_one_out,
+            control_network=self.control_network,
+            variance_loss=config.variance_loss,
+            rollouts=config.rollouts,
+            data=real,
+            row_gradients=row_gradients,
+        )
 
     @tf.function
     def train_discriminator(self, batches, seed):
@@ -105,9 +133,9 @@ class Trainer:
         return loss, tf.linalg.global_norm(gradient)
 
 
-def _adam(learning_rate, model):
+def _adam(learning_rate, variables):
     optimizer = keras.optimizers.Adam(learning_rate)
-    optimizer.build(model.trainable_variables)
+    optimizer.build(variables)
     return optimizer
 
 

@@ -139,7 +139,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual((run / "metrics.jsonl").read_text(), metrics)
 
     @parameterized.parameters(
-        (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|rebar\|relax>"),
+        (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|.*\|straight_through>"),
         (["--seq_len=2"], "error: --seq_len=2 is not allowed: it must be at least 3"),
         (["--temperature=0"], "error: --temperature=0.0 is not allowed: it must be above 0"),
         (["--temperature=inf"], "error: --temperature=inf is not allowed: it must be a finite number"),
@@ -165,7 +165,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
     def test_help_reads_without_tensorflow(self):
         started = time.perf_counter()
         result = _run("--help")
-        self.assertIn("--estimator: <mle|reinforce|rebar|relax>", result.stdout)
+        self.assertIn("<mle|reinforce|reinforce_loo|reinforce_rollout|rebar|relax|straight_through>", result.stdout)
         self.assertIn("Trains a sequence GAN", result.stdout)
         self.assertIn("Temperature lambda", result.stdout)
         self.assertLess(time.perf_counter() - started, 60)

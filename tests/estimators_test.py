@@ -13,10 +13,13 @@ from tests import problems
 
 class SignalTest(tf.test.TestCase):
     def test_hand_computed_signals(self):
-        reward, control = tf.constant([0.9, 0.2]), tf.constant([0.5, 0.3])
+        reward, control = tf.constant([[0.9], [0.2]]), tf.constant([[0.5], [0.3]])
         self.assertAllClose(estimators.reinforce(reward, None), [[0.9], [0.2]])
         self.assertAllClose(estimators.control_variate(reward, control), [[0.4], [-0.1]])
         self.assertAllClose(estimators.maximum_likelihood(reward, None), [[1.0], [1.0]])
+        self.assertAllClose(estimators.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])), [[0.4, 0.8], [-0.1, 0.2]])
+        # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
+        self.assertAllClose(estimators.leave_one_out(tf.constant([[1.0], [3.0], [6.0]])), [[-3.5], [-0.5], [4.0]])
 
     def test_table_and_flags_name_the_same_estimators(self):
         self.assertCountEqual(ESTIMATORS, CONFIG_ESTIMATORS)
@@ -33,7 +36,7 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
             variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
         seed, batch_size, temperature, eta = tf.constant([4, 5]), 6, 0.7, 0.8
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, 3]), tf.int32)
-        gumbel, uniform = gradients._noise(generator, batch_size, seed)
+        gumbel, uniform, _ = gradients._noise(generator, batch_size, seed)
 
         def terms():
             tokens = data if estimator == "mle" else generator.unroll(gumbel).tokens
@@ -57,7 +60,7 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
 
         found, diagnostics = gradients.estimate_gradient(
             estimator, generator, discriminator.probability, batch_size=batch_size, seed=seed,
-            temperature=temperature, eta=eta, control_network=network, data=data,
+            temperature=temperature, eta=eta, control_network=network, data=data, control_variate="sequence",
         )  # fmt: skip
         self.assertAllClose(problems.flat(found), expected, rtol=1e-4, atol=1e-6)
         self.assertAllClose(diagnostics.reward, reward)
@@ -80,7 +83,13 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
 
         def estimate():
             return gradients.estimate_gradient(
-                "relax", generator, discriminator.probability, batch_size=5, seed=tf.constant([1, 2]), control_network=network
+                "relax",
+                generator,
+                discriminator.probability,
+                batch_size=5,
+                seed=tf.constant([1, 2]),
+                control_network=network,
+                control_variate="sequence",
             )
 
         def squared_norm():

@@ -42,13 +42,15 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
     def test_sequence_form_is_unbiased_if_the_generator_ignores_its_prefix(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
         problems.ignore_prefix(generator)
-        found = _compare(estimator, generator, discriminator, temperature=0.7, control_network=_random_network(3))
+        options = {"temperature": 0.7, "control_network": _random_network(3), "control_variate": "sequence"}
+        found = _compare(estimator, generator, discriminator, **options)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
     @parameterized.parameters("rebar", "relax")
     def test_sequence_form_is_biased_for_an_lstm(self, estimator):
-        found = _compare(estimator, *problems.networks(2, 3, 3), control_network=_random_network(3))
+        options = {"control_network": _random_network(3), "control_variate": "sequence"}
+        found = _compare(estimator, *problems.networks(2, 3, 3), **options)
         self.assertFalse(found.is_unbiased(), str(found))
         self.assertGreater(found.relative_bias, 5 * found.relative_noise, str(found))
 
@@ -86,28 +88,24 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
     def test_equals_a_loop_over_rows(self, estimator, length):
         # Lengths on both sides of the ghost norm's threshold and of the unrolling limit.
         generator, discriminator = problems.networks(2, 4, length, hidden_dim=5, spread=0.5)
-        network = _random_network(4)
         batch_size, seed = 4, tf.constant([7, 8])
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, length]), tf.int32)
-        options = {"data": data, "control_network": network}
+        options = {"control_network": _random_network(4), "control_variate": "sequence", "seed": seed}
         mean, diagnostics = gradients.estimate_gradient(
-            estimator, generator, discriminator.probability, batch_size=batch_size, seed=seed, row_variance=True, **options
+            estimator, generator, discriminator.probability, batch_size=batch_size, data=data, row_gradients=True, **options
         )
-        noise = gradients._noise(generator, batch_size, seed)
+        gumbel, uniform, rest = gradients._noise(generator, batch_size, seed)
         rows = []
         for j in range(batch_size):
-            with mock.patch.object(gradients, "_noise", lambda *_, j=j: tuple(n[j : j + 1] for n in noise)):
+            one_row = gumbel[j : j + 1], uniform[j : j + 1], rest
+            with mock.patch.object(gradients, "_noise", lambda *_, noise=one_row: noise):
                 one, _ = gradients.estimate_gradient(
-                    estimator,
-                    generator,
-                    discriminator.probability,
-                    batch_size=1,
-                    seed=seed,
-                    **(options | {"data": data[j : j + 1]}),
+                    estimator, generator, discriminator.probability, batch_size=1, data=data[j : j + 1], **options
                 )
             rows.append(one)
         flat_rows = np.array([problems.flat(row).numpy() for row in rows])
+        first, every = gradients.log_variances(diagnostics.rows, mean)
         self.assertAllClose(problems.flat(mean), flat_rows.mean(axis=0), rtol=1e-3, atol=1e-5)
-        self.assertAllClose(diagnostics.log_variance_all, np.log(flat_rows.var(axis=0, ddof=1).mean()), rtol=1e-3, atol=1e-3)
-        first = [row[[v.path for v in generator.trainable_variables].index("output/kernel")][0, 0] for row in rows]
-        self.assertAllClose(diagnostics.log_variance, np.log(np.var(first, ddof=1)), rtol=1e-3, atol=1e-3)
+        self.assertAllClose(every, np.log(flat_rows.var(axis=0, ddof=1).mean()), rtol=1e-3, atol=1e-3)
+        plotted = [row[[v.path for v in generator.trainable_variables].index("output/kernel")][0, 0] for row in rows]
+        self.assertAllClose(first, np.log(np.var(plotted, ddof=1)), rtol=1e-3, atol=1e-3)

@@ -64,8 +64,8 @@ class Comparison:
         self.norm_ratio = np.sum(difference**2) / np.sum(error**2)
 
     def is_unbiased(self):
-        """True unless there is evidence at the level 1e-3 in a coordinate, or in the norm (at worst one degree of freedom)."""
-        return self.worst_p > 1e-3 and self.norm_ratio < scipy.stats.chi2.isf(1e-3, 1)
+        """True unless there is evidence at the level 1e-4 in a coordinate, or in the norm (at worst one degree of freedom)."""
+        return self.worst_p > 1e-4 and self.norm_ratio < scipy.stats.chi2.isf(1e-4, 1)
 
     def __str__(self):
         """The figures in one line."""

@@ -1,0 +1,202 @@
+"""What the estimators ask of a generator, and how they run it.
+
+The protocol: any Keras model or layer with
+
+    vocab_size, seq_len           V and T, ints; token V is the begin symbol
+    compute_dtype                 of its logits, as every Keras layer has
+    trainable_variables           theta
+    initial_state(batch_size)     a nest of tensors [B, ...]
+    step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state), differentiable in both
+
+may be trained. `unroll`, `teacher_force`, `zero_taps` and `row_gradients`, as our `Generator` has them, are optional: they
+are faster ways to the same.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from regan_tf import lstm
+
+
+class Unrolled(NamedTuple):
+    """One pass of a generator over a batch."""
+
+    tokens: tf.Tensor  # b, int32 [B, T]
+    log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
+    states: object  # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+
+
+class RowGradients(NamedTuple):
+    """What the variance needs of the gradients g_j of single rows j."""
+
+    squared_norms: list  # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
+    last_layer_first: tf.Tensor  # g_j in the first parameter of the last layer, the one that the paper plots: [B]
+
+
+def unroll(generator, noise, taps=()):
+    """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
+
+    Args:
+      generator: keeps the protocol above.
+      noise: Gumbel g, [B, T, V].
+      taps: zeros of `generator.zero_taps`, if it has them.
+    Returns:
+      Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the tokens,
+      being an argmax, carry none.
+    """
+    if hasattr(generator, "unroll"):
+        return generator.unroll(noise, taps)
+
+    def sample(log_probs, noise_t):
+        token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
+        return token, token
+
+    tokens, log_probs, states = _run(generator, sample, noise)
+    return Unrolled(tf.transpose(tokens), log_probs, states)
+
+
+def teacher_force(generator, tokens, taps=()):
+    """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
+    if hasattr(generator, "teacher_force"):
+        return generator.teacher_force(tokens, taps)
+    _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
+    return Unrolled(tokens, log_probs, states)
+
+
+def straight_through(generator, noise, temperature):
+    """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of s_lambda(z_t).
+
+    Args:
+      generator, noise: as for `unroll`.
+      temperature: lambda.
+    Returns:
+      Unrolled, and the rows [B, T, V]. Gradients flow through the rows to the weights, also by way of later steps, since
+      the generator reads the rows.
+    """
+
+    def sample(log_probs, noise_t):
+        z = log_probs + noise_t
+        soft, token = tf.nn.softmax(z / temperature), tf.argmax(z, axis=-1, output_type=tf.int32)
+        row = soft + tf.stop_gradient(tf.one_hot(token, generator.vocab_size, dtype=z.dtype) - soft)
+        return row, (token, row)
+
+    (tokens, rows), log_probs, states = _run(generator, sample, noise)
+    return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def chosen(log_probs, tokens):
+    """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T]. Gradients flow through l."""
+    return tf.reduce_sum(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1)
+
+
+def _run(generator, choose, inputs):
+    """The recurrence of the three above: choose(l_t, inputs_t) gives what is read next, and what is collected.
+
+    inputs [B, T, ...] -> collected [T, B, ...], l [B, T, V], states [T, B, ...].
+    """
+    size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
+
+    def step(inputs_t, carry):
+        logits, state = carry
+        log_probs = tf.nn.log_softmax(logits)
+        read, collected = choose(log_probs, inputs_t)
+        return (collected, log_probs, state), generator.step(read, state)
+
+    start = generator.step(tf.fill([size], generator.vocab_size), generator.initial_state(size))
+    time_major = tf.transpose(inputs, [1, 0, *range(2, inputs.shape.rank)])
+    (collected, log_probs, states), _ = lstm.unroll(step, start, time_major, inputs.shape[1])
+    return collected, tf.transpose(log_probs, [1, 0, 2]), states
+
+
+def relaxed_continuations(generator, unrolled, rows, noise, temperature):
+    """For every t the sequence [b_<t, rows_t, y_t+1, ..., y_T], where y is the generator fed its own relaxed outputs.
+
+        y_s = s_lambda(l(b_<t, rows_t, y_t+1:s-1) + noise_s)
+
+    Args:
+      generator: keeps the protocol.
+      unrolled: the pass that gave the hard prefixes b_<t and the states after them.
+      rows: relaxed rows [B, T, V], one for each t.
+      noise: Gumbel w [B, T, V]; w_s serves all prefixes t < s.
+      temperature: lambda.
+    Returns:
+      [B, T (t), T (position), V]: T (T - 1) / 2 generator steps for each row. Gradients flow through `rows`.
+    """
+    length = rows.shape[1]
+    time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
+    noise = tf.transpose(noise, [1, 0, 2])
+    read, states, continued = time_major, unrolled.states, [time_major]
+    for k in range(1, length):  # all prefixes together; the ones that have reached the end drop out
+        states = tf.nest.map_structure(lambda x, n=length - k: x[:n], states)
+        logits, states = _step_flat(generator, read[: length - k], states)
+        read = tf.nn.softmax((tf.nn.log_softmax(logits) + noise[k:]) / temperature)
+        continued.append(tf.pad(read, [[0, k], [0, 0], [0, 0]]))
+    by_distance = tf.stack(continued, axis=1)  # [T (t), T (position - t), B, V]
+    distance = tf.range(length)[tf.newaxis] - tf.range(length)[:, tf.newaxis]
+    soft = tf.gather(by_distance, tf.maximum(distance, 0), axis=1, batch_dims=1)
+    hard = tf.transpose(tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype), [1, 0, 2])[tf.newaxis]
+    return tf.transpose(tf.where((distance < 0)[:, :, tf.newaxis, tf.newaxis], hard, soft), [2, 0, 1, 3])
+
+
+def _step_flat(generator, rows, states):
+    """generator.step over two leading axes."""
+    lead = tf.shape(rows)[:2]
+
+    def flat(x):
+        return tf.reshape(x, tf.concat([[lead[0] * lead[1]], tf.shape(x)[2:]], axis=0))
+
+    def unflat(x):
+        return tf.reshape(x, tf.concat([lead, tf.shape(x)[1:]], axis=0))
+
+    flat_states = tf.nest.map_structure(lambda x: tf.ensure_shape(flat(x), [None, *x.shape[2:]]), states)
+    logits, states = generator.step(tf.ensure_shape(flat(rows), [None, rows.shape[2]]), flat_states)
+    return unflat(logits), tf.nest.map_structure(unflat, states)
+
+
+def sampled_continuations(generator, tokens, noise):
+    """For every t a sequence that keeps b_<=t and is sampled from there on.
+
+    Args:
+      generator: keeps the protocol.
+      tokens: b, int32 [B, T].
+      noise: Gumbel, [N, B, T (t), T (position), V].
+    Returns:
+      int32 [N, B, T, T]; no gradient. The last, t = T, is b itself.
+    """
+    length, vocab_size = noise.shape[-2:]
+    kept = tf.range(length)[tf.newaxis] <= tf.range(length)[:, tf.newaxis]  # [T (t), T (position)]
+    # Noise that is overwhelming at b keeps b: no other code is needed to force a prefix.
+    force = 1e9 * tf.one_hot(tokens, vocab_size, dtype=noise.dtype)[:, tf.newaxis] * tf.cast(kept, noise.dtype)[..., tf.newaxis]
+    sampled = unroll(generator, tf.reshape(noise + force, [-1, length, vocab_size])).tokens
+    return tf.reshape(sampled, tf.shape(noise)[:-1])
+
+
+def doubled(unrolled):
+    """The same pass twice, one below the other: the context of z and z~ in one batch."""
+    return Unrolled(
+        tf.concat([unrolled.tokens] * 2, axis=0),
+        tf.concat([unrolled.log_probs] * 2, axis=0),
+        tf.nest.map_structure(lambda x: tf.concat([x] * 2, axis=1), unrolled.states),
+    )
+
+
+def row_gradients(theta, tape, targets, weights):
+    """RowGradients for any generator: one backward pass for all rows, vectorised. Slower than a generator's own.
+
+    Args:
+      theta: the variables, tf.Variables.
+      tape: a persistent tape that recorded how the targets depend on them.
+      targets, weights: tensors [B, ...], and the same as output gradients.
+    Returns:
+      RowGradients; the first parameter of the last layer is taken to be the first of the last variable with two axes.
+    """
+
+    def one_row(mask):
+        masked = [w * tf.reshape(mask, [-1] + [1] * (w.shape.rank - 1)) for w in weights]
+        return [tf.convert_to_tensor(g) for g in tape.gradient(targets, theta, masked, unconnected_gradients="zero")]
+
+    rows = tf.vectorized_map(one_row, tf.eye(tf.shape(targets[0])[0], dtype=targets[0].dtype))
+    last = next((g for g in reversed(rows) if g.shape.rank == 3), rows[-1])
+    norms = [tf.reduce_sum(tf.reshape(g, [tf.shape(g)[0], -1]) ** 2, axis=1) for g in rows]
+    return RowGradients(norms, tf.reshape(last, [tf.shape(last)[0], -1])[:, 0])

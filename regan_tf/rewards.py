@@ -1,0 +1,96 @@
+"""Rewards: R of whole rows, and what a per-step control variate asks of them, their value after every prefix."""
+
+import importlib
+
+import tensorflow as tf
+
+from regan_tf.config import UserError
+
+
+class DiscriminatorReward:
+    """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix.
+
+    A reward is any callable from rows [B, T, V] to [B]. `prefixes` is optional: see `prefix_values`.
+    """
+
+    def __init__(self, discriminator):
+        self._discriminator = discriminator
+
+    def __call__(self, rows):
+        """[B, T, V], one-hot or relaxed -> D in (0, 1), [B]. Differentiable in the rows."""
+        return self._discriminator.probability(rows)
+
+    def prefixes(self, tokens, last_rows):
+        """D read after t tokens, the last of them relaxed: one cell step for each (row, t), not a pass.
+
+        Args:
+          tokens: b, int32 [B, T].
+          last_rows: [B, T, V].
+        Returns:
+          D([b_<t, last_rows_t]), [B, T], and features, [B, T, F]: the discriminator's state after those rows and
+          before the last one. Gradients flow through `last_rows`.
+        """
+        return self._discriminator.prefix_probability(tokens, last_rows)
+
+
+def prefix_values(reward, tokens, last_rows):
+    """Values and features for a control variate c_t(z_t) given b_<t, with last_rows_t = s_lambda(z_t).
+
+    A reward with `prefixes` answers itself. For any other, the rows after t are filled with 1/V, at O(T^2) cost: that keeps
+    the estimator unbiased if the reward treats rows independently and is finite inside the simplex.
+
+    Args:
+      reward: maps [N, T, V] to [N].
+      tokens: b, int32 [B, T].
+      last_rows: [B, T, V].
+    Returns:
+      Values [B, T], and features [B, T, F] (F = 0 without `prefixes`).
+    """
+    if hasattr(reward, "prefixes"):
+        return reward.prefixes(tokens, last_rows)
+    length, vocab_size = last_rows.shape[1:]
+    position, t = tf.range(length)[tf.newaxis], tf.range(length)[:, tf.newaxis]
+    hard = tf.one_hot(tokens, vocab_size, dtype=last_rows.dtype)[:, tf.newaxis]
+    rest = tf.where((position > t)[..., tf.newaxis], tf.constant(1 / vocab_size, last_rows.dtype), last_rows[:, tf.newaxis])
+    rows = tf.where((position < t)[..., tf.newaxis], hard, rest)
+    return all_prefixes(reward, rows), tf.zeros([*tf.unstack(tf.shape(tokens)), 0], last_rows.dtype)
+
+
+def all_prefixes(reward, rows):
+    """R of [B, T (t), T, V] -> [B, T]."""
+    length, vocab_size = rows.shape[-2:]
+    return tf.reshape(checked(reward, tf.reshape(rows, [-1, length, vocab_size])), tf.shape(rows)[:2])
+
+
+def checked(reward, rows):
+    """reward(rows). Raises ValueError unless it is one floating-point number a row."""
+    values = tf.convert_to_tensor(reward(rows))
+    if values.shape.rank not in (1, None) or not values.dtype.is_floating or not values.shape.is_compatible_with(rows.shape[:1]):
+        raise ValueError(
+            f"the reward gave shape {values.shape}, {values.dtype.name}, for rows {rows.shape}: it must give one float a row, [B]"
+        )
+    return tf.cast(values, rows.dtype)
+
+
+def require_differentiable(reward, rows):
+    """Raises ValueError unless reward(rows) has a gradient in the rows."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(rows)
+        values = reward(rows)
+    if tape.gradient(values, rows) is None:
+        raise ValueError(
+            "the reward is not differentiable in relaxed rows: use an estimator without a control variate (reinforce, "
+            "reinforce_loo), or relax with eta=0, whose control variate is c_hat alone"
+        )
+
+
+def load(name):
+    """The reward `module:function`. Raises UserError if there is none."""
+    module, _, function = name.partition(":")
+    try:
+        reward = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"--reward={name} cannot be loaded ({error}): it must be module:function, importable from here") from None
+    if not callable(reward):
+        raise UserError(f"--reward={name} is not callable: it must map rows [B, T, V] to [B]")
+    return reward
