@@ -154,20 +154,23 @@ def _step_flat(generator, rows, states):
     return unflat(logits), tf.nest.map_structure(unflat, states)
 
 
-def sampled_continuations(generator, tokens, noise):
+def sampled_continuations(generator, tokens, noise, last=None):
     """For every t a sequence that keeps b_<=t and is sampled from there on.
 
     Args:
       generator: keeps the protocol.
       tokens: b, int32 [B, T].
       noise: Gumbel, [N, B, T (t), T (position), V].
+      last: a token to keep at t in the place of b_t.
     Returns:
-      int32 [N, B, T, T]; no gradient. The last, t = T, is b itself.
+      int32 [N, B, T, T]; no gradient.
     """
     length, vocab_size = noise.shape[-2:]
-    kept = tf.range(length)[tf.newaxis] <= tf.range(length)[:, tf.newaxis]  # [T (t), T (position)]
+    position, t = tf.range(length)[tf.newaxis], tf.range(length)[:, tf.newaxis]
+    kept = tf.broadcast_to(tokens[:, tf.newaxis], tf.shape(noise)[1:-1])
+    kept = kept if last is None else tf.where(position == t, last, kept)
     # Noise that is overwhelming at b keeps b: no other code is needed to force a prefix.
-    force = 1e9 * tf.one_hot(tokens, vocab_size, dtype=noise.dtype)[:, tf.newaxis] * tf.cast(kept, noise.dtype)[..., tf.newaxis]
+    force = tf.one_hot(tf.where(position <= t, kept, -1), vocab_size, on_value=1e9, off_value=0.0, dtype=noise.dtype)
     sampled = unroll(generator, tf.reshape(noise + force, [-1, length, vocab_size])).tokens
     return tf.reshape(sampled, tf.shape(noise)[:-1])
 

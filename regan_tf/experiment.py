@@ -122,6 +122,16 @@ class Experiment:
         record = self._record("adversarial", number, samples, started, values)
         return self._keep_best(record) if at_evaluation_point else record
 
+    def warm_up(self):
+        """Pre-trains to the end, then trains the discriminator on one group of `d_steps` minibatches; returns its loss.
+
+        For measuring at a state without an adversarial history.
+        """
+        while self.pretrained < self.config.pretrain_batches:
+            self.pretrain_epoch()
+        losses, _ = self.trainer.train_discriminator(self._next_batches(0), self._seed(_NEGATIVES, 0))
+        return float(losses["discriminator_loss"])
+
     def evaluate_last(self):
         """The metrics of the generator as it is, over `eval_samples` samples."""
         return self._measure.metrics(self._evaluation_samples())

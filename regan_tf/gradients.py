@@ -11,6 +11,9 @@ from regan_tf.autoregressive import RowGradients, chosen
 from regan_tf.control_variate import FORMS, Context, LearnedScalar, float_or_tensor, is_zero
 from regan_tf.estimators import ESTIMATORS
 
+# V^T up to which all sequences are enumerated.
+ENUMERABLE = 10**6
+
 
 class Diagnostics(NamedTuple):
     """What an estimate leaves behind besides the gradient."""
@@ -69,8 +72,8 @@ def estimate_gradient(
     """
     entry = _checked_entry(estimator, control_variate, leave_one_out, batch_size, control_network, data)
     network = control_network if entry.network else None
-    theta = _values(generator.trainable_variables)
-    phi = _values(learned(network, eta, temperature)) if entry.relaxed else []
+    theta = values(generator.trainable_variables)
+    phi = values(learned(network, eta, temperature)) if entry.relaxed else []
     want_rows = row_gradients or (phi and variance_loss == "per_example")
     taps = generator.zero_taps(batch_size) if want_rows and hasattr(generator, "zero_taps") else ()
     gumbel, uniform, rollout_seed = _noise(generator, batch_size, seed)
@@ -169,7 +172,7 @@ def _rollout_rewards(generator, reward, tokens, rollouts, seed):
 def _row_gradients(generator, unrolled, cotangents, tape, targets, weights):
     if hasattr(generator, "row_gradients") and cotangents[0] is not None:
         return generator.row_gradients(unrolled, cotangents)
-    return autoregressive.row_gradients(_values(generator.trainable_variables), tape, targets, weights)
+    return autoregressive.row_gradients(values(generator.trainable_variables), tape, targets, weights)
 
 
 def _variance_loss(kind, gradient, rows):
@@ -182,7 +185,8 @@ def _dense(gradient, variable):
     return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
 
 
-def _values(variables):
+def values(variables):
+    """The tf.Variables of Keras variables."""
     return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
@@ -225,18 +229,21 @@ def exact_gradient(generator, reward, chunk_size=4096):
     """grad J by enumeration of all V^T sequences b: grad sum_b p(b) R(b). No randomness.
 
     Args:
-      generator: a `Generator`; V^T may be up to 1e6.
+      generator: a `Generator`; V^T may be up to ENUMERABLE.
       reward: maps one-hot rows [N, T, V] to [N].
       chunk_size: N, sequences per pass.
     Returns:
       One tensor for each of `generator.trainable_variables`.
     Raises:
-      ValueError: V^T > 1e6.
+      ValueError: V^T > ENUMERABLE.
     """
     vocab_size, length = generator.vocab_size, generator.seq_len
-    if vocab_size**length > 10**6:
-        raise ValueError(f"{vocab_size}^{length} sequences are too many to enumerate (at most 1e6): lower seq_len or vocab_size")
-    theta = _values(generator.trainable_variables)
+    if vocab_size**length > ENUMERABLE:
+        raise ValueError(
+            f"{vocab_size}^{length} sequences are too many to enumerate (at most {ENUMERABLE}): lower seq_len or vocab_size, "
+            "or take a long mean of reinforce_loo"
+        )
+    theta = values(generator.trainable_variables)
 
     @tf.function(reduce_retracing=True)
     def chunk_gradient(tokens):

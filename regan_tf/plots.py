@@ -59,6 +59,23 @@ def plot_comparison(runs, title, path):
     plt.close(figure)
 
 
+def plot_bias_and_variance(results, title, path):
+    """Draws variance against bias, log scale, from the results of `compare`; bias within its error lies on the left edge."""
+    figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
+    floor = 0.5 * min(max(r["bias_error"], 1e-4) for r in results)
+    for k, r in enumerate(results):
+        seen = r["z"] > 4
+        x = max(r["bias"], floor) if seen else floor
+        label = f"{r['estimator']} @ {r['temperature']:g}"
+        axes.scatter(x, r["relative_variance"], color=f"C{k % 10}", marker="X" if seen else "o", s=60, label=label)
+    axes.set(xscale="log", yscale="log", xlim=(floor / 1.5, 2), title=title)
+    axes.set(xlabel="Relative bias (left edge: none seen)", ylabel="Total variance, relative to the first")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="x: biased, o: no bias seen")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def _axes(title, ylabel):
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     axes.set(title=title, xlabel="Adversarial iteration", ylabel=ylabel)

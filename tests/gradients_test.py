@@ -7,20 +7,21 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import gradients
-from regan_tf.control_variate import ControlNetwork
+from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.estimators import ESTIMATORS
+from regan_tf.relaxation import RelaxedTokens
+from regan_tf.rewards import DiscriminatorReward
 from tests import problems
 
 _BATCHES, _BATCH_SIZE = 100, 2048
 
 
-def _compare(estimator, generator, discriminator, **options):
+def _compare(estimator, generator, reward, **options):
     def draw(seed):
-        gradient, _ = gradients.estimate_gradient(
-            estimator, generator, discriminator.probability, batch_size=_BATCH_SIZE, seed=seed, **options
-        )
+        gradient, _ = gradients.estimate_gradient(estimator, generator, reward, batch_size=_BATCH_SIZE, seed=seed, **options)
         return problems.flat(gradient)
 
-    exact = problems.flat(gradients.exact_gradient(generator, discriminator.probability))
+    exact = problems.flat(gradients.exact_gradient(generator, reward))
     return problems.Comparison(problems.batch_means(draw, _BATCHES), exact)
 
 
@@ -31,10 +32,47 @@ def _random_network(vocab_size):
     return network
 
 
+def _step_network(generator, reward):
+    network = StepControlNetwork(feature_dim(generator, reward), generator.vocab_size, 8)
+    for variable in network.variables:
+        variable.assign(0.3 * tf.random.stateless_normal(variable.shape, [3, 4]))
+    return network
+
+
+_UNBIASED = {
+    "reinforce": {},
+    "reinforce_loo": {},
+    "reinforce_rollout": {"rollouts": 2},
+    "rebar step": {"temperature": 0.5},
+    "rebar step leave-one-out": {"leave_one_out": True},
+    "rebar step plain reward": {"plain": True, "eta": 0.7},
+    "rebar rollout": {"control_variate": "rollout", "temperature": 0.7},
+    "rebar rollout leave-one-out learned": {"control_variate": "rollout", "leave_one_out": True, "learned": True},
+    "relax step": {},
+    "relax step leave-one-out learned": {"leave_one_out": True, "learned": True},
+    "relax step of c_hat alone": {"eta": 0, "plain": True},
+    "relax rollout leave-one-out": {"control_variate": "rollout", "leave_one_out": True},
+}
+
+
+def _arguments(name, options, generator, discriminator):
+    """The call that a name in the table above stands for."""
+    options = dict(options)
+    reward = discriminator.probability if options.pop("plain", False) else DiscriminatorReward(discriminator)
+    if options.pop("learned", False):
+        options |= {"eta": LearnedScalar(0.8), "temperature": LearnedScalar(0.6, positive=True)}
+    if name.startswith("relax"):
+        options["control_network"] = _step_network(generator, reward)
+    return name.split()[0], generator, reward, options
+
+
 class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.product(shape=[(3, 2), (3, 3)], seed=[2, 3])
-    def test_reinforce_is_unbiased(self, shape, seed):
-        found = _compare("reinforce", *problems.networks(seed, *shape))
+    @parameterized.product(name=list(_UNBIASED), case=[(3, 2, 2), (4, 3, 3), (2, 4, 1)])
+    def test_is_unbiased(self, name, case):
+        vocab_size, length, seed = case
+        networks = problems.networks(seed, vocab_size, length, reward_spread=3.0)
+        estimator, generator, reward, options = _arguments(name, _UNBIASED[name], *networks)
+        found = _compare(estimator, generator, reward, **options)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
@@ -43,16 +81,58 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(2, 3, 3)
         problems.ignore_prefix(generator)
         options = {"temperature": 0.7, "control_network": _random_network(3), "control_variate": "sequence"}
-        found = _compare(estimator, generator, discriminator, **options)
+        found = _compare(estimator, generator, discriminator.probability, **options)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    @parameterized.parameters("rebar", "relax")
-    def test_sequence_form_is_biased_for_an_lstm(self, estimator):
+    @parameterized.parameters("rebar", "relax", "straight_through")
+    def test_sequence_form_and_straight_through_are_biased_for_an_lstm(self, estimator):
+        generator, discriminator = problems.networks(2, 3, 3)
         options = {"control_network": _random_network(3), "control_variate": "sequence"}
-        found = _compare(estimator, *problems.networks(2, 3, 3), **options)
+        found = _compare(estimator, generator, discriminator.probability, **options)
         self.assertFalse(found.is_unbiased(), str(found))
         self.assertGreater(found.relative_bias, 5 * found.relative_noise, str(found))
+
+
+class MutationTest(tf.test.TestCase, parameterized.TestCase):
+    """The unbiasedness test finds the errors that the original code has."""
+
+    def _is_unbiased(self):
+        generator, discriminator = problems.networks(3, 4, 3, reward_spread=3.0)
+        return _compare("rebar", generator, DiscriminatorReward(discriminator), temperature=0.5).is_unbiased()
+
+    def test_it_passes_without_an_error(self):
+        self.assertTrue(self._is_unbiased())
+
+    def test_it_finds_a_wrong_sign_of_the_pathwise_terms(self):
+        control = gradients._control
+
+        def mutant(*args):
+            conditional, (slope, conditional_slope) = control(*args)
+            return conditional, [-slope, -conditional_slope]
+
+        with mock.patch.object(gradients, "_control", mutant):
+            self.assertFalse(self._is_unbiased())
+
+    def test_it_finds_a_wrong_sign_in_the_signal(self):
+        mutant = ESTIMATORS["rebar"]._replace(signal=lambda reward, control: reward + control)
+        with mock.patch.dict(ESTIMATORS, rebar=mutant):
+            self.assertFalse(self._is_unbiased())
+
+    def test_it_finds_a_conditional_on_another_token(self):
+        conditional = RelaxedTokens.conditional
+        with mock.patch.object(RelaxedTokens, "conditional", lambda law, b, v: conditional(law, tf.roll(b, 1, axis=0), v)):
+            self.assertFalse(self._is_unbiased())
+
+    def test_it_finds_a_gumbel_vector_shared_by_all_steps(self):
+        noise = gradients._noise
+
+        def mutant(*args):
+            gumbel, uniform, seed = noise(*args)
+            return tf.broadcast_to(gumbel[:, :1], gumbel.shape), uniform, seed
+
+        with mock.patch.object(gradients, "_noise", mutant):
+            self.assertFalse(self._is_unbiased())
 
 
 class ExactGradientTest(tf.test.TestCase):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from regan_tf import Discriminator, Generator
 
 
-def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5):
+def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5, reward_spread=1.0):
     """A generator and a discriminator with random weights far from their initial ones, so that nothing is near zero."""
     keras.utils.set_random_seed(seed)
     generator = Generator(vocab_size, seq_len, hidden_dim, hidden_dim, dtype=dtype)
@@ -16,6 +16,7 @@ def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", sprea
     rng = np.random.default_rng(seed)
     for variable in generator.variables + discriminator.variables:
         variable.assign(spread * rng.normal(size=variable.shape))
+    discriminator.head.kernel.assign(reward_spread * discriminator.head.kernel.value)  # how much the reward tells sequences apart
     return generator, discriminator
 
 

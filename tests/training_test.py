@@ -103,7 +103,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
 class ConfigTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
-        ({"estimator": "rebarr"}, "--estimator=rebarr is not allowed: it must be one of mle, reinforce, reinforce_loo, reinforce_rollout, rebar, relax, straight_through"),
+        ({"estimator": "rebarr"}, f"--estimator=rebarr is not allowed: it must be one of {', '.join(ESTIMATORS)}"),
         ({"seq_len": 2}, "--seq_len=2 is not allowed: it must be at least 3"),
         ({"temperature": 0.0}, "--temperature=0.0 is not allowed: it must be above 0"),
         ({"temperature": float("nan")}, "--temperature=nan is not allowed: it must be a finite number"),

@@ -1,0 +1,221 @@
+"""Estimators measured against each other at one fixed state: bias, variance and cost, from many draws."""
+
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from regan_tf import autoregressive, gradients, relaxation, rewards
+from regan_tf.config import ESTIMATORS, FORMS, UserError
+from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
+
+BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
+_TIMED_CALLS = 20
+
+
+class Spec(NamedTuple):
+    """One estimator to measure, as typed: estimator[:form][:loo][:eta][:temperature][:per_example]."""
+
+    name: str
+    estimator: str
+    form: str = "step"
+    leave_one_out: bool = False
+    learn_eta: bool = False
+    learn_temperature: bool = False
+    variance_loss: str = "batch"
+
+    @classmethod
+    def parse(cls, text):
+        """Reads a spec. Raises UserError, naming what is allowed."""
+        estimator, *options = text.split(":")
+        values = {"name": text, "estimator": estimator}
+        for option in options:
+            if option in FORMS:
+                values["form"] = option
+            elif option == "per_example":
+                values["variance_loss"] = option
+            elif option in ("loo", "eta", "temperature"):
+                values["leave_one_out" if option == "loo" else f"learn_{option}"] = True
+            else:
+                raise UserError(f"--estimators: {text!r} has the unknown option {option!r}: {_OPTIONS}")
+        if estimator not in (*ESTIMATORS, REFERENCE) or estimator == "mle":
+            raise UserError(f"--estimators: {text!r} names no estimator of the reward's gradient: {_OPTIONS}")
+        return cls(**values)
+
+
+REFERENCE = "reference"
+_OPTIONS = (
+    f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and options "
+    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example"
+)
+
+
+class Measurement(NamedTuple):
+    """What many draws of one estimator show; P parameters, gradients of batches."""
+
+    blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
+    variance: np.ndarray  # [P], of one batch's gradient
+    seconds: float  # of one estimate, the median
+
+
+class Laboratory:
+    """A generator and a reward, held fixed.
+
+    Args:
+      generator, reward: as for `gradients.estimate_gradient`.
+      batch_size, temperature, eta: of every estimate.
+      seed: of all draws.
+      control_steps: Adam steps by which what is learned in a control variate is trained, at this state, before measuring.
+      control_learning_rate: their rate.
+    """
+
+    def __init__(
+        self, generator, reward, *, batch_size, temperature=1.0, eta=1.0, seed=0, control_steps=0, control_learning_rate=3e-3
+    ):
+        self.generator, self.reward = generator, reward
+        self._options = {"batch_size": batch_size}
+        self._scalars = {"temperature": temperature, "eta": eta}
+        self._seed, self._control_steps, self._control_rate = seed, control_steps, control_learning_rate
+
+    def measure(self, spec, draws):
+        """Trains the spec's control variate, then draws so many batches; a Measurement."""
+        estimate = self._estimator(spec)
+        per_block = max(1, draws // BLOCKS)
+        parameters = sum(v.shape.num_elements() for v in gradients.values(self.generator.trainable_variables))
+
+        @tf.function
+        def block(number):
+            first = second = tf.zeros([parameters], self.generator.compute_dtype)
+            for i in tf.range(per_block):
+                g = estimate(tf.stack([self._seed + 1, number * per_block + i]))
+                first, second = first + g, second + g**2
+            return first / per_block, second / per_block
+
+        @tf.function
+        def once(number):
+            return estimate(tf.stack([self._seed + 2, number]))
+
+        means, squares = zip(*[[x.numpy() for x in block(tf.constant(k))] for k in range(BLOCKS)], strict=True)
+        means, square = np.array(means, np.float64), np.mean(squares, axis=0, dtype=np.float64)
+        count = BLOCKS * per_block
+        variance = np.maximum(square - means.mean(axis=0) ** 2, 0) * count / (count - 1)
+        once(tf.constant(0))
+        return Measurement(means, variance, _median_seconds(lambda k: once(tf.constant(k)).numpy()))
+
+    def exact(self):
+        """The exact gradient, [P], or None where the sequences are too many to enumerate."""
+        if self.generator.vocab_size**self.generator.seq_len > gradients.ENUMERABLE:
+            return None
+        return _flat(gradients.exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
+
+    def _estimator(self, spec):
+        """A function from a seed to the flat gradient, its control variate trained."""
+        if spec.estimator == REFERENCE:
+            return lambda seed: _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
+        learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
+        scalars = {n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v for n, v in self._scalars.items()}
+        network = None
+        if spec.estimator == "relax":
+            sizes = self.generator.vocab_size
+            step_network = spec.form != "sequence"
+            network = StepControlNetwork(feature_dim(self.generator, self.reward), sizes) if step_network else ControlNetwork(sizes)
+
+        def estimate(seed):
+            return gradients.estimate_gradient(
+                spec.estimator,
+                self.generator,
+                self.reward,
+                seed=seed,
+                control_variate=spec.form,
+                leave_one_out=spec.leave_one_out,
+                control_network=network,
+                variance_loss=spec.variance_loss,
+                **scalars,
+                **self._options,
+            )
+
+        self._train(estimate, gradients.learned(network, **{k: scalars[k] for k in ("eta", "temperature")}))
+        return lambda seed: _flat(estimate(seed)[0])
+
+    def _train(self, estimate, variables):
+        if not variables or not self._control_steps:
+            return
+        decay = keras.optimizers.schedules.CosineDecay(self._control_rate, self._control_steps)
+        optimizer = keras.optimizers.Adam(decay)
+        optimizer.build(variables)
+
+        @tf.function
+        def train():
+            for i in tf.range(self._control_steps):
+                optimizer.apply(estimate(tf.stack([self._seed, i]))[1].control_gradient, variables)
+
+        train()
+
+
+def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
+    """The control variate c_t = E[R | b_<=t], with its sum over step t's tokens taken analytically: unbiased, and costly.
+
+        g_hat = sum_t [ (R - Q_t(b_t)) grad log p(b_t | b_<t)  +  sum_i Q_t(i) grad p(i | b_<t) ],  Q_t(i) = E[R | b_<t, i]
+
+    Q by Monte Carlo, `rollouts` continuations for each (t, i), independent of b_>=t: T V times a sampling pass each.
+    """
+    theta = gradients.values(generator.trainable_variables)
+    length, vocab_size = generator.seq_len, generator.vocab_size
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(theta)
+        unrolled = autoregressive.unroll(generator, relaxation.gumbel([batch_size, length, vocab_size], seeds[0]))
+        log_prob, probs = autoregressive.chosen(unrolled.log_probs, unrolled.tokens), tf.exp(unrolled.log_probs)
+    noise = relaxation.gumbel([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
+    tokens = [autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i) for i in range(vocab_size)]
+    tokens = tf.stack(tokens, axis=1)
+    rows = tf.one_hot(tf.reshape(tokens, [-1, length]), vocab_size)
+    q = tf.reduce_mean(tf.reshape(rewards.checked(reward, rows), [rollouts, vocab_size, batch_size, length]), axis=0)
+    q = tf.transpose(q, [1, 2, 0])
+    score = rewards.checked(reward, tf.one_hot(unrolled.tokens, vocab_size))[:, tf.newaxis]
+    summed = tape.gradient([log_prob, probs], theta, [score - autoregressive.chosen(q, unrolled.tokens), q])
+    return [tf.convert_to_tensor(g) / batch_size for g in summed]
+
+
+def compare(measurement, truth, truth_blocks=None):
+    """Bias and size of a measured gradient beside the truth.
+
+    Args:
+      measurement: a Measurement.
+      truth: [P].
+      truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
+    Returns:
+      A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its square (0 where that is
+      negative); `bias_error`, the bias that noise alone would show; `z`, the squared bias over its standard error;
+      `cosine` and `norm_ratio` of the mean gradient to the truth.
+    """
+    difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
+    count, total = len(difference), difference.sum(axis=0)
+    # E[d_k . d_l] for independent blocks k != l is the squared bias: no noise adds to it. Its error by the jackknife.
+    square_sum = np.sum(difference**2)
+    squared_bias = (total @ total - square_sum) / (count * (count - 1))
+    left_out = [(((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2)) for d in difference]
+    error = np.sqrt((count - 1) * np.var(left_out))
+    norm, mean = np.linalg.norm(truth), measurement.blocks.mean(axis=0)
+    return {
+        "bias": float(np.sqrt(max(squared_bias, 0)) / norm),
+        "bias_error": float(np.sqrt(error) / norm),
+        "z": float(squared_bias / error),
+        "cosine": float(mean @ truth / (np.linalg.norm(mean) * norm)),
+        "norm_ratio": float(np.linalg.norm(mean) / norm),
+    }
+
+
+def _median_seconds(call):
+    times = []
+    for k in range(_TIMED_CALLS):
+        started = time.perf_counter()
+        call(k)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+def _flat(tensors):
+    return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
