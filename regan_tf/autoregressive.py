@@ -175,12 +175,12 @@ def sampled_continuations(generator, tokens, noise, last=None):
     return tf.reshape(sampled, tf.shape(noise)[:-1])
 
 
-def doubled(unrolled):
-    """The same pass twice, one below the other: the context of z and z~ in one batch."""
+def repeated(unrolled, copies):
+    """The same pass several times, one below the other: the context of so many z."""
     return Unrolled(
-        tf.concat([unrolled.tokens] * 2, axis=0),
-        tf.concat([unrolled.log_probs] * 2, axis=0),
-        tf.nest.map_structure(lambda x: tf.concat([x] * 2, axis=1), unrolled.states),
+        tf.tile(unrolled.tokens, [copies, 1]),
+        tf.tile(unrolled.log_probs, [copies, 1, 1]),
+        tf.nest.map_structure(lambda x: tf.tile(x, [1, copies, *[1] * (x.shape.rank - 2)]), unrolled.states),
     )
 
 

@@ -12,21 +12,34 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf import command
-from regan_tf.config import ESTIMATORS, Config
+from regan_tf.config import Config, UserError
 
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound=3)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per minibatch.", lower_bound=2)
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds in which every step is timed in turn.", lower_bound=1)
 _CALLS = flags.DEFINE_integer("calls", 20, "Calls of a step per round.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
+_GROWTH = flags.DEFINE_list("growth", [], "Instead, time the updates at each of these lengths.")
 _MEMORY = flags.DEFINE_integer("memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0)
 _JSON = flags.DEFINE_string("json", "", "Also write the figures to this file.")
+
+_UPDATES = {
+    "reinforce": {"estimator": "reinforce"},
+    "rebar": {"estimator": "rebar"},
+    "relax": {"estimator": "relax"},
+    "rebar step": {"estimator": "rebar", "control_variate": "step"},
+    "relax step": {"estimator": "relax", "control_variate": "step"},
+    "relax step, per-example loss": {"estimator": "relax", "control_variate": "step", "variance_loss": "per_example"},
+    "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
+}
+_TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
 
 
 def main():
     """Prints the figures; returns the exit code."""
+    lengths = [_length(text) for text in _GROWTH.value]
     command.start_tensorflow(_THREADS.value)
-    figures = memory() if _MEMORY.value else times()
+    figures = growth(lengths) if lengths else memory() if _MEMORY.value else times()
     if _JSON.value:
         from regan_tf.workdir import write_atomically
 
@@ -34,11 +47,50 @@ def main():
     return 0
 
 
+def _length(text):
+    if not (text.isdigit() and int(text) >= 3):
+        raise UserError(f"--growth={text} is not allowed: each must be a length of at least 3")
+    return int(text)
+
+
 def times():
-    """Milliseconds of each step: a dict of name to (median, quartiles, ratio to the MLE step)."""
+    """Milliseconds of each step, and their ratios to the MLE step, the bare LSTM and the reinforce update."""
     import numpy as np
 
-    steps = _steps()
+    rounds = _timed(_steps(_SEQ_LEN.value))
+    references = {"x MLE": "mle step", "x bare LSTM": "bare keras LSTM", "x reinforce": "reinforce update"}
+    figures = {}
+    for name, values in rounds.items():
+        # Ratios are taken within a round, so that a change of the machine's speed touches both sides.
+        ratios = {title: float(np.median(values / rounds[reference])) for title, reference in references.items()}
+        low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
+        figures[name] = {"ms": middle, "1st quartile": low, "3rd": high, **ratios}
+    print(f"length {_SEQ_LEN.value}, batch {_BATCH_SIZE.value}, {_THREADS.value} thread(s)")
+    print(tabulate([[n, *f.values()] for n, f in figures.items()], ["step", *next(iter(figures.values()))], floatfmt=".2f"))
+    return figures
+
+
+def growth(lengths):
+    """Milliseconds of the updates at each length, and the exponent a of time ~ T^a between the first and the last."""
+    import numpy as np
+
+    names = ("reinforce", "rebar step", "relax step", "rebar rollout")
+    figures = {name: [] for name in names}
+    for length in lengths:
+        rounds = _timed({name: _update(length, _UPDATES[name]) for name in names})
+        for name in names:
+            figures[name].append(float(np.median(rounds[name])))
+    print(f"batch {_BATCH_SIZE.value}, {_THREADS.value} thread(s), milliseconds")
+    exponents = [np.log(f[-1] / f[0]) / np.log(lengths[-1] / lengths[0]) for f in figures.values()]
+    rows = [[name, *f, exponent] for (name, f), exponent in zip(figures.items(), exponents, strict=True)]
+    print(tabulate(rows, ["update", *[f"T={n}" for n in lengths], "exponent"], floatfmt=".2f"))
+    return {"lengths": lengths, **figures}
+
+
+def _timed(steps):
+    """Medians of `calls` calls in each round: a dict of name to an array [rounds], in milliseconds."""
+    import numpy as np
+
     for call in tqdm(steps.values(), desc="tracing", leave=False):
         for _ in range(3):
             call()
@@ -50,58 +102,52 @@ def times():
                 started = time.perf_counter()
                 call()
                 seconds.append(time.perf_counter() - started)
-            rounds[name].append(np.median(seconds))
-    # Ratios are taken within a round, so that a change of the machine's speed touches both sides.
-    rounds = {name: 1e3 * np.array(values) for name, values in rounds.items()}
-    figures = {}
-    for name, values in rounds.items():
-        low, middle, high = np.percentile(values, [25, 50, 75])
-        to_mle, to_bare = (float(np.median(values / rounds[reference])) for reference in ("mle step", "bare keras LSTM"))
-        figures[name] = {"ms": float(middle), "ms_quartiles": [float(low), float(high)], "to_mle": to_mle, "to_bare": to_bare}
-    rows = [[n, f["ms"], *f["ms_quartiles"], f["to_mle"], f["to_bare"]] for n, f in figures.items()]
-    print(f"length {_SEQ_LEN.value}, batch {_BATCH_SIZE.value}, {_THREADS.value} thread(s)")
-    print(tabulate(rows, ["step", "ms", "1st quartile", "3rd", "x MLE step", "x bare LSTM"], floatfmt=".2f"))
-    return figures
+            rounds[name].append(1e3 * np.median(seconds))
+    return {name: np.array(values) for name, values in rounds.items()}
 
 
-def _steps():
+def _steps(seq_len):
     import tensorflow as tf
 
-    seed = tf.constant([0, 0])
-    steps = {"bare keras LSTM": _bare_lstm()}
-    trainer, real = _trainer()
-    likelihood_step = tf.function(trainer.likelihood_step)
-    steps["mle step"] = lambda: likelihood_step(real)
-    for estimator in ESTIMATORS[1:]:
-        for tracked in (False, True):
-            trainer, _ = _trainer(estimator=estimator, track_variance=tracked)
-            name = f"{estimator} update" + (", with variance" if tracked else "")
-            steps[name] = lambda trainer=trainer: trainer.update_generator(seed, real)
-    discriminator_step = tf.function(trainer.discriminator_step)
+    trainer, real = _trainer(seq_len)
+    likelihood_step, discriminator_step = tf.function(trainer.likelihood_step), tf.function(trainer.discriminator_step)
+    steps = {"bare keras LSTM": _bare_lstm(seq_len), "mle step": lambda: likelihood_step(real)}
     steps["discriminator step"] = lambda: discriminator_step(real, real)
+    for name, options in _UPDATES.items():
+        steps[f"{name} update"] = _update(seq_len, options)
+        if name in _TRACKED:
+            steps[f"{name} update, with variance"] = _update(seq_len, options, track_variance=True)
     return steps
 
 
-def _trainer(**options):
+def _update(seq_len, options, track_variance=False):
+    import tensorflow as tf
+
+    trainer, real = _trainer(seq_len, track_variance=track_variance, **options)
+    seed = tf.constant([0, 0])
+    return lambda: trainer.update_generator(seed, real)
+
+
+def _trainer(seq_len, **options):
     import tensorflow as tf
 
     from regan_tf.experiment import Experiment
 
-    experiment = Experiment(Config(seq_len=_SEQ_LEN.value, batch_size=_BATCH_SIZE.value, **options).resolved())
+    experiment = Experiment(Config(seq_len=seq_len, batch_size=_BATCH_SIZE.value, **options).resolved())
     return experiment.trainer, tf.constant(experiment.real[: _BATCH_SIZE.value])
 
 
-def _bare_lstm():
+def _bare_lstm(seq_len):
     """The yardstick: keras.layers.LSTM of the generator's shape, unrolled; forward, backward and Adam, nothing else."""
     import keras
     import tensorflow as tf
 
     config = Config()
     layer = keras.layers.LSTM(config.generator_dim, return_sequences=True, unroll=True, use_cudnn=False)
-    layer.build((None, _SEQ_LEN.value, config.embed_dim))
+    layer.build((None, seq_len, config.embed_dim))
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(layer.trainable_variables)
-    x = tf.random.stateless_normal([_BATCH_SIZE.value, _SEQ_LEN.value, config.embed_dim], [0, 0])
+    x = tf.random.stateless_normal([_BATCH_SIZE.value, seq_len, config.embed_dim], [0, 0])
 
     @tf.function
     def step():

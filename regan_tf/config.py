@@ -53,6 +53,7 @@ class Config:
     variance_loss: str = _setting(
         "batch", "What is lowered: the batch gradient's squared norm, or the rows' mean one.", choices=("batch", "per_example")
     )
+    control_samples: int = _setting(1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1)
     rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
     reward: str = _setting("", "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator.")
     # Data, section 4.1.
@@ -112,6 +113,8 @@ class Config:
         for name in ("learn_eta", "learn_temperature"):
             if getattr(self, name) and self.estimator not in _WITH_CONTROL_VARIATE:
                 self._contradiction(name, "has none; rebar and relax have")
+        if self.control_samples > 1 and self.estimator not in _WITH_CONTROL_VARIATE:
+            self._contradiction("control_samples", "has no control variate; rebar and relax have")
         if self.leave_one_out and self.estimator in ("mle", "straight_through"):
             self._contradiction("leave_one_out", "has no learning signal; the others have")
         if self.batch_size < 2 and (self.leave_one_out or self.estimator == "reinforce_loo"):

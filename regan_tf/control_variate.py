@@ -151,6 +151,8 @@ class ControlNetwork(keras.Model):
 class StepControlNetwork(keras.Model):
     """c_hat_phi(features(b_<t), z_t) for the step and rollout forms: two hidden layers, the same for every t.
 
+    It reads z_t as it is and relaxed: without the former the variance it reaches is nearly twice as high (BUILD_NOTES.md).
+
     Smooth, and zero at the start, for the same reasons as `ControlNetwork`.
 
     Args:

@@ -47,7 +47,7 @@ class Discriminator(keras.Model):
           tokens: int32 [B, T].
           last_rows: [B, T, V], one-hot or relaxed.
         Returns:
-          D([b_<t, last_rows_t]), [B, T]; and the states (h, c) after that step and before it, [B, T, 4H]. Gradients flow
+          D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H]. Gradients flow
           through the rows and the weights.
         """
         batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
@@ -63,7 +63,7 @@ class Discriminator(keras.Model):
         flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
         projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))
         after = self.cell.advance(projected, flat)
-        features = tf.concat([*after, *flat], axis=-1)
+        features = tf.concat(flat, axis=-1)
 
         def batch_major(x):
             return tf.transpose(tf.reshape(x, [length, batch_size, *x.shape[1:]]), [1, 0, *range(2, x.shape.rank + 1)])

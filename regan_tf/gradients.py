@@ -36,6 +36,8 @@ def estimate_gradient(
     control_variate="step",
     leave_one_out=False,
     control_network=None,
+    coupled=None,
+    control_samples=1,
     variance_loss="batch",
     rollouts=16,
     data=None,
@@ -60,6 +62,8 @@ def estimate_gradient(
         is the paper's.
       leave_one_out: subtract the other rows' mean signal.
       control_network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the others.
+      coupled: evaluate c once, at z = z~, instead of at independent z and z~; by default wherever it is not the paper's form.
+      control_samples: draws of z~ (and z) for each b, over which c is averaged.
       variance_loss: what the control variate is trained to lower: "batch", the squared norm of the batch's mean gradient, or
         "per_example", the mean over rows of the squared norm of the row's gradient.
       rollouts: continuations per token, for reinforce_rollout.
@@ -76,7 +80,8 @@ def estimate_gradient(
     phi = values(learned(network, eta, temperature)) if entry.relaxed else []
     want_rows = row_gradients or (phi and variance_loss == "per_example")
     taps = generator.zero_taps(batch_size) if want_rows and hasattr(generator, "zero_taps") else ()
-    gumbel, uniform, rollout_seed = _noise(generator, batch_size, seed)
+    gumbel, uniform, rollout_seed = _noise(generator, batch_size, seed, control_samples)
+    coupled = control_variate != "sequence" if coupled is None else coupled
 
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
@@ -84,10 +89,8 @@ def estimate_gradient(
         with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch((theta, taps))
             unrolled, rows = _unroll(entry, generator, gumbel, temperature, data, taps)
-            log_prob, zs = chosen(unrolled.log_probs, unrolled.tokens), []
-            if entry.relaxed:
-                law = relaxation.RelaxedTokens(temperature, unrolled.log_probs)
-                zs = [law.unrelaxed(gumbel), law.conditional(unrolled.tokens, uniform)]
+            log_prob = chosen(unrolled.log_probs, unrolled.tokens)
+            pair = _relaxations(temperature, unrolled, gumbel, uniform, coupled) if entry.relaxed else ()
         hard = tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype)
         score = rewards.checked(reward, hard)
         if rows is not None or (entry.relaxed and not is_zero(eta)):
@@ -97,8 +100,8 @@ def estimate_gradient(
         targets, weights, conditional = [], [], None
         if entry.relaxed:
             context = Context(generator, reward, network, unrolled, gumbel, temperature, eta)
-            conditional, weights = _control(FORMS[control_variate], zs, context)
-            targets = zs
+            targets = list(pair)
+            conditional, weights = _control(FORMS[control_variate], pair, context, coupled)
         elif rows is not None:
             targets, weights = [rows], [_slope(lambda y: rewards.checked(reward, y), rows)[1]]
         if entry.signal:
@@ -140,16 +143,32 @@ def _unroll(entry, generator, gumbel, temperature, data, taps):
     return autoregressive.unroll(generator, gumbel, taps), None
 
 
-def _control(form, zs, context):
-    """c(z~), [B, 1] or [B, T], and the weights of z and z~: the slopes dc/dz and -dc/dz~, [B, T, V] each."""
-    both = context._replace(
-        unrolled=autoregressive.doubled(context.unrolled), later_noise=tf.concat([context.later_noise] * 2, axis=0)
-    )
-    # One call for z and z~ costs less than two.
-    c, slope = _slope(lambda z: form(z, both), tf.concat(zs, axis=0))
-    conditional = tf.split(c, 2)[1]
-    slope, conditional_slope = tf.split(slope, 2)
-    return conditional if conditional.shape.rank == 2 else conditional[:, tf.newaxis], [slope, -conditional_slope]
+def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
+    """z and z~, each [K B, T, V], for K draws of z~ given b.
+
+    Given b, z~ has the law of z: so z may take the value of z~, and is then only differentiated in another way: z = l + g moves
+    with l as it is, z~ as its formula says. c need not be evaluated twice, and what c(z) and c(z~) have in common cancels.
+    """
+    copies = uniform.shape[0] // gumbel.shape[0]
+    log_probs, tokens = tf.tile(unrolled.log_probs, [copies, 1, 1]), tf.tile(unrolled.tokens, [copies, 1])
+    law = relaxation.RelaxedTokens(temperature, log_probs)
+    conditional = law.conditional(tokens, uniform)
+    noise = tf.stop_gradient(conditional - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
+    return law.unrelaxed(noise), conditional
+
+
+def _control(form, pair, context, coupled):
+    """c(z~), averaged over draws, [B, 1] or [B, T]; and the weights of z and z~: dc/dz and -dc/dz~, [K B, T, V] each."""
+    points = pair[1] if coupled else tf.concat(pair, axis=0)
+    copies = points.shape[0] // context.unrolled.tokens.shape[0]
+    later_noise = tf.tile(context.later_noise, [copies, 1, 1])
+    repeated = context._replace(unrolled=autoregressive.repeated(context.unrolled, copies), later_noise=later_noise)
+    c, slope = _slope(lambda z: form(z, repeated), points)
+    draws = copies if coupled else copies // 2
+    slopes = [slope, slope] if coupled else tf.split(slope, 2)
+    c = c if coupled else tf.split(c, 2)[1]
+    c = tf.reduce_mean(tf.reshape(c, [draws, -1, *c.shape[1:]]), axis=0)
+    return c if c.shape.rank == 2 else c[:, tf.newaxis], [slopes[0] / draws, -slopes[1] / draws]
 
 
 def _slope(function, x):
@@ -190,12 +209,13 @@ def values(variables):
     return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
-def _noise(generator, batch_size, seed):
-    """Independent Gumbel g and uniform v, each [B, T, V], and a seed for continuations: all the randomness of one estimate."""
+def _noise(generator, batch_size, seed, copies=1):
+    """All the randomness of one estimate: Gumbel g [B, T, V], uniform v [K B, T, V], and a seed for continuations."""
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
     seed = tf.convert_to_tensor([seed, 0] if isinstance(seed, int) else seed)
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
-    return relaxation.gumbel(shape, seeds[0], dtype), relaxation.uniform(shape, seeds[1], dtype), seeds[2]
+    uniform = relaxation.uniform([copies * batch_size, *shape[1:]], seeds[1], dtype)
+    return relaxation.gumbel(shape, seeds[0], dtype), uniform, seeds[2]
 
 
 def learned(control_network, eta, temperature):

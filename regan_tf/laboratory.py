@@ -16,7 +16,7 @@ _TIMED_CALLS = 20
 
 
 class Spec(NamedTuple):
-    """One estimator to measure, as typed: estimator[:form][:loo][:eta][:temperature][:per_example]."""
+    """One estimator to measure, as typed: estimator[:option...]."""
 
     name: str
     estimator: str
@@ -25,6 +25,8 @@ class Spec(NamedTuple):
     learn_eta: bool = False
     learn_temperature: bool = False
     variance_loss: str = "batch"
+    coupled: bool | None = None
+    control_samples: int = 1
 
     @classmethod
     def parse(cls, text):
@@ -36,6 +38,10 @@ class Spec(NamedTuple):
                 values["form"] = option
             elif option == "per_example":
                 values["variance_loss"] = option
+            elif option == "independent":
+                values["coupled"] = False
+            elif option.startswith("x") and option[1:].isdigit() and int(option[1:]):
+                values["control_samples"] = int(option[1:])
             elif option in ("loo", "eta", "temperature"):
                 values["leave_one_out" if option == "loo" else f"learn_{option}"] = True
             else:
@@ -48,7 +54,7 @@ class Spec(NamedTuple):
 REFERENCE = "reference"
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and options "
-    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example"
+    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, x4 ... (draws of z~)"
 )
 
 
@@ -132,6 +138,8 @@ class Laboratory:
                 leave_one_out=spec.leave_one_out,
                 control_network=network,
                 variance_loss=spec.variance_loss,
+                coupled=spec.coupled,
+                control_samples=spec.control_samples,
                 **scalars,
                 **self._options,
             )

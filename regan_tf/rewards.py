@@ -27,8 +27,8 @@ class DiscriminatorReward:
           tokens: b, int32 [B, T].
           last_rows: [B, T, V].
         Returns:
-          D([b_<t, last_rows_t]), [B, T], and features, [B, T, F]: the discriminator's state after those rows and
-          before the last one. Gradients flow through `last_rows`.
+          D([b_<t, last_rows_t]), [B, T], and features of b_<t, [B, T, F]: the discriminator's state. Gradients flow through
+          `last_rows`.
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
 

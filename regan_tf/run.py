@@ -17,6 +17,12 @@ from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _TABLE = ("goodness", "validity", "distinct", "nll_excess")
+_SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
+_BIASED = {
+    ("rebar", "sequence"): _SEQUENCE.format("rebar"),
+    ("relax", "sequence"): _SEQUENCE.format("relax"),
+    ("straight_through", None): "straight_through is biased; reinforce, and rebar and relax with --control_variate=step, are not",
+}
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -35,6 +41,8 @@ def run(config):
         return 0
     workdir.record(config)
     (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
+    if remark := _BIASED.get((config.estimator, config.control_variate)) or _BIASED.get((config.estimator, None)):
+        print(f"note: {remark}")
     print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
     records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
     try:

@@ -100,6 +100,7 @@ class Trainer:
             leave_one_out=config.leave_one_out,
             control_network=self.control_network,
             variance_loss=config.variance_loss,
+            control_samples=config.control_samples,
             rollouts=config.rollouts,
             data=real,
             row_gradients=row_gradients,

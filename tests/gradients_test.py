@@ -51,6 +51,8 @@ _UNBIASED = {
     "relax step": {},
     "relax step leave-one-out learned": {"leave_one_out": True, "learned": True},
     "relax step of c_hat alone": {"eta": 0, "plain": True},
+    "rebar step independent": {"coupled": False},
+    "relax step three draws": {"control_samples": 3, "leave_one_out": True},
     "relax rollout leave-one-out": {"control_variate": "rollout", "leave_one_out": True},
 }
 

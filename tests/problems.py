@@ -26,6 +26,11 @@ def ignore_prefix(generator):
     rows.assign(tf.repeat(rows.value[:1], rows.shape[0], axis=0))
 
 
+def many_plus(rows):
+    """A reward for `--reward`: the share of '+'."""
+    return tf.reduce_mean(rows[:, :, 1], axis=1)
+
+
 def flat(tensors):
     return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
 

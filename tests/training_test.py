@@ -72,6 +72,27 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             self.assertNotAllEqual(a, b)
         self.assertIsNone(_experiment(estimator="rebar").trainer.control_network)
 
+    @parameterized.parameters("step", "rollout")
+    def test_eta_and_temperature_are_learned_and_lambda_stays_positive(self, form):
+        options = {"learn_eta": True, "learn_temperature": True, "control_variate": form, "control_learning_rate": 0.1}
+        experiment = _experiment(estimator="rebar", pretrain_epochs=1, d_steps=5, **options)
+        _pretrain(experiment)
+        experiment.measure_start()
+        for _ in range(5):
+            experiment.iterate()
+        self.assertNotAllClose(experiment.trainer.eta.value(), 1.0)
+        self.assertNotAllClose(experiment.trainer.temperature.value(), 1.0)
+        self.assertGreater(experiment.trainer.temperature.value(), 0.0)
+
+    def test_a_reward_of_ones_own_replaces_the_discriminator(self):
+        options = {"reward": "tests.problems:many_plus", "iterations": 40, "pretrain_epochs": 0}
+        experiment = _experiment(estimator="rebar", control_variate="step", **options)
+        start = experiment.measure_start()["unigram"]["+"]
+        while not experiment.finished:
+            record = experiment.iterate()
+        self.assertIsNone(record["discriminator_loss"])
+        self.assertGreater(record["unigram"]["+"], start + 0.5)
+
     def test_best_generator_is_kept_and_patience_stops(self):
         options = {"pretrain_epochs": 10, "pretrain_learning_rate": 1e-2, "generator_learning_rate": 0.5}
         experiment = _experiment(d_steps=1, eval_every=1, patience=2, **options)
@@ -110,6 +131,9 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         ({"batch_size": 20_000}, "--batch_size=20000 is not allowed: at most --data_size=10000"),
         ({"batch_size": 1}, "--batch_size=1 is not allowed with --track_variance"),
         ({"seed": 2**31}, "--seed=2147483648 is not allowed: it must be at most 2147483647"),
+        ({"estimator": "reinforce", "control_variate": "step"}, "--control_variate=step contradicts --estimator=reinforce"),
+        ({"estimator": "straight_through", "leave_one_out": True}, "--leave_one_out=True contradicts --estimator=straight_through"),
+        ({"estimator": "reinforce_loo", "learn_eta": True}, "--learn_eta=True contradicts --estimator=reinforce_loo"),
         ({"iterations": 0, "pretrain_epochs": 0.0}, "--iterations=0 contradicts --pretrain_epochs=0"),
     )
     def test_bad_values_are_named_with_what_is_allowed(self, values, message):

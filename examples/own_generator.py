@@ -1,0 +1,66 @@
+"""A generator and a reward of one's own: a GRU that learns to write sequences with many adjacent repeats.
+
+  python examples/own_generator.py
+
+The generator keeps the protocol of regan_tf.autoregressive and knows nothing else of regan_tf. The reward is a plain function of
+rows [B, T, V]; being differentiable, it serves REBAR.
+"""
+
+import keras
+import tensorflow as tf
+
+import regan_tf
+
+VOCAB_SIZE, SEQ_LEN, BATCH_SIZE, UPDATES = 4, 8, 64, 200
+
+
+class GRUGenerator(keras.Model):
+    """Reads tokens (VOCAB_SIZE begins a sequence) or rows of probabilities; writes logits."""
+
+    vocab_size, seq_len = VOCAB_SIZE, SEQ_LEN
+
+    def __init__(self, units=16):
+        super().__init__()
+        self.cell, self.logits = keras.layers.GRUCell(units), keras.layers.Dense(VOCAB_SIZE)
+        self.cell.build((None, VOCAB_SIZE + 1))
+        self.logits.build((None, units))
+        self.built = True
+
+    def initial_state(self, batch_size):
+        """A nest of tensors [B, ...]."""
+        return tf.zeros([batch_size, self.cell.units])
+
+    def step(self, inputs, state):
+        """(tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state)."""
+        rows = tf.one_hot(inputs, VOCAB_SIZE + 1) if inputs.dtype.is_integer else tf.pad(inputs, [[0, 0], [0, 1]])
+        hidden, (state,) = self.cell(rows, [state])
+        return self.logits(hidden), state
+
+
+def repeats(rows):
+    """The share of steps that repeat the one before: [B, T, V] -> [B], in [0, 1]."""
+    return tf.reduce_mean(tf.reduce_sum(rows[:, 1:] * rows[:, :-1], axis=-1), axis=1)
+
+
+def main():
+    """Trains the generator by ascending the estimated gradient; prints the reward on the way."""
+    keras.utils.set_random_seed(0)
+    generator, optimizer = GRUGenerator(), keras.optimizers.Adam(1e-2)
+    optimizer.build(generator.trainable_variables)
+
+    @tf.function
+    def update(seed):
+        gradient, diagnostics = regan_tf.estimate_gradient(
+            "rebar", generator, repeats, batch_size=BATCH_SIZE, seed=seed, temperature=0.5, leave_one_out=True
+        )
+        optimizer.apply([-g for g in gradient], generator.trainable_variables)
+        return tf.reduce_mean(diagnostics.reward)
+
+    for i in range(UPDATES + 1):
+        reward = update(tf.constant([0, i]))
+        if i % 50 == 0:
+            print(f"update {i:3d}: reward {float(reward):.3f}")
+
+
+if __name__ == "__main__":
+    main()

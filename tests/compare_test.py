@@ -1,0 +1,111 @@
+"""The laboratory: its statistics on made-up draws, its reference, and the command."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf import gradients, laboratory
+from regan_tf.config import UserError
+from regan_tf.laboratory import BLOCKS, Laboratory, Measurement, Spec
+from regan_tf.rewards import DiscriminatorReward
+from tests import problems
+
+
+class StatisticsTest(tf.test.TestCase):
+    def _compare(self, bias, noise=0.1, seed=0):
+        rng = np.random.default_rng(seed)
+        truth = rng.normal(size=50)
+        truth /= np.linalg.norm(truth)
+        offset = bias * rng.permutation(np.repeat([1, -1], 25)) / np.sqrt(50)
+        blocks = truth + offset + noise * rng.normal(size=[BLOCKS, 50]) / np.sqrt(50)
+        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0), truth)
+
+    def test_bias_is_found_at_its_size(self):
+        found = self._compare(bias=0.3)
+        self.assertAllClose(found["bias"], 0.3, rtol=0.05)
+        self.assertGreater(found["z"], 10)
+
+    def test_without_bias_z_is_centred_and_noise_adds_none(self):
+        found = [self._compare(bias=0.0, noise=1.0, seed=seed) for seed in range(200)]
+        z = np.array([f["z"] for f in found])
+        self.assertLess(abs(np.mean(z)), 0.3)
+        self.assertLess(np.max(z), 5)
+        self.assertLess(np.mean([f["bias"] for f in found]), 0.1)
+
+    def test_direction_and_length(self):
+        truth = np.array([3.0, 4.0])
+        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0), truth)
+        self.assertAllClose([found["cosine"], found["norm_ratio"]], [0.96, 2.0])
+
+
+class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
+    def test_specs_are_read(self):
+        self.assertEqual(Spec.parse("rebar:sequence").form, "sequence")
+        spec = Spec.parse("relax:rollout:loo:eta:temperature:per_example:x4:independent")
+        self.assertEqual(spec[1:], ("relax", "rollout", True, True, True, "per_example", False, 4))
+
+    @parameterized.parameters("rebarr", "mle", "rebar:steps", "rebar:x0")
+    def test_bad_specs_are_named(self, text):
+        with self.assertRaisesRegex(UserError, f"--estimators: '{text}' .* write ESTIMATOR"):
+            Spec.parse(text)
+
+    def test_measured_variance_is_the_variance_of_estimates(self):
+        generator, discriminator = problems.networks(3, 3, 2)
+        reward = DiscriminatorReward(discriminator)
+        measured = Laboratory(generator, reward, batch_size=16).measure(Spec.parse("reinforce_loo"), 2000)
+
+        def draw(seed):
+            return problems.flat(gradients.estimate_gradient("reinforce_loo", generator, reward, batch_size=16, seed=seed)[0])
+
+        self.assertAllClose(measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1)
+
+    def test_training_lowers_the_variance(self):
+        generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
+        totals = []
+        for steps in (0, 1500):
+            lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=32, control_steps=steps)
+            totals.append(lab.measure(Spec.parse("relax:step:eta:temperature:per_example"), 1000).variance.sum())
+        self.assertLess(totals[1], 0.7 * totals[0])
+
+    def test_reference_is_unbiased_and_better_than_leave_one_out(self):
+        generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
+        lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=128)
+        measured = {name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")}
+        self.assertLess(laboratory.compare(measured["reference"], lab.exact())["z"], 4)
+        self.assertLess(measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum())
+
+
+class CommandTest(tf.test.TestCase):
+    def test_command_writes_table_json_and_picture(self):
+        with tempfile.TemporaryDirectory() as directory:
+            arguments = ["--estimators=reinforce_loo,rebar:sequence,rebar:step:loo", "--draws=200", "--batch_size=32"]
+            arguments += ["--temperatures=0.5,1", f"--output={directory}", "--state_d_steps=200"]
+            result = subprocess.run(
+                [sys.executable, "-m", "regan_tf.compare", *arguments], capture_output=True, text=True, check=False
+            )
+            self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+            self.assertIn("rebar:step:loo @ 0.5", result.stdout)
+            report = json.loads((Path(directory) / "compare.json").read_text())
+            self.assertEqual(report["truth"], "exact")
+            self.assertLen(report["results"], 6)
+            self.assertIn("output/kernel", report["results"][0]["variance_by_layer"])
+            self.assertTrue((Path(directory) / "compare.png").stat().st_size)
+
+    def test_command_refuses_what_it_cannot_use(self):
+        for argument, message in (
+            ("--estimators=rebar:stp", "unknown option 'stp'"),
+            ("--temperatures=0", "--temperatures=0 is not allowed"),
+            ("--workdir=/nowhere", "--workdir=/nowhere holds no run"),
+        ):
+            result = subprocess.run(
+                [sys.executable, "-m", "regan_tf.compare", argument], capture_output=True, text=True, check=False
+            )
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(message, result.stderr)
+            self.assertNotIn("Traceback", result.stderr)
