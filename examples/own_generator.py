@@ -1,6 +1,6 @@
 """A generator and a reward of one's own: a GRU that learns to write sequences with many adjacent repeats.
 
-  python examples/own_generator.py
+  python -m examples.own_generator
 
 The generator keeps the protocol of regan_tf.autoregressive and knows nothing else of regan_tf. The reward is a plain function of
 rows [B, T, V]; being differentiable, it serves REBAR.

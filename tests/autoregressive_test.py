@@ -1,5 +1,8 @@
 """The generator protocol: a generator of one's own, continuations, and the fallbacks beside the fast paths."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import scipy.stats
@@ -76,6 +79,14 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         for a, b in zip(fast_diagnostics.rows.squared_norms, slow_diagnostics.rows.squared_norms, strict=True):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-7)
         self.assertAllClose(fast_diagnostics.rows.last_layer_first, slow_diagnostics.rows.last_layer_first, rtol=1e-4, atol=1e-7)
+
+
+class ExampleTest(tf.test.TestCase):
+    def test_the_example_learns(self):
+        result = subprocess.run([sys.executable, "-m", "examples.own_generator"], capture_output=True, text=True, check=False)
+        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+        scores = [float(line.split()[-1]) for line in result.stdout.splitlines() if line.startswith("update")]
+        self.assertGreater(scores[-1], scores[0] + 0.3)
 
 
 class ContinuationTest(tf.test.TestCase):
