@@ -9,7 +9,7 @@ import tensorflow as tf
 
 # Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a `tf.while_loop`
 # bounds the time spent on tracing.
-UNROLL_LIMIT = 32
+UNROLL_LIMIT = 128
 
 
 def _open_forget_gate(shape, dtype=None):
@@ -75,11 +75,17 @@ def unroll(step, state, inputs, length):
 
 
 def _while_unroll(step, state, inputs, length):
+    # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the tensor, at every step.
+    columns = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in tf.nest.flatten(inputs)]
+
+    def read(t):
+        return tf.nest.pack_sequence_as(inputs, [column.read(t) for column in columns])
+
     first, _ = step(tf.nest.map_structure(lambda x: x[0], inputs), state)  # for dtypes and shapes; pruned from the graph
     arrays = tf.nest.map_structure(lambda x: tf.TensorArray(x.dtype, length, element_shape=x.shape), first)
 
     def body(t, state, arrays):
-        outputs, state = step(tf.nest.map_structure(lambda x: x[t], inputs), state)
+        outputs, state = step(read(t), state)
         return t + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
 
     _, state, arrays = tf.while_loop(lambda t, *_: t < length, body, (0, state, arrays), maximum_iterations=length)

@@ -42,8 +42,8 @@ class LSTMTest(tf.test.TestCase):
         self.assertAllEqual(cell.bias, [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0])
 
     def test_loop_equals_unrolled_graph(self):
-        generator, _ = problems.networks(0, 4, lstm.UNROLL_LIMIT)
-        noise = relaxation.gumbel([3, lstm.UNROLL_LIMIT, 4], [1, 2])
+        generator, _ = problems.networks(0, 4, 20)
+        noise = relaxation.gumbel([3, 20, 4], [1, 2])
         theta = [v.value for v in generator.trainable_variables]
 
         @tf.function
