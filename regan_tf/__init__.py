@@ -12,11 +12,14 @@ _PUBLIC = {
     "Config": "config",
     "ControlNetwork": "control_variate",
     "Discriminator": "discriminator",
+    "DiscriminatorReward": "rewards",
     "ESTIMATORS": "estimators",
     "Generator": "generator",
+    "LearnedScalar": "control_variate",
     "RelaxedTokens": "relaxation",
+    "StepControlNetwork": "control_variate",
     "estimate_gradient": "gradients",
-    "exact_gradient": "gradients",
+    "exact_gradient": "enumeration",
 }
 __all__ = list(_PUBLIC)
 

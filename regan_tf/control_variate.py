@@ -72,6 +72,38 @@ def rollout(z, context):
 FORMS = {"sequence": sequence, "step": step, "rollout": rollout}
 
 
+def evaluate(form, pair, context, coupled):
+    """Evaluates a control variate and its slopes.
+
+    Args:
+      form: one of FORMS.
+      pair: z and z~, [K B, T, V] each, for K draws.
+      context: what c may depend on besides.
+      coupled: z and z~ have the same value, so c is evaluated once.
+    Returns:
+      c(z~), averaged over draws, [B, 1] or [B, T]; and dc/dz and -dc/dz~, the weights with which z and z~ are differentiated.
+      Gradients flow through both to phi, eta and lambda.
+    """
+    points = pair[1] if coupled else tf.concat(pair, axis=0)
+    copies = points.shape[0] // context.unrolled.tokens.shape[0]
+    later_noise = tf.tile(context.later_noise, [copies, 1, 1])
+    repeated = context._replace(unrolled=autoregressive.repeated(context.unrolled, copies), later_noise=later_noise)
+    c, slopes = slope(lambda z: form(z, repeated), points)
+    draws = copies if coupled else copies // 2
+    slopes = [slopes, slopes] if coupled else tf.split(slopes, 2)
+    c = c if coupled else tf.split(c, 2)[1]
+    c = tf.reduce_mean(tf.reshape(c, [draws, -1, *c.shape[1:]]), axis=0)
+    return c if c.shape.rank == 2 else c[:, tf.newaxis], [slopes[0] / draws, -slopes[1] / draws]
+
+
+def slope(function, x):
+    """function(x) and the gradient of its sum in x."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return value, tape.gradient(value, x, unconnected_gradients="zero")
+
+
 def feature_dim(generator, reward):
     """F: how many features `step` hands to c_hat for each step."""
     zeros = tf.zeros([1, generator.seq_len, generator.vocab_size], generator.compute_dtype)

@@ -1,6 +1,5 @@
-"""Gradient estimates of J(theta) = E[R(b)]: from samples, by every estimator; exactly, by enumeration; their variance."""
+"""Gradient estimates of J(theta) = E[R(b)] from samples, by every estimator, and their variance over rows."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +7,8 @@ import tensorflow as tf
 
 from regan_tf import autoregressive, estimators, relaxation, rewards
 from regan_tf.autoregressive import RowGradients, chosen
-from regan_tf.control_variate import FORMS, Context, LearnedScalar, float_or_tensor, is_zero
+from regan_tf.control_variate import FORMS, Context, LearnedScalar, evaluate, float_or_tensor, is_zero, slope
 from regan_tf.estimators import ESTIMATORS
-
-# V^T up to which all sequences are enumerated.
-ENUMERABLE = 10**6
 
 
 class Diagnostics(NamedTuple):
@@ -101,9 +97,9 @@ def estimate_gradient(
         if entry.relaxed:
             context = Context(generator, reward, network, unrolled, gumbel, temperature, eta)
             targets = list(pair)
-            conditional, weights = _control(FORMS[control_variate], pair, context, coupled)
+            conditional, weights = evaluate(FORMS[control_variate], pair, context, coupled)
         elif rows is not None:
-            targets, weights = [rows], [_slope(lambda y: rewards.checked(reward, y), rows)[1]]
+            targets, weights = [rows], [slope(lambda y: rewards.checked(reward, y), rows)[1]]
         if entry.signal:
             credit = score[:, tf.newaxis]
             if entry.rollouts:
@@ -155,28 +151,6 @@ def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
     conditional = law.conditional(tokens, uniform)
     noise = tf.stop_gradient(conditional - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
     return law.unrelaxed(noise), conditional
-
-
-def _control(form, pair, context, coupled):
-    """c(z~), averaged over draws, [B, 1] or [B, T]; and the weights of z and z~: dc/dz and -dc/dz~, [K B, T, V] each."""
-    points = pair[1] if coupled else tf.concat(pair, axis=0)
-    copies = points.shape[0] // context.unrolled.tokens.shape[0]
-    later_noise = tf.tile(context.later_noise, [copies, 1, 1])
-    repeated = context._replace(unrolled=autoregressive.repeated(context.unrolled, copies), later_noise=later_noise)
-    c, slope = _slope(lambda z: form(z, repeated), points)
-    draws = copies if coupled else copies // 2
-    slopes = [slope, slope] if coupled else tf.split(slope, 2)
-    c = c if coupled else tf.split(c, 2)[1]
-    c = tf.reduce_mean(tf.reshape(c, [draws, -1, *c.shape[1:]]), axis=0)
-    return c if c.shape.rank == 2 else c[:, tf.newaxis], [slopes[0] / draws, -slopes[1] / draws]
-
-
-def _slope(function, x):
-    """function(x) and the gradient of its sum in x."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        value = function(x)
-    return value, tape.gradient(value, x, unconnected_gradients="zero")
 
 
 def _rollout_rewards(generator, reward, tokens, rollouts, seed):
@@ -243,39 +217,3 @@ def log_variances(rows, mean_gradient):
     variance_first = bessel * tf.math.reduce_variance(rows.last_layer_first)
     tiny = np.finfo(batch_size.dtype.as_numpy_dtype).tiny
     return tf.math.log(tf.maximum(variance_first, tiny)), tf.math.log(tf.maximum(variance_all, tiny))
-
-
-def exact_gradient(generator, reward, chunk_size=4096):
-    """grad J by enumeration of all V^T sequences b: grad sum_b p(b) R(b). No randomness.
-
-    Args:
-      generator: a `Generator`; V^T may be up to ENUMERABLE.
-      reward: maps one-hot rows [N, T, V] to [N].
-      chunk_size: N, sequences per pass.
-    Returns:
-      One tensor for each of `generator.trainable_variables`.
-    Raises:
-      ValueError: V^T > ENUMERABLE.
-    """
-    vocab_size, length = generator.vocab_size, generator.seq_len
-    if vocab_size**length > ENUMERABLE:
-        raise ValueError(
-            f"{vocab_size}^{length} sequences are too many to enumerate (at most {ENUMERABLE}): lower seq_len or vocab_size, "
-            "or take a long mean of reinforce_loo"
-        )
-    theta = values(generator.trainable_variables)
-
-    @tf.function(reduce_retracing=True)
-    def chunk_gradient(tokens):
-        values = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
-        with tf.GradientTape() as tape:
-            log_probs = autoregressive.teacher_force(generator, tokens).log_probs
-            expected = tf.reduce_sum(tf.exp(tf.reduce_sum(chosen(log_probs, tokens), axis=1)) * values)
-        return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
-
-    sequences = itertools.product(range(vocab_size), repeat=length)
-    total = None
-    while chunk := list(itertools.islice(sequences, chunk_size)):
-        part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))
-        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
-    return total

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import autoregressive, gradients, relaxation, rewards
+from regan_tf import autoregressive, enumeration, gradients, relaxation, rewards
 from regan_tf.config import ESTIMATORS, FORMS, UserError
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 
@@ -112,9 +112,9 @@ class Laboratory:
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""
-        if self.generator.vocab_size**self.generator.seq_len > gradients.ENUMERABLE:
+        if self.generator.vocab_size**self.generator.seq_len > enumeration.ENUMERABLE:
             return None
-        return _flat(gradients.exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
+        return _flat(enumeration.exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
 
     def _estimator(self, spec):
         """A function from a seed to the flat gradient, its control variate trained."""

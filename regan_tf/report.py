@@ -12,13 +12,13 @@ import statistics
 from absl import flags
 from tabulate import tabulate
 
-from regan_tf import command
+from regan_tf import command, config_flags
 from regan_tf.config import UserError
 
 _RUNS = flags.DEFINE_list("runs", None, "Directories of runs, or patterns of them, separated by commas.", required=True)
 _FIGURES = flags.DEFINE_string("figures", "", "Also draw length_<T>.png for each length into this directory.")
 
-_GROUP = ("seq_len", "estimator", "temperature")
+_HEADERS = ("length", "estimator", "temperature")
 
 
 def main():
@@ -28,14 +28,21 @@ def main():
     if not finished:
         raise UserError(f"--runs={','.join(_RUNS.value)} holds no finished run: each needs a summary.json")
     groups = {}
-    for path, summary in sorted(finished.items(), key=lambda item: [item[1][name] for name in (*_GROUP, "seed")]):
-        groups.setdefault(tuple(summary[name] for name in _GROUP), {})[path] = summary
+    for path, summary in sorted(finished.items(), key=lambda item: (*_group(item[0]), item[1]["seed"])):
+        groups.setdefault(_group(path), {})[path] = summary
     _print_table(groups)
     if missing := len(paths) - len(finished):
         print(f"{missing} of {len(paths)} are not finished and were left out")
     if _FIGURES.value:
         _draw(groups, _FIGURES.value)
     return 0
+
+
+def _group(path):
+    """Length, estimator with its form, and temperature of a run."""
+    config = config_flags.read_run(path)
+    form = "" if config.control_variate == "sequence" else f" {config.control_variate}"
+    return config.seq_len, f"{config.estimator}{form}{' leave-one-out' if config.leave_one_out else ''}", config.temperature
 
 
 def _print_table(groups):
@@ -45,7 +52,7 @@ def _print_table(groups):
         figures = [statistics.mean(m["last"][name] for m in members.values()) for name in ("validity", "distinct", "nll_excess")]
         seconds = statistics.mean(m["seconds"] for m in members.values())
         rows.append([*group, _scores(starts), _scores(lasts), next(iter(members.values()))["goodness_max"], *figures, seconds])
-    headers = [*_GROUP, "goodness at iteration 0, by seed", "goodness at the end, by seed", "of"]
+    headers = [*_HEADERS, "goodness at iteration 0, by seed", "goodness at the end, by seed", "of"]
     headers += ["validity", "distinct", "NLL excess", "seconds"]
     formats = ("d", "", "g", "", "", "d", ".4f", ".3f", ".4f", ".1f")
     print(tabulate(rows, headers, floatfmt=formats, disable_numparse=[3, 4]))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import gradients, lstm
+from regan_tf import enumeration, gradients, lstm
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.estimators import ESTIMATORS
 from regan_tf.relaxation import RelaxedTokens
@@ -21,7 +21,7 @@ def _compare(estimator, generator, reward, **options):
         gradient, _ = gradients.estimate_gradient(estimator, generator, reward, batch_size=_BATCH_SIZE, seed=seed, **options)
         return problems.flat(gradient)
 
-    exact = problems.flat(gradients.exact_gradient(generator, reward))
+    exact = problems.flat(enumeration.exact_gradient(generator, reward))
     return problems.Comparison(problems.batch_means(draw, _BATCHES), exact)
 
 
@@ -107,13 +107,13 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(self._is_unbiased())
 
     def test_it_finds_a_wrong_sign_of_the_pathwise_terms(self):
-        control = gradients._control
+        control = gradients.evaluate
 
         def mutant(*args):
             conditional, (slope, conditional_slope) = control(*args)
             return conditional, [-slope, -conditional_slope]
 
-        with mock.patch.object(gradients, "_control", mutant):
+        with mock.patch.object(gradients, "evaluate", mutant):
             self.assertFalse(self._is_unbiased())
 
     def test_it_finds_a_wrong_sign_in_the_signal(self):
@@ -147,7 +147,7 @@ class ExactGradientTest(tf.test.TestCase):
             self.assertAllClose(tf.reduce_sum(probabilities), 1.0)
             return float(tf.reduce_sum(probabilities * discriminator.probability(tf.one_hot(sequences, 3, dtype=tf.float64))))
 
-        exact = gradients.exact_gradient(generator, discriminator.probability, chunk_size=4)
+        exact = enumeration.exact_gradient(generator, discriminator.probability, chunk_size=4)
         for variable, gradient in zip(generator.trainable_variables, exact, strict=True):
             start, direction = variable.numpy(), np.random.default_rng(0).normal(size=variable.shape)
             variable.assign(start + 1e-5 * direction)
@@ -160,7 +160,7 @@ class ExactGradientTest(tf.test.TestCase):
     def test_refuses_what_cannot_be_enumerated(self):
         generator, discriminator = problems.networks(0, 5, 15)
         with self.assertRaisesRegex(ValueError, r"5\^15 sequences are too many"):
-            gradients.exact_gradient(generator, discriminator.probability)
+            enumeration.exact_gradient(generator, discriminator.probability)
 
 
 class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
