@@ -12,6 +12,7 @@ may be trained. `unroll`, `teacher_force`, `zero_taps` and `row_gradients`, as o
 are faster ways to the same.
 """
 
+import numbers
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -83,6 +84,11 @@ def straight_through(generator, noise, temperature):
 
     (tokens, rows), log_probs, states = _run(generator, sample, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def stateless(seed):
+    """A stateless seed, [2], from an int or from one."""
+    return tf.convert_to_tensor([seed, 0] if isinstance(seed, numbers.Integral) else seed)
 
 
 def chosen(log_probs, tokens):
@@ -196,10 +202,11 @@ def row_gradients(theta, tape, targets, weights):
     """
 
     def one_row(mask):
-        masked = [w * tf.reshape(mask, [-1] + [1] * (w.shape.rank - 1)) for w in weights]
+        size = mask.shape[0]
+        masked = [w * tf.reshape(tf.tile(mask, [w.shape[0] // size]), [-1] + [1] * (w.shape.rank - 1)) for w in weights]
         return [tf.convert_to_tensor(g) for g in tape.gradient(targets, theta, masked, unconnected_gradients="zero")]
 
-    rows = tf.vectorized_map(one_row, tf.eye(tf.shape(targets[0])[0], dtype=targets[0].dtype))
+    rows = tf.vectorized_map(one_row, tf.eye(targets[0].shape[0], dtype=targets[0].dtype))
     last = next((g for g in reversed(rows) if g.shape.rank == 3), rows[-1])
     norms = [tf.reduce_sum(tf.reshape(g, [tf.shape(g)[0], -1]) ** 2, axis=1) for g in rows]
     return RowGradients(norms, tf.reshape(last, [tf.shape(last)[0], -1])[:, 0])

@@ -8,6 +8,8 @@ from absl import app, logging
 
 from regan_tf.config import UserError
 
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+
 
 def run(main):
     """Runs `main()` under absl: a UserError becomes one line on standard error and exit code 1."""
@@ -18,6 +20,9 @@ def run(main):
             if len(argv) > 1:
                 raise UserError(f"{argv[1]!r} is not a flag: flags are written --name=value; --help lists them")
             return main()
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

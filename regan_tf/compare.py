@@ -1,5 +1,7 @@
 """Measures estimators against each other at one fixed state: bias, variance, time, and what a fixed budget of time buys.
 
+Times are those of one estimate, without the steps that train what is learned in a control variate.
+
   python -m regan_tf.compare --seq_len=3
   python -m regan_tf.compare --seq_len=15 --state_pretrain_epochs=3 --state_d_steps=390
   python -m regan_tf.compare --workdir=RUN --estimators=reinforce_loo,rebar:sequence,rebar:step:loo,relax:step:loo:eta
@@ -49,6 +51,8 @@ _OUTPUT = flags.DEFINE_string("output", "", "Directory for compare.json and comp
 def main():
     """Prints the table, writes the figures; returns the exit code."""
     temperatures = [_temperature(text) for text in _TEMPERATURES.value]
+    if not (temperatures and _ESTIMATORS.value):
+        raise UserError("--estimators and --temperatures must not be empty")
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
     command.start_tensorflow(_THREADS.value)
     from regan_tf.laboratory import Laboratory, Spec, compare

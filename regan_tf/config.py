@@ -83,7 +83,7 @@ class Config:
     )
     generator_learning_rate: float = _setting(1e-2, "Adam's learning rate for the generator.", above=0)
     discriminator_learning_rate: float = _setting(1e-3, "Adam's learning rate for the discriminator.", above=0)
-    control_learning_rate: float = _setting(1e-3, "Adam's learning rate for the control variate (relax).", above=0)
+    control_learning_rate: float = _setting(1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0)
     seed: int = _setting(0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1)
     threads: int = _setting(1, "CPU threads; one is fastest at the paper's sizes. 0: TensorFlow's choice.", at_least=0)
     # Measuring.
@@ -113,6 +113,8 @@ class Config:
         for name in ("learn_eta", "learn_temperature"):
             if getattr(self, name) and self.estimator not in _WITH_CONTROL_VARIATE:
                 self._contradiction(name, "has none; rebar and relax have")
+        if self.learn_temperature and self.eta == 0 and not self.learn_eta:
+            raise UserError("--learn_temperature contradicts --eta=0: without D in it the control variate has no temperature")
         if self.control_samples > 1 and self.estimator not in _WITH_CONTROL_VARIATE:
             self._contradiction("control_samples", "has no control variate; rebar and relax have")
         if self.leave_one_out and self.estimator in ("mle", "straight_through"):
@@ -143,9 +145,9 @@ class Config:
         return self.data_size // self.batch_size
 
     @property
-    def learns_control(self):
-        """Whether something in the control variate is trained."""
-        return self.estimator == "relax" or self.learn_eta or self.learn_temperature
+    def needs_differentiable_reward(self):
+        """Whether the estimator differentiates the reward in relaxed rows."""
+        return self.estimator == "straight_through" or (self.estimator in _WITH_CONTROL_VARIATE and self.eta != 0)
 
     @property
     def pretrain_batches(self):

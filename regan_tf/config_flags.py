@@ -48,6 +48,13 @@ def to_text(config):
     return "\n".join(lines) + "\n"
 
 
+def export_flags(config):
+    """The flags that say where the export goes, where they are not the defaults: they are no part of the flagfile."""
+    names = [f.name for f in dataclasses.fields(config) if f.metadata["local"] and f.name != "workdir"]
+    default = Config(estimator=config.estimator, seq_len=config.seq_len, pretrain_epochs=1).resolved()
+    return [to_flag(config, name) for name in names if getattr(config, name) != getattr(default, name)]
+
+
 def read_run(workdir):
     """The Config of the run in a directory. Raises UserError if there is none, or it does not fit."""
     path = os.path.join(workdir, FILE_NAME)

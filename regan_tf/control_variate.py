@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf import autoregressive, rewards
+from regan_tf.relaxation import RelaxedTokens
 
 
 class Context(NamedTuple):
@@ -62,6 +63,8 @@ def rollout(z, context):
     independent of step t, so the argument for `step` holds; the hard b_>t, which depend on b_t by jumps, are not used.
     T (T - 1) / 2 generator steps a row.
     """
+    if is_zero(context.eta):
+        return step(z, context)
     rows = autoregressive.relaxed_continuations(
         context.generator, context.unrolled, _relax(z, context), context.later_noise, context.temperature
     )
@@ -108,7 +111,8 @@ def feature_dim(generator, reward):
     """F: how many features `step` hands to c_hat for each step."""
     zeros = tf.zeros([1, generator.seq_len, generator.vocab_size], generator.compute_dtype)
     unrolled = autoregressive.unroll(generator, zeros)
-    return _features(unrolled, rewards.prefix_values(reward, unrolled.tokens, zeros)[1]).shape[-1]
+    features = reward.prefixes(unrolled.tokens, zeros)[1] if hasattr(reward, "prefixes") else zeros[..., :0]
+    return _features(unrolled, features).shape[-1]
 
 
 def _features(unrolled, reward_features):
@@ -118,7 +122,7 @@ def _features(unrolled, reward_features):
 
 
 def _relax(z, context):
-    return tf.nn.softmax(z / context.temperature)
+    return RelaxedTokens(context.temperature, context.unrolled.log_probs).relax(z)
 
 
 def is_zero(eta):

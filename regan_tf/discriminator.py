@@ -58,8 +58,10 @@ class Discriminator(keras.Model):
             return state, state
 
         start = self.cell.initial_state(batch_size)
-        states, _ = unroll(step, start, self.cell.project(hard), length - 1)
-        before = [tf.concat([first[tf.newaxis], rest], axis=0) for first, rest in zip(start, states, strict=True)]
+        before = [first[tf.newaxis] for first in start]
+        if length > 1:
+            states, _ = unroll(step, start, self.cell.project(hard), length - 1)
+            before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
         flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
         projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))
         after = self.cell.advance(projected, flat)

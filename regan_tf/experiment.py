@@ -36,8 +36,8 @@ class Experiment:
         sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
         discriminator = Discriminator(len(data.SYMBOLS), config.discriminator_dim)
-        self.trainer = Trainer(config, self.generator, discriminator, rewards.load(config.reward) if config.reward else None)
         self.real = data.grammar(config.data_size, config.seq_len, [config.seed, _DATA])
+        self.trainer = Trainer(config, self.generator, discriminator, self._own_reward())
         heldout = tf.constant(data.grammar(config.heldout_size, config.seq_len, [config.seed, _HELDOUT]))
         self._measure = _Measure(self.generator, heldout, config.eval_samples)
         self._measure_best = _Measure(self.best_generator, heldout, config.eval_samples)
@@ -54,6 +54,20 @@ class Experiment:
             progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
         )
         self._batches = None
+
+    def _own_reward(self):
+        """The --reward, or None. Raises UserError unless it is what the estimator needs."""
+        config = self.config
+        if not config.reward:
+            return None
+        reward, rows = rewards.load(config.reward), tf.one_hot(self.real[:2], len(data.SYMBOLS))
+        try:
+            rewards.checked(reward, rows)
+            if config.needs_differentiable_reward:
+                rewards.require_differentiable(reward, rows)
+        except ValueError as error:
+            raise UserError(f"--reward={config.reward} does not serve --estimator={config.estimator}: {error}") from None
+        return reward
 
     @property
     def pretrained(self):
@@ -101,8 +115,8 @@ class Experiment:
     def iterate(self):
         """Lines 5-18: one adversarial iteration. Returns its record.
 
-        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, of
-        `eval_samples` more.
+        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, or where
+        --reward leaves no discriminator to train, of `eval_samples` more.
         """
         started = time.perf_counter()
         number = self.iteration + 1

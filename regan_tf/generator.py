@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf import relaxation
-from regan_tf.autoregressive import RowGradients, Unrolled, chosen
+from regan_tf.autoregressive import RowGradients, Unrolled, chosen, stateless
 from regan_tf.lstm import LSTMCell, unroll
 
 # Below this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
@@ -135,13 +135,12 @@ class Generator(keras.Model):
           seed: an int, or two: a stateless seed.
           temperature: divides the logits.
         """
-        seed = tf.convert_to_tensor([seed, 0] if isinstance(seed, int) else seed)
-        noise = relaxation.gumbel([batch_size, self.seq_len, self.vocab_size], seed, self.compute_dtype)
+        noise = relaxation.gumbel([batch_size, self.seq_len, self.vocab_size], stateless(seed), self.compute_dtype)
         return self.unroll(noise, temperature=temperature).tokens
 
-    def zero_taps(self, batch_size, length=None):
-        """Taps for a pass over [B, T'] tokens. Watch them on a tape; hand their gradients to `row_gradients`."""
-        shape = [length or self.seq_len, batch_size]
+    def zero_taps(self, batch_size):
+        """Taps for a pass over [B, T] tokens. Watch them on a tape; hand their gradients to `row_gradients`."""
+        shape = [self.seq_len, batch_size]
         return Taps(
             tf.zeros([*shape, 4 * self.cell.units], self.compute_dtype),
             tf.zeros([*shape, self.vocab_size], self.compute_dtype),

@@ -14,7 +14,7 @@ from regan_tf.estimators import ESTIMATORS
 class Diagnostics(NamedTuple):
     """What an estimate leaves behind besides the gradient."""
 
-    tokens: tf.Tensor  # int32 [B, T]
+    tokens: tf.Tensor  # int32 [B, T]; for mle the data's
     reward: tf.Tensor  # [B]
     rows: RowGradients | None  # if asked for
     control_gradient: list  # of the variance loss with respect to what is learned in c (equation 19), see `learned`
@@ -59,7 +59,7 @@ def estimate_gradient(
       leave_one_out: subtract the other rows' mean signal.
       control_network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the others.
       coupled: evaluate c once, at z = z~, instead of at independent z and z~; by default wherever it is not the paper's form.
-      control_samples: draws of z~ (and z) for each b, over which c is averaged.
+      control_samples: draws of z~ for each b, over which c is averaged; z, where it is not coupled, is the one that gave b.
       variance_loss: what the control variate is trained to lower: "batch", the squared norm of the batch's mean gradient, or
         "per_example", the mean over rows of the squared norm of the row's gradient.
       rollouts: continuations per token, for reinforce_rollout.
@@ -70,7 +70,9 @@ def estimate_gradient(
     Raises:
       ValueError: the arguments contradict each other, or the reward is not what the estimator needs.
     """
-    entry = _checked_entry(estimator, control_variate, leave_one_out, batch_size, control_network, data)
+    entry = _checked_entry(
+        estimator, control_variate, leave_one_out, batch_size, control_network, data, variance_loss, control_samples, temperature
+    )
     network = control_network if entry.network else None
     theta = values(generator.trainable_variables)
     phi = values(learned(network, eta, temperature)) if entry.relaxed else []
@@ -111,10 +113,12 @@ def estimate_gradient(
         gradient = [_dense(g, v) / batch_size for g, v in zip(summed, theta, strict=True)]
         row_norms = _row_gradients(generator, unrolled, cotangents, tape, targets, weights) if want_rows else None
         loss = _variance_loss(variance_loss, gradient, row_norms)
-    return gradient, Diagnostics(unrolled.tokens, score, row_norms, variance_tape.gradient(loss, phi))
+    return gradient, Diagnostics(unrolled.tokens, score, row_norms, variance_tape.gradient(loss, phi, unconnected_gradients="zero"))
 
 
-def _checked_entry(estimator, control_variate, leave_one_out, batch_size, control_network, data):
+def _checked_entry(
+    estimator, control_variate, leave_one_out, batch_size, control_network, data, variance_loss, control_samples, temperature
+):
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator={estimator!r} is not allowed: it must be one of {', '.join(ESTIMATORS)}")
     entry = ESTIMATORS[estimator]
@@ -124,10 +128,16 @@ def _checked_entry(estimator, control_variate, leave_one_out, batch_size, contro
         raise ValueError(f"leave_one_out needs a score term, which {estimator} has not")
     if (leave_one_out or entry.leave_one_out) and batch_size < 2:
         raise ValueError(f"batch_size={batch_size} is not allowed with leave_one_out: there must be at least 2 rows")
+    if variance_loss not in ("batch", "per_example"):
+        raise ValueError(f"variance_loss={variance_loss!r} is not allowed: it must be batch or per_example")
+    if control_samples < 1:
+        raise ValueError(f"control_samples={control_samples} is not allowed: it must be at least 1")
+    if isinstance(temperature, (int, float)) and not temperature > 0:
+        raise ValueError(f"temperature={temperature} is not allowed: it must be above 0")
     if entry.network and control_network is None:
         raise ValueError(f"{estimator} needs a control_network; rebar does without")
-    if entry.tokens == "data" and data is None:
-        raise ValueError(f"{estimator} needs data: int32 [B, T]")
+    if entry.tokens == "data" and (data is None or data.shape[0] != batch_size):
+        raise ValueError(f"{estimator} needs data: int32 [B, T], with B = batch_size={batch_size}")
     return entry
 
 
@@ -186,7 +196,7 @@ def values(variables):
 def _noise(generator, batch_size, seed, copies=1):
     """All the randomness of one estimate: Gumbel g [B, T, V], uniform v [K B, T, V], and a seed for continuations."""
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
-    seed = tf.convert_to_tensor([seed, 0] if isinstance(seed, int) else seed)
+    seed = autoregressive.stateless(seed)
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
     uniform = relaxation.uniform([copies * batch_size, *shape[1:]], seeds[1], dtype)
     return relaxation.gumbel(shape, seeds[0], dtype), uniform, seeds[2]

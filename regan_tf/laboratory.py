@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import autoregressive, enumeration, gradients, relaxation, rewards
+from regan_tf import autoregressive, enumeration, estimators, gradients, relaxation, rewards
 from regan_tf.config import ESTIMATORS, FORMS, UserError
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 
@@ -48,6 +48,12 @@ class Spec(NamedTuple):
                 raise UserError(f"--estimators: {text!r} has the unknown option {option!r}: {_OPTIONS}")
         if estimator not in (*ESTIMATORS, REFERENCE) or estimator == "mle":
             raise UserError(f"--estimators: {text!r} names no estimator of the reward's gradient: {_OPTIONS}")
+        entry = estimators.ESTIMATORS.get(estimator)
+        of_control = set(values) - {"name", "estimator", "leave_one_out"}
+        if of_control and not (entry and entry.relaxed):
+            raise UserError(f"--estimators: {text!r} has options of a control variate, which only rebar and relax have: {_OPTIONS}")
+        if "leave_one_out" in values and not (entry and entry.signal):
+            raise UserError(f"--estimators: {text!r} has no learning signal to leave one out of: {_OPTIONS}")
         return cls(**values)
 
 
@@ -63,7 +69,7 @@ class Measurement(NamedTuple):
 
     blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
     variance: np.ndarray  # [P], of one batch's gradient
-    seconds: float  # of one estimate, the median
+    seconds: float  # of one estimate, the median, without the step that trains c
 
 
 class Laboratory:

@@ -32,7 +32,8 @@ def distinct(tokens):
     valid = tokens[is_valid(tokens)].astype(np.uint8)
     found = len(np.unique(valid.view(f"V{valid.shape[1]}"))) if len(valid) else 0
     count = data.support(tokens.shape[1])
-    expected = -count * np.expm1(len(tokens) * np.log1p(-1 / count)) if count > 1 else 1
+    many = count > 1e12  # then no two draws are expected to be equal
+    expected = len(tokens) if many else -count * np.expm1(len(tokens) * np.log1p(-1 / count)) if count > 1 else 1
     return float(found / expected)
 
 

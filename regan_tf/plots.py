@@ -46,7 +46,8 @@ def plot_comparison(runs, title, path):
     for axes, (field, ylabel) in zip(all_axes, panels.items(), strict=True):
         axes.set(xlabel="Adversarial iteration", ylabel=ylabel)
         axes.grid(alpha=0.3)
-        for color, (label, members) in zip(("C0", "C1", "C2", "C3", "C4", "C5"), runs.items(), strict=False):
+        for number, (label, members) in enumerate(runs.items()):
+            color = f"C{number % 10}"
             curves = [[(r["iteration"], r[field]) for r in records if r[field] is not None] for records in members]
             for curve in curves:
                 axes.plot(*zip(*curve, strict=True), color=color, alpha=0.25, linewidth=0.7)

@@ -89,7 +89,7 @@ def load(name):
     module, _, function = name.partition(":")
     try:
         reward = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"--reward={name} cannot be loaded ({error}): it must be module:function, importable from here") from None
     if not callable(reward):
         raise UserError(f"--reward={name} is not callable: it must map rows [B, T, V] to [B]")

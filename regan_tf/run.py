@@ -12,6 +12,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf import data, export, plots
+from regan_tf.command import INTERRUPTED
 from regan_tf.experiment import Experiment, NotFiniteError
 from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
@@ -23,7 +24,6 @@ _BIASED = {
     ("relax", "sequence"): _SEQUENCE.format("relax"),
     ("straight_through", None): "straight_through is biased; reinforce, and rebar and relax with --control_variate=step, are not",
 }
-_INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
 def run(config):
@@ -37,7 +37,8 @@ def run(config):
     experiment = Experiment(config)
     resumed = restore(path, experiment.checkpoint)
     if experiment.finished and (workdir.path / SUMMARY).exists():
-        print(f"{path} is finished: {experiment.iteration} iterations. A higher --iterations goes on with it.")
+        flag = "--patience" if experiment.converged else "--iterations"
+        print(f"{path} is finished: {experiment.iteration} iterations. A higher {flag} goes on with it.")
         return 0
     workdir.record(config)
     (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
@@ -48,8 +49,8 @@ def run(config):
     try:
         with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events:
             if not _train(experiment, workdir, records, events, interruption):
-                print(f"\ninterrupted; this goes on:\n  {resume_command(path)}")
-                return _INTERRUPTED
+                print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
+                return INTERRUPTED
     except NotFiniteError as error:
         raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
     _finish(experiment, workdir, records)
@@ -77,10 +78,13 @@ def _train(experiment, workdir, records, events, interruption):
     with _bar(config.estimator, max(experiment.iteration, 0), config.iterations) as bar:
         while not experiment.finished and not interruption:
             keep(experiment.iterate())
+            stop = bool(interruption) or experiment.finished
             bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}", reward=f"{records[-1]['reward']:.3f}", refresh=False)
             bar.update()
-            if experiment.iteration % config.checkpoint_every == 0 or experiment.finished or interruption:
+            if stop or experiment.iteration % config.checkpoint_every == 0:
                 workdir.save(experiment.checkpoint, _position(experiment))
+            if stop:
+                break
     return experiment.finished
 
 

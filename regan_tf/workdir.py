@@ -102,10 +102,10 @@ def read_metrics(path):
     return records
 
 
-def resume_command(path):
-    """What to type to go on with the run."""
-    quoted = shlex.quote(str(path))
-    return f"python -m regan_tf.main --flagfile={shlex.quote(str(Path(path) / config_flags.FILE_NAME))} --workdir={quoted}"
+def resume_command(path, config):
+    """What to type to go on with the run and to export it as was asked for."""
+    arguments = [f"--flagfile={Path(path) / config_flags.FILE_NAME}", f"--workdir={path}", *config_flags.export_flags(config)]
+    return shlex.join(["python", "-m", "regan_tf.main", *arguments])
 
 
 def _require_writable(path):

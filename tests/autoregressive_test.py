@@ -63,15 +63,18 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    @parameterized.product(estimator=["mle", "reinforce", "rebar", "relax", "straight_through"], form=list(FORMS))
-    def test_protocol_alone_gives_what_the_fast_paths_give(self, estimator, form):
-        if form != "step" and estimator not in ("rebar", "relax"):
-            return  # the form is not used
+    @parameterized.product(
+        estimator=["mle", "reinforce", "rebar", "relax", "straight_through"], form=list(FORMS), control_samples=[1, 2]
+    )
+    def test_protocol_alone_gives_what_the_fast_paths_give(self, estimator, form, control_samples):
+        if (form != "step" or control_samples > 1) and estimator not in ("rebar", "relax"):
+            return  # these are not used
         generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
         reward = DiscriminatorReward(discriminator)
         network = regan_tf.ControlNetwork(4, 3) if form == "sequence" else StepControlNetwork(feature_dim(generator, reward), 4, 5)
         network.head.kernel.assign(tf.random.stateless_normal(network.head.kernel.shape, [0, 1]))
         options = {"control_variate": form, "control_network": network, "row_gradients": True, "batch_size": 6, "seed": 5}
+        options["control_samples"] = control_samples
         options["data"] = tf.constant(np.random.default_rng(0).integers(0, 4, [6, 3]), tf.int32)
         fast, fast_diagnostics = regan_tf.estimate_gradient(estimator, generator, reward, **options)
         slow, slow_diagnostics = regan_tf.estimate_gradient(estimator, Protocol(generator), reward, **options)
@@ -195,6 +198,9 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ({"estimator": "rebarr"}, "estimator='rebarr' is not allowed: it must be one of mle"),
         ({"control_variate": "steps"}, "control_variate='steps' is not allowed: it must be one of sequence, step, rollout"),
+        ({"variance_loss": "per-example"}, "variance_loss='per-example' is not allowed: it must be batch or per_example"),
+        ({"control_samples": 0}, "control_samples=0 is not allowed"),
+        ({"temperature": 0.0}, "temperature=0.0 is not allowed: it must be above 0"),
         ({"estimator": "relax"}, "relax needs a control_network"),
         ({"estimator": "mle"}, "mle needs data"),
         ({"batch_size": 1, "leave_one_out": True}, "batch_size=1 is not allowed with leave_one_out"),
@@ -208,6 +214,19 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         arguments = {"estimator": "rebar", "reward": discriminator.probability, "batch_size": 4, "seed": 0} | changes
         with self.assertRaisesRegex(ValueError, message):
             regan_tf.estimate_gradient(arguments.pop("estimator"), generator, arguments.pop("reward"), **arguments)
+
+    @parameterized.parameters(*FORMS)
+    def test_a_reward_that_is_undefined_off_the_corners_serves_relax_of_c_hat_alone(self, form):
+        generator, _ = problems.networks(2, 3, 3)
+
+        def reward(rows):
+            return tf.where(tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan)
+
+        network = regan_tf.ControlNetwork(3) if form == "sequence" else StepControlNetwork(feature_dim(generator, reward), 3)
+        gradient, _ = regan_tf.estimate_gradient(
+            "relax", generator, reward, batch_size=8, seed=0, eta=0, control_network=network, control_variate=form
+        )
+        self.assertTrue(np.all(np.isfinite(problems.flat(gradient))))
 
     def test_a_reward_that_is_not_differentiable_serves_reinforce_and_relax_of_c_hat_alone(self):
         generator, _ = problems.networks(2, 3, 2)

@@ -99,7 +99,8 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertLess(self._records(run)[-1]["iteration"], 40)
             if number == signal.SIGINT:
                 self.assertEqual(process.returncode, 130)
-                self.assertIn(f"python -m regan_tf.main --flagfile={run}/config.flags --workdir={run}", output)
+                printed = f"--flagfile={run}/config.flags --workdir={run} --export_dir={self.directory / 'export'}"
+                self.assertIn(f"python -m regan_tf.main {printed}", output)
             resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", f"--export_dir={self.directory / 'export'}")
             self.assertEqual(resumed.returncode, 0, resumed.stderr[-2000:])
             self.assertIn("going on in", resumed.stdout)
@@ -143,6 +144,11 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         (["--seq_len=2"], "error: --seq_len=2 is not allowed: it must be at least 3"),
         (["--temperature=0"], "error: --temperature=0.0 is not allowed: it must be above 0"),
         (["--temperature=inf"], "error: --temperature=inf is not allowed: it must be a finite number"),
+        (["--reward=tests.problems:nothing"], "error: --reward=tests.problems:nothing cannot be loaded"),
+        (
+            ["--reward=tests.problems:first_token", "--pretrain_epochs=0.1"],
+            "error: --reward=tests.problems:first_token does not serve",
+        ),
         (["--temprature=1"], "Unknown command line flag 'temprature'. Did you mean: temperature"),
         (["--batch_size=100000"], "error: --batch_size=100000 is not allowed: at most --data_size=10000"),
         (["--workdir=/dev/null/run"], "error: --workdir=/dev/null/run cannot be written: Not a directory"),
@@ -150,7 +156,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         (["rebar"], "error: 'rebar' is not a flag"),
     )
     def test_bad_flags_are_one_line_and_exit_not_zero(self, args, message):
-        result = _run(*args)
+        result = _run(*args, *([] if any("workdir" in a for a in args) else [f"--workdir={self.directory / 'run'}"]))
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr, message)
         self.assertNotIn("Traceback", result.stderr)

@@ -50,7 +50,9 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         spec = Spec.parse("relax:rollout:loo:eta:temperature:per_example:x4:independent")
         self.assertEqual(spec[1:], ("relax", "rollout", True, True, True, "per_example", False, 4))
 
-    @parameterized.parameters("rebarr", "mle", "rebar:steps", "rebar:x0")
+    @parameterized.parameters(
+        "rebarr", "mle", "rebar:steps", "rebar:x0", "reinforce:eta", "straight_through:loo", "reference:loo", "reinforce:rollout"
+    )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(UserError, f"--estimators: '{text}' .* write ESTIMATOR"):
             Spec.parse(text)

@@ -31,6 +31,11 @@ def many_plus(rows):
     return tf.reduce_mean(rows[:, :, 1], axis=1)
 
 
+def first_token(rows):
+    """A reward for `--reward` that is not differentiable."""
+    return tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)
+
+
 def flat(tensors):
     return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
 
