@@ -33,10 +33,10 @@ def plot_run(records, config, directory):
 
 
 def plot_comparison(runs, title, path):
-    """Draws goodness and log variance of several runs side by side: bold the mean over a label's runs, faint each of them.
+    """Draws goodness and log variance of several runs side by side: bold the mean over a label's runs, as far as all go.
 
     Args:
-      runs: a dict from label to a list of runs, each a list of adversarial records of metrics.jsonl, equally long.
+      runs: a dict from label to a list of runs, each a list of adversarial records of metrics.jsonl.
       title: of the figure.
       path: of the PNG.
     """
@@ -51,7 +51,7 @@ def plot_comparison(runs, title, path):
             curves = [[(r["iteration"], r[field]) for r in records if r[field] is not None] for records in members]
             for curve in curves:
                 axes.plot(*zip(*curve, strict=True), color=color, alpha=0.25, linewidth=0.7)
-            mean = [(points[0][0], sum(value for _, value in points) / len(points)) for points in zip(*curves, strict=True)]
+            mean = [(points[0][0], sum(value for _, value in points) / len(points)) for points in zip(*curves, strict=False)]
             axes.plot(*zip(*mean, strict=True), color=color, label=label)
     all_axes[0].legend(frameon=False, loc="lower right")
     path = Path(path)
@@ -61,18 +61,23 @@ def plot_comparison(runs, title, path):
 
 
 def plot_bias_and_variance(results, title, path):
-    """Draws variance against bias, log scale, from the results of `compare`; bias within its error lies on the left edge."""
-    figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
-    floor = 0.5 * min(max(r["bias_error"], 1e-4) for r in results)
-    for k, r in enumerate(results):
+    """Draws variance against bias, log scales, from the results of `compare`, labelled with their names.
+
+    A filled cross is a bias seen; a ring is none seen, drawn at the bias that noise alone could show.
+    """
+    figure, axes = plt.subplots(figsize=(10, 6), layout="constrained")
+    several = len({r["temperature"] for r in results}) > 1
+    for r in results:
         seen = r["z"] > 4
-        x = max(r["bias"], floor) if seen else floor
-        label = f"{r['estimator']} @ {r['temperature']:g}"
-        axes.scatter(x, r["relative_variance"], color=f"C{k % 10}", marker="X" if seen else "o", s=60, label=label)
-    axes.set(xscale="log", yscale="log", xlim=(floor / 1.5, 2), title=title)
-    axes.set(xlabel="Relative bias (left edge: none seen)", ylabel="Total variance, relative to the first")
+        x, y = r["bias"] if seen else max(r["bias_error"], 1e-5), r["relative_variance"]
+        axes.plot(x, y, "X" if seen else "o", color="C3" if seen else "C0", markerfacecolor="C3" if seen else "none", markersize=8)
+        label = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
+        axes.annotate(label, (x, y), textcoords="offset points", xytext=(8, -3), fontsize=8)
+    axes.set(xscale="log", yscale="log", xlabel="Relative bias: red crosses; blue rings: none seen, drawn at the noise level")
+    axes.set_ylabel(f"Total variance, relative to {results[0]['estimator']}")
+    axes.margins(x=0.35, y=0.1)
+    axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="x: biased, o: no bias seen")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from regan_tf import config_flags
 from regan_tf.config import UserError
 
 METRICS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+_LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
 
 
@@ -31,12 +33,13 @@ def write_atomically(path, text):
 class Workdir:
     """The directory of one run.
 
-    Raises UserError if it cannot be written, or if it holds a run of another configuration.
+    Raises UserError if it cannot be written, is in use by another process, or holds a run of another configuration.
     """
 
     def __init__(self, path, config):
         self.path = Path(path)
         _require_writable(self.path)
+        self._lock = _locked(self.path)  # held until the process ends
         _require_same_run(self.path, config)
 
     def record(self, config):
@@ -117,9 +120,18 @@ def _require_writable(path):
         raise UserError(f"--workdir={path} cannot be written: {error.strerror}; give a directory that can") from None
 
 
+def _locked(path):
+    lock = open(path / _LOCK, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"--workdir={path} is in use by another process: wait for it, or give another directory") from None
+    return lock
+
+
 def _require_same_run(path, config):
     if not (path / config_flags.FILE_NAME).exists():
-        if any(path.iterdir()):
+        if any(p.name != _LOCK for p in path.iterdir()):
             raise UserError(f"--workdir={path} is not empty and holds no run: give a new directory, or one of a run")
         return
     earlier = config_flags.read_run(path)

@@ -86,7 +86,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_killed_and_interrupted_runs_end_with_the_same_numbers(self):
         # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
-        options = ["--estimator=relax", "--iterations=40", "--d_steps=5"]
+        options = ["--estimator=relax", "--iterations=300", "--d_steps=5"]
         whole, reference = self._train("reference", *options)
         self.assertEqual(whole.returncode, 0, whole.stderr[-2000:])
         for number, name in ((signal.SIGKILL, "killed"), (signal.SIGINT, "interrupted")):
@@ -94,9 +94,12 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             command = _command(*_SMALL, *options, f"--workdir={run}", f"--export_dir={self.directory / 'export'}")
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             self._wait_for_iteration(run, 7, process)
+            second = _run(*_SMALL, *options, f"--workdir={run}")
+            self.assertEqual(second.returncode, 1)
+            self.assertIn(f"--workdir={run} is in use by another process", second.stderr)
             process.send_signal(number)
             output, _ = process.communicate()
-            self.assertLess(self._records(run)[-1]["iteration"], 40)
+            self.assertLess(self._records(run)[-1]["iteration"], 300)
             if number == signal.SIGINT:
                 self.assertEqual(process.returncode, 130)
                 printed = f"--flagfile={run}/config.flags --workdir={run} --export_dir={self.directory / 'export'}"
