@@ -75,16 +75,16 @@ def _train(experiment, workdir, records, events, interruption):
     if experiment.iteration < 0 and not interruption:
         keep(experiment.measure_start())
         workdir.save(experiment.checkpoint, _position(experiment))
+    # The interruption is asked about once an iteration: what ends the loop has also been saved.
+    stop = bool(interruption) or experiment.finished
     with _bar(config.estimator, max(experiment.iteration, 0), config.iterations) as bar:
-        while not experiment.finished and not interruption:
+        while not stop:
             keep(experiment.iterate())
             stop = bool(interruption) or experiment.finished
             bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}", reward=f"{records[-1]['reward']:.3f}", refresh=False)
             bar.update()
             if stop or experiment.iteration % config.checkpoint_every == 0:
                 workdir.save(experiment.checkpoint, _position(experiment))
-            if stop:
-                break
     return experiment.finished
 
 

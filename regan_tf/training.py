@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
-from regan_tf.gradients import estimate_gradient, learned, log_variances
+from regan_tf.gradients import estimate_gradient, learned, log_variances, values
 from regan_tf.rewards import DiscriminatorReward
 
 
@@ -61,7 +61,7 @@ class Trainer:
         theta = self.generator.trainable_variables
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(tf.reduce_sum(self.generator.log_prob(tokens), axis=1))
-        self.pretrain_optimizer.apply(tape.gradient(loss, _values(theta)), theta)
+        self.pretrain_optimizer.apply(tape.gradient(loss, values(theta)), theta)
         return loss
 
     @tf.function
@@ -129,7 +129,7 @@ class Trainer:
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=self.discriminator(rows)))
-        gradient = tape.gradient(loss, _values(phi))
+        gradient = tape.gradient(loss, values(phi))
         self.discriminator_optimizer.apply(gradient, phi)
         return loss, tf.linalg.global_norm(gradient)
 
@@ -138,7 +138,3 @@ def _adam(learning_rate, variables):
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(variables)
     return optimizer
-
-
-def _values(variables):
-    return [v.value for v in variables]
