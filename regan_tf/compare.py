@@ -104,12 +104,11 @@ def _state_config():
 def _state(config):
     """The experiment at the state to measure, and a line that says which it is."""
     from regan_tf.experiment import Experiment
-    from regan_tf.workdir import restore
+    from regan_tf.workdir import require_checkpoint
 
     experiment = Experiment(config)
     if _WORKDIR.value:
-        if not restore(_WORKDIR.value, experiment.checkpoint):
-            raise UserError(f"--workdir={_WORKDIR.value} holds no checkpoint yet")
+        require_checkpoint(_WORKDIR.value, experiment.checkpoint)
         return experiment, f"{_WORKDIR.value}, iteration {experiment.iteration}"
     loss = experiment.warm_up()
     goodness = experiment.evaluate_last()["goodness"]

@@ -44,8 +44,12 @@ def to_flag(config, name):
 def to_text(config):
     """A flagfile that repeats the run in a directory of its own."""
     lines = ["# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new directory>"]
-    lines += [to_flag(config, f.name) for f in dataclasses.fields(config) if not f.metadata["local"]]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + [to_flag(config, name) for name in recorded(config)]) + "\n"
+
+
+def recorded(config):
+    """Names of the fields that say what the run is, not where."""
+    return [f.name for f in dataclasses.fields(config) if not f.metadata["local"]]
 
 
 def export_flags(config):

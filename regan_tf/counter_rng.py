@@ -33,18 +33,22 @@ def threefry_2x32(key, counter):
     return x, y
 
 
-def uniform_rows(seeds, steps, width):
+def uniform_rows(seeds, steps):
     """Uniform noise in (0, 1): row j of the result depends on seeds[j] alone.
 
     Args:
       seeds: int64 [B].
-      steps, width: T and V.
+      steps: T.
     Returns:
-      float32 [B, T, V]: multiples of 2^-23 moved up by half a step, so that neither 0 nor 1 occurs.
+      float64 [B, T], see `to_uniform`.
     """
     bits = tf.bitcast(seeds, tf.uint32)  # [B, 2]
     key = (bits[:, 0, tf.newaxis], bits[:, 1, tf.newaxis])
-    index = tf.cast(tf.range(steps * width), tf.uint32)[tf.newaxis]
-    word, _ = threefry_2x32(key, (index, tf.zeros_like(index)))
-    uniform = (tf.cast(tf.bitwise.right_shift(word, tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
-    return tf.reshape(uniform, [-1, steps, width])
+    counter = tf.cast(tf.range(steps), tf.uint32)[tf.newaxis]
+    return to_uniform(*threefry_2x32(key, (counter, tf.zeros_like(counter))))
+
+
+def to_uniform(high, low):
+    """Random bits, two uint32 words, as float64: multiples of 2^-52 moved up by half a step; neither 0 nor 1 occurs."""
+    low = tf.bitwise.right_shift(low, tf.constant(12, tf.uint32))
+    return (tf.cast(high, tf.float64) * 2.0**20 + tf.cast(low, tf.float64) + 0.5) * 2.0**-52

@@ -81,21 +81,54 @@ class Generator(keras.Model):
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the
           tokens, being an argmax, carry none.
         """
-        batch_size = noise.shape[0] if noise.shape[0] is not None else tf.shape(noise)[0]
+
+        def gumbel_max(log_probs, noise_t):
+            return tf.argmax(log_probs / temperature + noise_t, axis=-1, output_type=tf.int32)
+
+        return self._autoregress(gumbel_max, tf.transpose(noise, [1, 0, 2]), taps)
+
+    def complete(self, prefix, uniform, temperature):
+        """Continues prefixes, each row at its own temperature, by inverting its distribution function. For serving: one
+        number a token is enough, where `unroll` needs V, and nothing here depends on the other rows.
+
+        Args:
+          prefix: int32 [B, T], the given tokens first, then -1.
+          uniform: float64 [B, T], in (0, 1).
+          temperature: [B], above 0.
+        Returns:
+          tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the law that they were drawn from,
+          softmax(l / temperature): 0 at given ones.
+        """
+
+        def invert(log_probs, inputs):
+            prefix_t, uniform_t = inputs
+            cold = (log_probs - tf.reduce_max(log_probs, axis=-1, keepdims=True)) / temperature[:, tf.newaxis]
+            cumulated = tf.cumsum(tf.exp(tf.cast(cold, tf.float64)), axis=-1)  # in float64, for rare tokens among many
+            drawn = tf.math.count_nonzero(cumulated <= uniform_t[:, tf.newaxis] * cumulated[:, -1:], axis=-1, dtype=tf.int32)
+            return tf.where(prefix_t < 0, drawn, prefix_t)
+
+        tokens, log_probs, _ = self._autoregress(invert, (tf.transpose(prefix), tf.transpose(uniform)), ())
+        tempered = tf.nn.log_softmax(log_probs / temperature[:, tf.newaxis, tf.newaxis])
+        return tokens, tf.where(prefix < 0, chosen(tempered, tokens), 0.0)
+
+    def _autoregress(self, draw, inputs, taps):
+        """Reads its own tokens, b_t = draw(l_t, inputs_t); inputs: a nest of [T', B, ...]."""
+        length, batch_size = tf.nest.flatten(inputs)[0].shape[:2]
+        batch_size = tf.shape(tf.nest.flatten(inputs)[0])[1] if batch_size is None else batch_size
         table = self._input_table()
 
         def step(inputs, carry):
-            noise_t, taps_t = inputs
+            inputs_t, taps_t = inputs
             state, previous = carry
             projected = self._project(previous, table)
             state = self.cell.advance(projected + taps_t.pre_activations if taps else projected, state)
             logits = self._logits(state[0])
             log_probs = tf.nn.log_softmax(logits + taps_t.logits if taps else logits)
-            token = tf.argmax(log_probs / temperature + noise_t, axis=-1, output_type=tf.int32)
+            token = draw(log_probs, inputs_t)
             return (token, log_probs, state), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
-        (tokens, log_probs, states), _ = unroll(step, start, (tf.transpose(noise, [1, 0, 2]), taps), noise.shape[1])
+        (tokens, log_probs, states), _ = unroll(step, start, (inputs, taps), length)
         return Unrolled(tf.transpose(tokens), tf.transpose(log_probs, [1, 0, 2]), states)
 
     def teacher_force(self, tokens, taps=()):

@@ -11,9 +11,10 @@ import tensorflow as tf
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import data, export, plots
+from regan_tf import data, plots
 from regan_tf.command import INTERRUPTED
 from regan_tf.experiment import Experiment, NotFiniteError
+from regan_tf.serving import publishing
 from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
@@ -108,8 +109,8 @@ def _finish(experiment, workdir, records):
     samples = data.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     plots.plot_run(records, config, workdir.path / "figures")
-    generator = experiment.generator if config.export_generator == "last" else experiment.best_generator
-    exported = export.publish(generator, Path(config.export_dir) / config.model_name)
+    target = Path(config.export_dir) / config.model_name
+    exported = publishing.publish_run(experiment, config.export_generator, workdir.path, target)
     summary = {
         "estimator": config.estimator,
         "seq_len": config.seq_len,
@@ -142,7 +143,8 @@ def _print_report(experiment, workdir, summary, samples):
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
-    print(f"The SavedModel for TF Serving is in {summary['export']}")
+    print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
+    print(f"  make serve MODEL={Path(summary['export']).parent}")
 
 
 def _bar(name, done, total):

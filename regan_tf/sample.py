@@ -31,11 +31,10 @@ def main():
     command.start_tensorflow(config.threads)
     from regan_tf import data
     from regan_tf.experiment import Experiment
-    from regan_tf.workdir import restore
+    from regan_tf.workdir import require_checkpoint
 
     experiment = Experiment(config)
-    if not restore(path, experiment.checkpoint):
-        raise UserError(f"--workdir={path} holds no checkpoint yet")
+    require_checkpoint(path, experiment.checkpoint)
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
     tokens = generator.sample(_NUM.value, _SEED.value, _TEMPERATURE.value)
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)

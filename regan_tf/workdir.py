@@ -91,6 +91,12 @@ def restore(path, checkpoint):
     return True
 
 
+def require_checkpoint(path, checkpoint):
+    """The same, but raises UserError if there was none."""
+    if not restore(path, checkpoint):
+        raise UserError(f"--workdir={path} holds no checkpoint yet")
+
+
 def _checkpoints(path):
     return sorted(p for p in Path(path).glob("checkpoints/*") if p.name.isdigit())
 

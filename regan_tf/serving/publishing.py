@@ -1,0 +1,150 @@
+"""Publishing: a SavedModel is written beside, verified, and appears at once as the next numbered version."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from regan_tf import config_flags, data
+from regan_tf.config import UserError
+from regan_tf.serving import warmup
+from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
+
+MANIFEST = "manifest.json"
+_CHECKED_ROWS = 8
+_PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+def publish_run(experiment, which, run, directory):
+    """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is. See `publish`."""
+    config = experiment.config
+    best = which == "best"
+    about = {
+        "model": config.model_name,
+        "run": str(run),
+        "generator": which,
+        "iteration": experiment.best_iteration if best else experiment.iteration,
+        "metrics": experiment.evaluate_best() if best else experiment.evaluate_last(),
+        "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
+    }
+    generator = experiment.best_generator if best else experiment.generator
+    discriminator = None if config.reward else experiment.trainer.discriminator  # with --reward it was never trained
+    return publish(generator, discriminator, directory, about)
+
+
+def publish(generator, discriminator, directory, about=()):
+    """Saves the networks as the next numbered version under `directory`. Signatures: see ServedModel.
+
+    The version holds a SavedModel with its vocabulary as an asset, warm-up requests, and a manifest. It is loaded again
+    and compared with the live networks; only then does it appear, at once, complete, and never over another.
+
+    Args:
+      generator, discriminator: the networks; the latter may be None.
+      directory: of the model. The number and the whole version appear in it.
+      about: a dict for the manifest.
+    Returns:
+      The version's path.
+    Raises:
+      UserError: the directory cannot be written, or the networks do not give finite numbers.
+      RuntimeError: TF Serving could not run what was saved.
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
+    except OSError as error:
+        raise UserError(f"--export_dir: {directory} cannot be written: {error.strerror}") from None
+    try:
+        served = _save(generator, discriminator, temporary)
+        _verify(temporary, generator, served)
+        warmup.write(temporary, _examples(generator, served.functions), directory.name)
+        (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        return _rename_to_next_version(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save(generator, discriminator, directory):
+    with tempfile.TemporaryDirectory() as assets:
+        vocabulary = Path(assets) / "vocabulary.txt"
+        vocabulary.write_text("".join(f"{symbol}\n" for symbol in data.SYMBOLS), encoding="utf-8")
+        served = ServedModel(generator, discriminator, str(vocabulary))
+        tf.saved_model.save(served, str(directory), signatures=served.functions)
+    return served
+
+
+def _examples(generator, signatures):
+    """Inputs for each signature: signature -> input -> array."""
+    rows, rng = _CHECKED_ROWS, np.random.default_rng(0)
+    tokens = rng.integers(generator.vocab_size, size=[rows, generator.seq_len], dtype=np.int32)
+    examples = {
+        GENERATE: {
+            "seed": np.arange(rows, dtype=np.int64),
+            "temperature": np.linspace(0.5, 1.5, rows, dtype=np.float32),
+            "prefix": np.array(["", data.SYMBOLS[0]] * (rows // 2), object),
+        },
+        SCORE: {"text": np.array(data.to_text(tokens), object)},
+        SCORE_TOKENS: {"tokens": tokens},
+        DISCRIMINATE: {"tokens": tokens},
+    }
+    return {name: inputs for name, inputs in examples.items() if name in signatures}
+
+
+def _verify(path, generator, served):
+    """Loads what was saved; it must be servable and agree with the live networks."""
+    examples = _examples(generator, served.functions)
+    loaded = tf.saved_model.load(str(path))
+    for name, inputs in examples.items():
+        inputs = {key: tf.constant(value) for key, value in inputs.items()}
+        live, saved = served.functions[name](**inputs), loaded.signatures[name](**inputs)
+        for key, value in saved.items():
+            if value.dtype.is_floating and not np.all(np.isfinite(value)):
+                raise UserError(f"the networks are not fit to be served: {key} of signature {name} is not finite")
+            if not np.array_equal(value, live[key]):
+                raise RuntimeError(f"{key} of signature {name} is not what the live network gives")
+    exact = tf.reduce_sum(generator.log_prob(examples[SCORE_TOKENS]["tokens"]), axis=1)
+    np.testing.assert_allclose(loaded.signatures[SCORE](tf.constant(examples[SCORE]["text"]))["log_prob"], exact, rtol=1e-4)
+    require_servable(path)
+
+
+def require_servable(path):
+    """Raises RuntimeError if a function asks for XLA, which TF Serving disables, or an op needs a GPU's library or Python."""
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
+        for function in graph.library.function:
+            if function.attr["_XlaMustCompile"].b:
+                raise RuntimeError(f"function {function.signature.name} asks for XLA")
+        for node in [*graph.node, *(node for function in graph.library.function for node in function.node_def)]:
+            if re.search("PyFunc|Cudnn|Xla", node.op):
+                raise RuntimeError(f"op {node.op} cannot be served on a CPU without Python")
+
+
+def _manifest(path, about):
+    return {
+        **dict(about),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": str(tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _rename_to_next_version(temporary, directory):
+    while True:
+        versions = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
+        target = directory / str(max(versions, default=0) + 1)
+        try:
+            os.rename(temporary, target)  # fails if another export has just taken this number
+            return target
+        except OSError:
+            if not target.exists():
+                raise

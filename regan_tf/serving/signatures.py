@@ -1,0 +1,153 @@
+"""What is served: raw variables and pure functions of rows, for TF Serving to load and run."""
+
+import tensorflow as tf
+
+from regan_tf import counter_rng
+
+DEFAULT = "serving_default"
+GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
+
+# Rows are padded to a multiple of this. Vector instructions and what they leave over round differently; in whole vectors a
+# row's numbers are the same, bit for bit, in a batch of any size.
+_ROWS = 16
+
+# No two float32 log-probabilities that are apart differ by so little: colder changes nothing, and would overflow.
+_COLDEST = 1e-30
+
+
+class ServedModel(tf.Module):
+    """The signatures. Every input and output leads with the batch dimension B, and a row depends on nothing but its inputs.
+
+        generate       seed int64 [B], temperature float32 [B], prefix string [B]
+                       -> tokens int32 [B, T], text string [B], token_log_probs [B, T], log_prob [B], valid [B]
+        score          text string [B] -> log_prob [B], token_log_probs [B, T], valid [B]
+        score_tokens   tokens int32 [B, T] -> the same
+        discriminate   tokens int32 [B, T] -> p_real [B], valid [B]
+
+    `generate`, which is `serving_default` too, keeps a prefix and continues it; its log-probabilities, in nats, are those of
+    the tokens it drew, under the law it drew them from (0 for the prefix). Those of `score` are at temperature 1. A row
+    that cannot be answered (an unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
+    `valid` false, an empty text and zeros, and disturbs no other: TF Serving puts rows of several clients into one batch.
+
+    No Keras object is tracked: TF Serving loads such a model but cannot run it ("Could not find variable"). The functions
+    reach the networks through a closure.
+
+    Args:
+      generator: a Generator.
+      discriminator: a Discriminator, or None: then `discriminate` is not served.
+      vocabulary_file: one symbol a line, the first being token 0; it becomes an asset of the SavedModel.
+    """
+
+    def __init__(self, generator, discriminator, vocabulary_file):
+        super().__init__()
+        networks = [generator, discriminator] if discriminator else [generator]
+        self.weights = [v.value for network in networks for v in network.variables]
+        self.vocabulary = _Vocabulary(vocabulary_file, generator.seq_len)
+        generate = _generate(generator, self.vocabulary)
+        self.functions = {
+            DEFAULT: generate,
+            GENERATE: generate,
+            SCORE: _score(generator, self.vocabulary),
+            SCORE_TOKENS: _score_tokens(generator),
+        }
+        if discriminator:
+            self.functions[DISCRIMINATE] = _discriminate(discriminator, generator.seq_len)
+
+
+class _Vocabulary(tf.Module):
+    """Text to tokens and back, with tables that are read from the asset."""
+
+    def __init__(self, file, seq_len):
+        super().__init__()
+        self.seq_len = seq_len
+        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        forward = tf.lookup.TextFileInitializer(file, tf.string, line, tf.int64, number)
+        backward = tf.lookup.TextFileInitializer(file, tf.int64, number, tf.string, line)
+        self.token_of = tf.lookup.StaticHashTable(forward, default_value=-1)
+        self.symbol_of = tf.lookup.StaticHashTable(backward, default_value="")
+
+    def encode(self, text):
+        """string [B] -> tokens int32 [B, T], -1 after the end; lengths [B]; whether all its symbols are known [B]."""
+        symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is no symbol
+        lengths = tf.cast(symbols.row_lengths(), tf.int32)
+        tokens = symbols.with_values(tf.cast(self.token_of.lookup(symbols.values), tf.int32))
+        tokens = tokens.to_tensor(default_value=-1, shape=[None, self.seq_len])
+        known = tf.math.count_nonzero(tokens >= 0, axis=1, dtype=tf.int32) == tf.minimum(lengths, self.seq_len)
+        return tokens, lengths, known
+
+    def decode(self, tokens):
+        """int32 [B, T] -> string [B]; tokens below 0 are nothing."""
+        return tf.strings.reduce_join(self.symbol_of.lookup(tf.cast(tokens, tf.int64)), axis=1)
+
+
+def _rows(dtype, *shape, name):
+    return tf.TensorSpec([None, *shape], dtype, name=name)
+
+
+def _generate(generator, vocabulary):
+    @tf.function(
+        input_signature=[
+            _rows(tf.int64, name="seed"),
+            _rows(tf.float32, name="temperature"),
+            _rows(tf.string, name="prefix"),
+        ]
+    )
+    def generate(seed, temperature, prefix):
+        given, lengths, known = vocabulary.encode(prefix)
+        valid = known & (lengths <= generator.seq_len) & tf.math.is_finite(temperature) & (temperature > 0)
+        given = tf.where(valid[:, tf.newaxis], given, -1)
+        temperature = tf.where(valid, tf.maximum(temperature, _COLDEST), 1.0)
+        uniform = counter_rng.uniform_rows(seed, generator.seq_len)
+        tokens, log_probs = generator.complete(*(_padded(x) for x in (given, uniform, temperature)))
+        tokens, log_probs = tokens[: tf.size(seed)], log_probs[: tf.size(seed)]
+        tokens = tf.where(valid[:, tf.newaxis], tokens, -1)
+        return {"tokens": tf.maximum(tokens, 0), "text": vocabulary.decode(tokens)} | _scores(log_probs, valid)
+
+    return generate
+
+
+def _score(generator, vocabulary):
+    @tf.function(input_signature=[_rows(tf.string, name="text")])
+    def score(text):
+        tokens, lengths, known = vocabulary.encode(text)
+        return _log_probs(generator, tokens, known & (lengths == generator.seq_len))
+
+    return score
+
+
+def _score_tokens(generator):
+    @tf.function(input_signature=[_rows(tf.int32, generator.seq_len, name="tokens")])
+    def score_tokens(tokens):
+        return _log_probs(generator, tokens, _in_range(tokens, generator.vocab_size))
+
+    return score_tokens
+
+
+def _discriminate(discriminator, seq_len):
+    @tf.function(input_signature=[_rows(tf.int32, seq_len, name="tokens")])
+    def discriminate(tokens):
+        valid = _in_range(tokens, discriminator.vocab_size)
+        one_hot = tf.one_hot(_padded(tokens), discriminator.vocab_size)  # a token out of range is a row of zeros
+        p_real = discriminator.probability(one_hot)[: tf.size(valid)]
+        return {"p_real": tf.where(valid, p_real, 0.0), "valid": valid}
+
+    return discriminate
+
+
+def _log_probs(generator, tokens, valid):
+    readable = _padded(tf.where(valid[:, tf.newaxis], tokens, 0))
+    return _scores(generator.log_prob(readable)[: tf.size(valid)], valid)
+
+
+def _scores(log_probs, valid):
+    log_probs = tf.where(valid[:, tf.newaxis], log_probs, 0.0)
+    return {"token_log_probs": log_probs, "log_prob": tf.reduce_sum(log_probs, axis=1), "valid": valid}
+
+
+def _in_range(tokens, vocab_size):
+    return tf.reduce_all((tokens >= 0) & (tokens < vocab_size), axis=1)
+
+
+def _padded(x):
+    """Adds rows of ones, up to a multiple of _ROWS."""
+    return tf.pad(x, [[0, -tf.shape(x)[0] % _ROWS]] + [[0, 0]] * (x.shape.rank - 1), constant_values=tf.ones([], x.dtype))
