@@ -1,9 +1,10 @@
-# make train: the main job. make test: lint and tests. Both set up .venv first, which needs nothing but Python 3.11.
+# make train: the main job. make test: lint and tests. make serve: serves the model exported last, or MODEL=export/<name>.
+# Each sets up .venv first, which needs nothing but Python 3.11.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: train test benchmark paper clean
+.PHONY: train test serve benchmark paper clean
 
 train: $(VENV)/.train
 	$(PY) -m regan_tf.main --estimator=rebar --temperature=0.1
@@ -12,6 +13,9 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
+
+serve: $(VENV)/.serve
+	$(PY) -m regan_tf.serve $(if $(MODEL),--model_dir=$(MODEL))
 
 benchmark: $(VENV)/.train
 	$(PY) -m regan_tf.benchmark
@@ -30,7 +34,11 @@ $(VENV)/.train: requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.test: requirements-dev.txt $(VENV)/.train
+$(VENV)/.serve: requirements-serving.txt $(VENV)/.train
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-serving.txt
+	touch $@
+
+$(VENV)/.test: requirements-dev.txt $(VENV)/.serve
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -11,12 +11,14 @@ from regan_tf.config import UserError
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
-def run(main):
-    """Runs `main()` under absl: a UserError becomes one line on standard error and exit code 1."""
+def run(main, takes_arguments=False):
+    """Runs `main()`, or `main(arguments)`, under absl: a UserError becomes one line on standard error and exit code 1."""
 
     def checked(argv):
         logging.set_verbosity(logging.WARNING)
         try:
+            if takes_arguments:
+                return main(argv[1:])
             if len(argv) > 1:
                 raise UserError(f"{argv[1]!r} is not a flag: flags are written --name=value; --help lists them")
             return main()

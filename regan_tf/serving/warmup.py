@@ -2,13 +2,15 @@
 
 import tensorflow as tf
 
+REQUESTS_FILE = "assets.extra/tf_serving_warmup_requests"
+
 # Of tensorflow/serving's PredictionLog, PredictLog, PredictRequest and ModelSpec: field numbers, which never change.
 _PREDICT_LOG, _REQUEST, _MODEL_SPEC, _INPUTS, _NAME, _SIGNATURE_NAME = 6, 1, 1, 2, 1, 3
 _MAP_KEY, _MAP_VALUE = 1, 2
 
 
 def write(saved_model, requests, model):
-    """Writes assets.extra/tf_serving_warmup_requests, records of PredictionLog messages.
+    """Writes them, as records of PredictionLog messages.
 
     The messages are put together from their parts, so that training does not need TF Serving's package.
 
@@ -17,9 +19,9 @@ def write(saved_model, requests, model):
       requests: a dict from signature to a dict from input to array.
       model: name of the model.
     """
-    path = saved_model / "assets.extra"
-    path.mkdir()
-    with tf.io.TFRecordWriter(str(path / "tf_serving_warmup_requests")) as writer:
+    file = saved_model / REQUESTS_FILE
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file)) as writer:
         for signature, inputs in requests.items():
             writer.write(_prediction_log(model, signature, inputs))
 

@@ -1,0 +1,101 @@
+"""TF Serving's gRPC interface, with its official messages, for one model."""
+
+import functools
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import get_model_metadata_pb2, model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
+
+from regan_tf.serving.servable import RejectedError, invalid
+from regan_tf.serving.signatures import DEFAULT
+
+_CALLS = 256  # under way at once
+
+
+def server(model, limits):
+    """The grpc.aio server that answers for a Model; it has no port yet."""
+    options = [("grpc.max_receive_message_length", limits.body_bytes)]
+    made = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CALLS)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(model), made)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(model), made)
+    return made
+
+
+def _errors_as_status(method):
+    @functools.wraps(method)
+    async def checked(self, request, context):
+        try:
+            return await method(self, request)
+        except RejectedError as error:
+            await context.abort(error.code, str(error))
+
+    return checked
+
+
+class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, model):
+        self._model = model
+
+    @_errors_as_status
+    async def Predict(self, request):  # noqa: N802
+        servable = self._model.find(*_name_and_version(request.model_spec))
+        signature = request.model_spec.signature_name
+        spec = servable.spec(signature)
+        inputs = {name: _array(name, value, spec, servable) for name, value in request.inputs.items()}
+        outputs = await servable.predict(signature, inputs)
+        if unknown := sorted(set(request.output_filter) - set(outputs)):
+            raise invalid(f"output_filter names {unknown[0]!r}; the outputs are {', '.join(sorted(outputs))}")
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name, response.model_spec.version.value = self._model.name, servable.version
+        response.model_spec.signature_name = signature or DEFAULT
+        for name, value in outputs.items():
+            if not request.output_filter or name in request.output_filter:
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+    @_errors_as_status
+    async def GetModelMetadata(self, request):  # noqa: N802
+        servable = self._model.find(*_name_and_version(request.model_spec))
+        if list(request.metadata_field) != ["signature_def"]:
+            raise invalid("metadata_field must be signature_def")
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name, response.model_spec.version.value = self._model.name, servable.version
+        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+
+class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, model):
+        self._model = model
+
+    @_errors_as_status
+    async def GetModelStatus(self, request):  # noqa: N802
+        return self._model.status(*_name_and_version(request.model_spec))
+
+
+def _name_and_version(spec):
+    if spec.version_label:
+        raise invalid("version labels are not served here; give a version")
+    return spec.name, spec.version.value if spec.HasField("version") else None
+
+
+def _array(name, proto, specs, servable):
+    """A TensorProto to an array. Its shape is checked first: a few bytes may claim any size."""
+    if name not in specs:
+        raise invalid(f"the signature has no input {name!r}")
+    spec = specs[name]
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.dtype != spec.dtype.as_datatype_enum:
+        raise invalid(f"input {name} must be {spec.dtype.name}")
+    if proto.tensor_shape.unknown_rank or not spec.shape.is_compatible_with(shape) or min(shape, default=-1) < 0:
+        raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
+    servable.checked_rows(shape[0])
+    try:
+        array = tf.make_ndarray(proto)
+    except (ValueError, TypeError) as error:
+        raise invalid(f"input {name} cannot be read: {error}") from None
+    if array.size != np.prod(shape):
+        raise invalid(f"input {name} does not fill its shape {shape}")
+    return array

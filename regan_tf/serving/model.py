@@ -1,0 +1,89 @@
+"""A served model: its newest version, replaced without a gap when a newer one is published."""
+
+import asyncio
+import contextlib
+from typing import NamedTuple
+
+import grpc
+import tensorflow as tf
+from absl import logging
+from tensorflow_serving.apis import get_model_status_pb2
+
+from regan_tf.serving.servable import RejectedError, Servable, versions_in
+
+_STATES = get_model_status_pb2.ModelVersionStatus
+
+
+class Status(NamedTuple):
+    """What has become of a version: a ModelVersionStatus.State, and the error if it could not be loaded."""
+
+    state: int
+    error: str = ""
+
+
+class Model:
+    """The newest version in a directory, as TF Serving's default policy has it.
+
+    A new version is loaded and warmed up while the old one goes on answering; requests under way keep the old one alive.
+
+    Args:
+      name: what clients call it.
+      directory: holds the numbered versions.
+      limits, batching: of Servable.
+    """
+
+    def __init__(self, name, directory, limits, batching):
+        self.name, self.directory = name, directory
+        self._load = lambda path: Servable(path, limits, batching)
+        self._current = None
+        self.statuses = {}
+
+    def find(self, name, version=None):
+        """The Servable to answer with. Raises RejectedError."""
+        current = self._current
+        if name != self.name or current is None or version not in (None, current.version):
+            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise RejectedError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
+        return current
+
+    def status(self, name, version=None):
+        """GetModelStatusResponse of all versions, or of one. Raises RejectedError."""
+        found = {v: s for v, s in self.statuses.items() if name == self.name and version in (None, v)}
+        if not found:
+            which = "" if version is None else f" with version {version}"
+            raise RejectedError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{which}")
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for number, status in sorted(found.items(), reverse=True):
+            entry = response.model_version_status.add(version=number, state=status.state)
+            entry.status.error_code = grpc.StatusCode.UNKNOWN.value[0] if status.error else 0
+            entry.status.error_message = status.error
+        return response
+
+    async def refresh(self):
+        """Looks for a version newer than the current one, and serves it. One that cannot be loaded is not tried again."""
+        with contextlib.suppress(OSError):
+            versions = versions_in(self.directory)
+            if not versions or int(versions[-1].name) in self.statuses:
+                return
+            await self._advance_to(versions[-1])
+
+    async def _advance_to(self, path):
+        number = int(path.name)
+        self.statuses[number] = Status(_STATES.LOADING)
+        try:
+            loaded = await asyncio.to_thread(self._load, path)
+        except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
+            self.statuses[number] = Status(_STATES.END, str(error))
+            logging.error("version %d cannot be loaded: %s", number, error)
+            return
+        if self._current is not None:
+            self.statuses[self._current.version] = Status(_STATES.END)
+        self._current = loaded
+        self.statuses[number] = Status(_STATES.AVAILABLE)
+        logging.info("serving version %d of %s", number, self.name)
+
+    async def watch(self, seconds):
+        """Refreshes for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.refresh()
