@@ -89,7 +89,7 @@ def _array(name, proto, specs, servable):
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.dtype != spec.dtype.as_datatype_enum:
         raise invalid(f"input {name} must be {spec.dtype.name}")
-    if proto.tensor_shape.unknown_rank or not spec.shape.is_compatible_with(shape) or min(shape, default=-1) < 0:
+    if proto.tensor_shape.unknown_rank or min(shape, default=-1) < 0 or not spec.shape.is_compatible_with(shape):
         raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
     servable.checked_rows(shape[0])
     try:

@@ -31,7 +31,7 @@ def application(model, limits):
     """The aiohttp application that answers for a Model."""
     api = _Api(model, limits)
     app = web.Application(middlewares=[_errors_as_json, _Admission()], client_max_size=limits.body_bytes)
-    for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
+    for base in ("/v1/models/{name:[^/:]+}", "/v1/models/{name:[^/:]+}/versions/{version:[^/:]+}"):
         app.router.add_get(base, api.status)
         app.router.add_get(f"{base}/metadata", api.metadata)
         app.router.add_post(f"{base}:predict", api.predict)
