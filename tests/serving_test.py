@@ -404,19 +404,25 @@ class HostileTest(_ServedTest, parameterized.TestCase):
             st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1, 3), max_size=3),
             st.booleans(),
         )
-        tensors = st.builds(
-            tensor_pb2.TensorProto,
-            dtype=st.sampled_from([0, 1, 3, 7, 9, 10, 14, 19, 20]),
-            tensor_shape=shapes | st.just(tensor_shape_pb2.TensorShapeProto(dim=[{"size": 2}])),
-            tensor_content=st.just(b"") | st.binary(max_size=20),
-            int64_val=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
-            float_val=st.lists(st.floats(width=32), max_size=3),
-            string_val=st.lists(st.binary(max_size=8), max_size=3),
-        )
-        inputs = st.fixed_dictionaries({"seed": tensors, "temperature": tensors, "prefix": tensors})
+
+        def tensors(*dtypes):
+            return st.builds(
+                tensor_pb2.TensorProto,
+                dtype=st.sampled_from(dtypes),
+                tensor_shape=shapes | st.just(tensor_shape_pb2.TensorShapeProto(dim=[{"size": 2}])),
+                tensor_content=st.just(b"") | st.binary(max_size=20),
+                int64_val=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+                float_val=st.lists(st.floats(width=32), max_size=3),
+                string_val=st.lists(st.binary(max_size=8), max_size=3),
+            )
+
+        any_type = tensors(0, 1, 3, 7, 9, 10, 14, 19, 20)
+        right = {"seed": tensors(tf.int64.as_datatype_enum), "temperature": tensors(tf.float32.as_datatype_enum)}
+        inputs = st.fixed_dictionaries(right | {"prefix": tensors(tf.string.as_datatype_enum)})
+        inputs |= st.dictionaries(st.sampled_from(["seed", "temperature", "prefix"]) | st.text(max_size=5), any_type)
 
         @hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
-        @hypothesis.given(inputs | st.dictionaries(st.text(max_size=5), tensors, max_size=2))
+        @hypothesis.given(inputs)
         def ask(inputs):
             try:
                 self.server.prediction.Predict(_request(inputs))
