@@ -35,7 +35,12 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.directory = Path(temporary.name)
 
     def _train(self, name, *args):
-        result = _run(*_SMALL, f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", *args)
+        for package in ("tensorflow_serving", "aiohttp", "tenacity"):  # training and its export do without
+            (self.directory / f"blocked/{package}.py").parent.mkdir(exist_ok=True)
+            (self.directory / f"blocked/{package}.py").write_text("raise ImportError('not to be had here')")
+        paths = f"{self.directory}/blocked:{os.getcwd()}"
+        command = _command(*_SMALL, f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", *args)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
         return result, self.directory / name
 
     def _records(self, run):
@@ -65,6 +70,14 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIn("python -m regan_tf.sample", result.stdout)
         self.assertTrue(tf.saved_model.contains_saved_model(self.directory / "export/regan-relax-3/1"))
         self.assertNotIn("Traceback", result.stderr)
+
+        exported = _run(f"--workdir={run}", f"--export_dir={self.directory}/export", "--generator=best", module="export")
+        self.assertIn("export/regan-relax-3/2", exported.stdout, exported.stderr)
+        for version, generator in ((1, "last"), (2, "best")):
+            manifest = json.loads((self.directory / f"export/regan-relax-3/{version}/manifest.json").read_text())
+            self.assertEqual((manifest["generator"], manifest["run"]), (generator, str(run)))
+            self.assertEqual(manifest["config"]["estimator"], "relax")
+            self.assertIn("goodness", manifest["metrics"])
 
         sampled = [_run(f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl", module="sample") for _ in range(2)]
         self.assertEqual(sampled[0].returncode, 0, sampled[0].stderr)

@@ -5,7 +5,6 @@ import contextlib
 from typing import NamedTuple
 
 import grpc
-import tensorflow as tf
 from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
@@ -72,7 +71,7 @@ class Model:
         self.statuses[number] = Status(_STATES.LOADING)
         try:
             loaded = await asyncio.to_thread(self._load, path)
-        except (OSError, ValueError, LookupError, tf.errors.OpError) as error:
+        except Exception as error:  # a damaged version, in whatever way, must not end the server
             self.statuses[number] = Status(_STATES.END, str(error))
             logging.error("version %d cannot be loaded: %s", number, error)
             return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -131,11 +132,12 @@ class _Batcher:
     async def _work(self):
         while self._waiting:
             batch = self._take()
-            inputs = {name: np.concatenate([inputs[name] for inputs, _, _ in batch]) for name in batch[0][0]}
             try:
+                inputs = {name: np.concatenate([inputs[name] for inputs, _, _ in batch]) for name in batch[0][0]}
                 outputs = await asyncio.get_running_loop().run_in_executor(_CALLS, self._function, inputs)
-            except tf.errors.OpError as error:
-                _fail(batch, RejectedError(grpc.StatusCode.INTERNAL, error.message))
+            except Exception as error:  # whatever it is, those who wait are told, and the next batch is run
+                logging.exception("while running a batch")
+                _fail(batch, RejectedError(grpc.StatusCode.INTERNAL, f"the model failed: {type(error).__name__}"))
                 continue
             start = 0
             for _, rows, answer in batch:
