@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 
@@ -44,11 +45,13 @@ class Server:
     def __init__(self, directory, *flags):
         command = [sys.executable, "-m", "regan_tf.serve", f"--model_dir={directory}", "--rest_port=0", "--grpc_port=0"]
         command += ["--poll_seconds=0.1", *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._log = tempfile.TemporaryFile("w+")  # not a pipe: nobody reads it while the server writes  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
         line = self.process.stdout.readline()
         found = re.search(r"REST at (http://localhost:(\d+)), gRPC at (localhost:\d+)", line)
         if not found:
-            raise RuntimeError(line + self.process.stdout.read())
+            self._log.seek(0)
+            raise RuntimeError(line + self._log.read())
         self.rest, self.rest_port, self.grpc = found[1], int(found[2]), found[3]
         self.model = f"{self.rest}/v1/models/regan"
         self.channel = grpc.insecure_channel(self.grpc)

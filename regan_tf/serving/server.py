@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 
 from aiohttp import web
@@ -38,6 +39,7 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
 
 
 async def _start_rest(stack, model, limits, host, port):
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # what clients do wrong is told to them alone
     runner = web.AppRunner(rest.application(model, limits), access_log=None, shutdown_timeout=_GRACE_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
