@@ -265,7 +265,7 @@ class HostileTest(_ServedTest, parameterized.TestCase):
         ("bool_temperature", {"instances": [_row(temperature=True)]}, "not a list of float32"),
         ("number_prefix", {"instances": [_row(prefix=1)]}, "not a list of string"),
         ("bad_base64", {"instances": [_row(prefix={"b64": "!"})]}, "not a list of string"),
-        ("ragged", {"inputs": {"seed": [1, [2]], "temperature": [1, 1], "prefix": ["", ""]}}, "not a regular list"),
+        ("ragged", {"inputs": {"seed": [1, [2]], "temperature": [1, 1], "prefix": ["", ""]}}, "not a list of int64"),
         ("wrong_rank", {"instances": [_row(seed=[1])]}, "has shape \\[1, 1\\]"),
         ("unequal", {"inputs": {"seed": [1, 2], "temperature": [1], "prefix": [""]}}, "differ in their number of rows"),
         ("wrong_width", {"signature_name": "score_tokens", "instances": [[0, 1]]}, "has shape \\[1, 2\\]"),
@@ -296,6 +296,27 @@ class HostileTest(_ServedTest, parameterized.TestCase):
     def test_non_finite_numbers_make_a_row_invalid(self):
         response = self.server.post(b'{"instances": [{"seed": 1, "temperature": NaN, "prefix": ""}]}')
         self.assertEqual((response.status_code, response.json()["predictions"][0]["valid"]), (200, False))
+
+    def test_what_cannot_be_read_is_the_clients_fault(self):
+        response = self.server.post(b"hello", headers={"Content-Encoding": "gzip"})
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(requests.get(f"{self.server.model}/versions/{'9' * 5000}", timeout=30).status_code, 400)
+        call = self.server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        signature = _request({}, "s" * 20_000).SerializeToString()
+        for data in (b"\xff\xff\xff", b"\x0a\x03\x0a\x01\xff", signature):
+            with self.assertRaises(grpc.RpcError) as raised:
+                call(data, timeout=30)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self._assert_still_serving()
+
+    def test_long_strings_take_no_memory(self):
+        before = self.server.resident_megabytes()
+        padded = {"seed": ["a" * 50_000] + [""] * 10_000, "temperature": [1], "prefix": [""]}
+        self.assertEqual(self.server.post({"inputs": padded}).status_code, 400)
+        for _ in range(10):
+            row = self.server.post({"signature_name": "score", "instances": ["x" * 90_000]}).json()["predictions"][0]
+            self.assertFalse(row["valid"])
+        self.assertLess(self.server.resident_megabytes(), before + 50)
 
     def test_huge_bodies_are_refused_and_memory_is_bounded(self):
         before = self.server.resident_megabytes()
@@ -501,6 +522,14 @@ class LifeTest(tf.test.TestCase):
             time.sleep(0.5)
             server = Server(directory, f"--rest_port={port}")
             self.assertAllEqual(rows.result()["valid"], [True, True])
+        self.assertEqual(server.stop()[0], 0)
+
+    def test_a_port_is_not_shared(self):
+        directory = pathlib.Path(self.get_temp_dir()) / "model"
+        _publish(directory)
+        server = Server(directory)
+        with self.assertRaisesRegex(RuntimeError, "error: --grpc_port=.* cannot be used"):
+            Server(directory, f"--grpc_port={server.grpc.split(':')[1]}")
         self.assertEqual(server.stop()[0], 0)
 
     def test_bad_flags(self):

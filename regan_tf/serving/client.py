@@ -1,5 +1,6 @@
 """A client of TF Serving, or of the local server, for the signatures of ServedModel; over gRPC or REST."""
 
+import json
 import time
 
 import numpy as np
@@ -69,7 +70,7 @@ class Client:
         end = time.monotonic() + self._deadline
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_BusyError),
-            stop=tenacity.stop_after_delay(self._deadline),
+            stop=tenacity.stop_before_delay(self._deadline),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
             reraise=True,
         ):
@@ -94,7 +95,8 @@ class _Grpc:
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
         self._grpc, self._tf, self._request = grpc, tf, predict_pb2.PredictRequest
-        self._channel = grpc.insecure_channel(address)
+        options = {"grpc.max_receive_message_length": -1, "grpc.max_reconnect_backoff_ms": 1000}
+        self._channel = grpc.insecure_channel(address, list(options.items()))
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._address, self._model, self._version = address, model, version
 
@@ -129,7 +131,7 @@ class _Rest:
     def call(self, signature, inputs, timeout):
         body = {"signature_name": signature, "inputs": {name: value.tolist() for name, value in inputs.items()}}
         try:
-            response = self._session.post(self._url, json=body, timeout=timeout)
+            response = self._session.post(self._url, data=json.dumps(body), timeout=timeout)  # NaN as TF Serving writes it
             content = response.json()
         except (self._errors.ConnectionError, self._errors.Timeout) as error:
             raise _BusyError(f"{self._address} cannot be reached: {error}") from None

@@ -1,11 +1,10 @@
 """TF Serving's gRPC interface, with its official messages, for one model."""
 
-import functools
-
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import get_model_metadata_pb2, model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from regan_tf.serving.servable import RejectedError, invalid
 from regan_tf.serving.signatures import DEFAULT
@@ -15,30 +14,39 @@ _CALLS = 256  # under way at once
 
 def server(model, limits):
     """The grpc.aio server that answers for a Model; it has no port yet."""
-    options = [("grpc.max_receive_message_length", limits.body_bytes)]
+    # Without so_reuseport=0 a second server would share the port in silence.
+    options = [("grpc.max_receive_message_length", limits.body_bytes), ("grpc.so_reuseport", 0)]
     made = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CALLS)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(model), made)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(model), made)
+    api = _Api(model)
+    prediction = {
+        "Predict": _handler(api.predict, predict_pb2.PredictRequest),
+        "GetModelMetadata": _handler(api.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+    }
+    status = {"GetModelStatus": _handler(api.status, get_model_status_pb2.GetModelStatusRequest)}
+    services = {"tensorflow.serving.PredictionService": prediction, "tensorflow.serving.ModelService": status}
+    made.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(*service) for service in services.items()])
     return made
 
 
-def _errors_as_status(method):
-    @functools.wraps(method)
-    async def checked(self, request, context):
+def _handler(method, message):
+    """Errors become statuses. The request is read here: gRPC's own reader answers UNKNOWN to what it cannot read."""
+
+    async def answer(data, context):
         try:
-            return await method(self, request)
+            return await method(message.FromString(data))
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a {message.__name__}")
         except RejectedError as error:
             await context.abort(error.code, str(error))
 
-    return checked
+    return grpc.unary_unary_rpc_method_handler(answer, response_serializer=lambda response: response.SerializeToString())
 
 
-class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _Api:
     def __init__(self, model):
         self._model = model
 
-    @_errors_as_status
-    async def Predict(self, request):  # noqa: N802
+    async def predict(self, request):
         servable = self._model.find(*_name_and_version(request.model_spec))
         signature = request.model_spec.signature_name
         spec = servable.spec(signature)
@@ -54,8 +62,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return response
 
-    @_errors_as_status
-    async def GetModelMetadata(self, request):  # noqa: N802
+    async def metadata(self, request):
         servable = self._model.find(*_name_and_version(request.model_spec))
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid("metadata_field must be signature_def")
@@ -65,13 +72,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-
-class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, model):
-        self._model = model
-
-    @_errors_as_status
-    async def GetModelStatus(self, request):  # noqa: N802
+    async def status(self, request):
         return self._model.status(*_name_and_version(request.model_spec))
 
 

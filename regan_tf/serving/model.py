@@ -37,6 +37,11 @@ class Model:
         self._current = None
         self.statuses = {}
 
+    @property
+    def available(self):
+        """Whether there is a version to answer with."""
+        return self._current is not None
+
     def find(self, name, version=None):
         """The Servable to answer with. Raises RejectedError."""
         current = self._current

@@ -28,6 +28,8 @@ def publish_run(experiment, which, run, directory):
     """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is. See `publish`."""
     config = experiment.config
     best = which == "best"
+    if best and experiment.best_iteration < 0:
+        raise UserError(f"--workdir={run} has no best generator yet: it is still in pre-training")
     about = {
         "model": config.model_name,
         "run": str(run),

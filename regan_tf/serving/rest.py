@@ -81,6 +81,8 @@ class _Api:
                 return await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except web.RequestPayloadError as error:
+            raise invalid(f"the body cannot be read: {error}") from None
 
 
 class _Admission:
@@ -129,8 +131,8 @@ def _model_spec(request):
     name, version = request.match_info["name"], request.match_info.get("version")
     if version is None:
         return name, None
-    if not (version.isascii() and version.isdigit()):
-        raise invalid(f"the version {version!r} is not a number")
+    if not (version.isascii() and version.isdigit() and len(version) < 19):
+        raise invalid(f"the version {version!r} is not a number of 64 bits")
     return name, int(version)
 
 
@@ -166,22 +168,24 @@ def _named(value, spec):
 
 def _array(name, value, dtype):
     """Nested lists to an array of a TensorFlow dtype. Raises RejectedError unless they fit."""
+    wrong = invalid(f"input {name} is not a list of {dtype.name}")
     try:
-        array = np.array(value, object if dtype.as_numpy_dtype is object else None)
-    except (ValueError, OverflowError):
-        raise invalid(f"input {name} is not a regular list of {dtype.name}") from None
-    if array.dtype == object:
-        if dtype.as_numpy_dtype is not object:
-            raise invalid(f"input {name} is not a list of {dtype.name}")
+        array = np.array(value, object)  # of references: strings among numbers would make NumPy pad all to the longest
+    except ValueError:
+        raise wrong from None
+    if dtype.as_numpy_dtype is object:
         flat = [_bytes(name, element) for element in array.ravel()]
         return np.array([*flat, None], object)[:-1].reshape(array.shape)
-    allowed = "b" if dtype.is_bool else "iu" if dtype.is_integer else "iuf"
-    if array.dtype.kind not in allowed:
-        raise invalid(f"input {name} is not a list of {dtype.name}")
-    if dtype.is_integer and array.size and not dtype.min <= array.min() <= array.max() <= dtype.max:
+    allowed = {bool} if dtype.is_bool else {int} if dtype.is_integer else {int, float}
+    if not {type(element) for element in array.flat} <= allowed:
+        raise wrong
+    if dtype.is_integer and not all(dtype.min <= element <= dtype.max for element in array.flat):
         raise invalid(f"input {name} has a value that is not within {dtype.name}")
-    with np.errstate(over="ignore"):
-        return array.astype(dtype.as_numpy_dtype)
+    try:
+        with np.errstate(over="ignore"):
+            return array.astype(np.float64 if dtype.is_floating else dtype.as_numpy_dtype).astype(dtype.as_numpy_dtype)
+    except OverflowError:
+        raise invalid(f"input {name} has a value that is not within {dtype.name}") from None
 
 
 def _bytes(name, element):

@@ -24,7 +24,7 @@ class RejectedError(Exception):
     """A request that is answered by an error: a grpc.StatusCode and a message for the client."""
 
     def __init__(self, code, message):
-        super().__init__(message)
+        super().__init__(message[:500])  # it may quote what a client sent, of any length
         self.code = code
 
 
@@ -164,4 +164,6 @@ def _fail(batch, error):
 
 def versions_in(directory):
     """The numbered versions in a model's directory, oldest first. Raises OSError."""
-    return sorted((p for p in Path(directory).iterdir() if p.name.isdigit() and p.is_dir()), key=lambda p: int(p.name))
+    return sorted(
+        (p for p in Path(directory).iterdir() if p.name.isascii() and p.name.isdigit() and p.is_dir()), key=lambda p: int(p.name)
+    )

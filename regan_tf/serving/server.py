@@ -28,7 +28,7 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await model.refresh()
-    if not any(status.state == status.AVAILABLE for status in model.status(model.name).model_version_status):
+    if not model.available:
         raise UserError(f"no version in {model.directory} can be loaded")
     async with contextlib.AsyncExitStack() as stack:
         ports = await _start_rest(stack, model, limits, host, rest_port), await _start_grpc(stack, model, limits, host, grpc_port)

@@ -68,6 +68,7 @@ class _Vocabulary(tf.Module):
 
     def encode(self, text):
         """string [B] -> tokens int32 [B, T], -1 after the end; lengths [B]; whether all its symbols are known [B]."""
+        text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes: more is too long anyway, and takes memory
         symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is no symbol
         lengths = tf.cast(symbols.row_lengths(), tf.int32)
         tokens = symbols.with_values(tf.cast(self.token_of.lookup(symbols.values), tf.int32))
