@@ -39,7 +39,7 @@ def _print_throughput(config):
     import tensorflow as tf
 
     from regan_tf.experiment import Experiment
-    from regan_tf.serving.servable import versions_in
+    from regan_tf.serving.versions import versions_in
     from regan_tf.workdir import require_checkpoint
 
     experiment = Experiment(config)

@@ -30,7 +30,8 @@ def main():
     experiment = Experiment(config)
     require_checkpoint(_WORKDIR.value, experiment.checkpoint)
     directory = Path(_EXPORT_DIR.value) / (_MODEL_NAME.value or config.model_name)
-    path = publishing.publish_run(experiment, _GENERATOR.value, _WORKDIR.value, directory)
+    metrics = experiment.evaluate_best() if _GENERATOR.value == "best" else experiment.evaluate_last()
+    path = publishing.publish_run(experiment, _GENERATOR.value, metrics, _WORKDIR.value, directory)
     print(f"published {path}; try it with\n  make serve MODEL={directory}")
 
 

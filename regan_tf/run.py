@@ -109,8 +109,8 @@ def _finish(experiment, workdir, records):
     samples = data.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     plots.plot_run(records, config, workdir.path / "figures")
-    target = Path(config.export_dir) / config.model_name
-    exported = publishing.publish_run(experiment, config.export_generator, workdir.path, target)
+    which, target = config.export_generator, Path(config.export_dir) / config.model_name
+    exported = publishing.publish_run(experiment, which, columns[which], workdir.path, target)
     summary = {
         "estimator": config.estimator,
         "seq_len": config.seq_len,

@@ -13,6 +13,7 @@ from absl import flags
 
 from regan_tf import command
 from regan_tf.config import UserError
+from regan_tf.serving.versions import numbered
 
 _MODEL_DIR = flags.DEFINE_string("model_dir", "", "Directory of the model's versions; by default the one exported last in export/.")
 _MODEL_NAME = flags.DEFINE_string("model_name", "regan", "What clients call it.")
@@ -29,7 +30,7 @@ _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the model. 0: Tens
 def main():
     """Serves until it is stopped."""
     directory = Path(_MODEL_DIR.value) if _MODEL_DIR.value else _exported_last(Path("export"))
-    if not any(p.name.isdigit() for p in directory.glob("*")):
+    if not directory.is_dir() or not numbered(directory):
         raise UserError(f"--model_dir={directory} holds no version: train, or give the directory above the numbers")
     command.start_tensorflow(_THREADS.value)
     try:
@@ -45,7 +46,7 @@ def main():
 
 
 def _exported_last(export):
-    versions = [p for p in export.glob("*/*") if p.name.isdigit()]
+    versions = [version for model in export.glob("*/") for version in numbered(model)]
     if not versions:
         raise UserError("nothing is exported yet: `make train` does it, or give --model_dir")
     return max(versions, key=lambda p: p.stat().st_mtime).parent

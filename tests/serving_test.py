@@ -336,7 +336,7 @@ class HostileTest(_ServedTest, parameterized.TestCase):
 
     def test_slow_and_half_closed_clients_hold_up_no_other(self):
         head = b"POST /v1/models/regan:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-        with contextmanager(_connections)(self.server.rest_port, 100) as connections:
+        with _connections(self.server.rest_port, 100) as connections:
             for i, connection in enumerate(connections):
                 connection.sendall(head[: i + 1] if i % 2 else head + b"\r\n{")  # half a header, or half a body
                 if i % 3 == 0:
@@ -359,7 +359,7 @@ class HostileTest(_ServedTest, parameterized.TestCase):
             b"POST / HTTP/9.9\r\n\r\n",
             b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
         ):
-            with contextmanager(_connections)(self.server.rest_port, 1) as (connection,):
+            with _connections(self.server.rest_port, 1) as (connection,):
                 connection.settimeout(10)
                 connection.sendall(data)
                 self.assertRegex(connection.recv(100), rb"HTTP/1.\d 4\d\d")
@@ -457,6 +457,7 @@ class HostileTest(_ServedTest, parameterized.TestCase):
         self._assert_still_serving()
 
 
+@contextmanager
 def _connections(port, count):
     connections = [socket.create_connection(("localhost", port)) for _ in range(count)]
     yield connections

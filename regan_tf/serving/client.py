@@ -53,7 +53,7 @@ class Client:
 
     def score(self, texts):
         """Log-probabilities of texts at temperature 1, in nats: a dict with log_prob, token_log_probs, valid."""
-        return self.predict("score", {"text": np.array([*texts, None], object)[:-1]})
+        return self.predict("score", {"text": np.array(texts, object)})
 
     def discriminate(self, tokens):
         """The discriminator's p_real of int [N, T] tokens, and valid."""

@@ -8,7 +8,8 @@ import grpc
 from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
-from regan_tf.serving.servable import RejectedError, Servable, versions_in
+from regan_tf.serving.servable import RejectedError, Servable
+from regan_tf.serving.versions import versions_in
 
 _STATES = get_model_status_pb2.ModelVersionStatus
 

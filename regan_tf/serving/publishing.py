@@ -18,14 +18,18 @@ from regan_tf import config_flags, data
 from regan_tf.config import UserError
 from regan_tf.serving import warmup
 from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
+from regan_tf.serving.versions import numbered
 
 MANIFEST = "manifest.json"
 _CHECKED_ROWS = 8
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
-def publish_run(experiment, which, run, directory):
-    """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is. See `publish`."""
+def publish_run(experiment, which, metrics, run, directory):
+    """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is. See `publish`.
+
+    metrics: the generator's, for the manifest.
+    """
     config = experiment.config
     best = which == "best"
     if best and experiment.best_iteration < 0:
@@ -35,7 +39,7 @@ def publish_run(experiment, which, run, directory):
         "run": str(run),
         "generator": which,
         "iteration": experiment.best_iteration if best else experiment.iteration,
-        "metrics": experiment.evaluate_best() if best else experiment.evaluate_last(),
+        "metrics": metrics,
         "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
     }
     generator = experiment.best_generator if best else experiment.generator
@@ -67,8 +71,9 @@ def publish(generator, discriminator, directory, about=()):
         raise UserError(f"--export_dir: {directory} cannot be written: {error.strerror}") from None
     try:
         served = _save(generator, discriminator, temporary)
-        _verify(temporary, generator, served)
-        warmup.write(temporary, _examples(generator, served.functions), directory.name)
+        examples = _examples(generator, served.functions)
+        _verify(temporary, generator, served, examples)
+        warmup.write(temporary, examples, directory.name)
         (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         return _rename_to_next_version(temporary, directory)
@@ -102,9 +107,8 @@ def _examples(generator, signatures):
     return {name: inputs for name, inputs in examples.items() if name in signatures}
 
 
-def _verify(path, generator, served):
+def _verify(path, generator, served, examples):
     """Loads what was saved; it must be servable and agree with the live networks."""
-    examples = _examples(generator, served.functions)
     loaded = tf.saved_model.load(str(path))
     for name, inputs in examples.items():
         inputs = {key: tf.constant(value) for key, value in inputs.items()}
@@ -142,8 +146,8 @@ def _manifest(path, about):
 
 def _rename_to_next_version(temporary, directory):
     while True:
-        versions = [int(p.name) for p in directory.iterdir() if p.name.isdigit()]
-        target = directory / str(max(versions, default=0) + 1)
+        taken = numbered(directory)
+        target = directory / str(int(taken[-1].name) + 1 if taken else 1)
         try:
             os.rename(temporary, target)  # fails if another export has just taken this number
             return target

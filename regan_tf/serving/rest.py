@@ -30,7 +30,7 @@ _HTTP = {
 def application(model, limits):
     """The aiohttp application that answers for a Model."""
     api = _Api(model, limits)
-    app = web.Application(middlewares=[_errors_as_json, _Admission()], client_max_size=limits.body_bytes)
+    app = web.Application(middlewares=[_errors_as_json, _admission()], client_max_size=limits.body_bytes)
     for base in ("/v1/models/{name:[^/:]+}", "/v1/models/{name:[^/:]+}/versions/{version:[^/:]+}"):
         app.router.add_get(base, api.status)
         app.router.add_get(f"{base}/metadata", api.metadata)
@@ -85,23 +85,22 @@ class _Api:
             raise invalid(f"the body cannot be read: {error}") from None
 
 
-class _Admission:
-    """Turns requests away when too many are under way, so that their bodies cannot fill the memory."""
+def _admission():
+    """A middleware that turns requests away when too many are under way, so that their bodies cannot fill the memory."""
+    under_way = 0
 
-    __name__ = "admission"
-
-    def __init__(self):
-        self._under_way = 0
-        web.middleware(self)
-
-    async def __call__(self, request, handler):
-        if self._under_way >= _REQUESTS:
+    @web.middleware
+    async def admit(request, handler):
+        nonlocal under_way
+        if under_way >= _REQUESTS:
             raise RejectedError(grpc.StatusCode.UNAVAILABLE, "too many requests are under way; try again later")
-        self._under_way += 1
+        under_way += 1
         try:
             return await handler(request)
         finally:
-            self._under_way -= 1
+            under_way -= 1
+
+    return admit
 
 
 @web.middleware
@@ -175,7 +174,7 @@ def _array(name, value, dtype):
         raise wrong from None
     if dtype.as_numpy_dtype is object:
         flat = [_bytes(name, element) for element in array.ravel()]
-        return np.array([*flat, None], object)[:-1].reshape(array.shape)
+        return np.array(flat, object).reshape(array.shape)
     allowed = {bool} if dtype.is_bool else {int} if dtype.is_integer else {int, float}
     if not {type(element) for element in array.flat} <= allowed:
         raise wrong

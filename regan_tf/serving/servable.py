@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import grpc
@@ -147,7 +146,7 @@ class _Batcher:
         self._worker = None
 
     def _take(self):
-        batch, total = [self._waiting.popleft()], 0
+        batch = [self._waiting.popleft()]
         total = batch[0][1]
         while self._joining and self._waiting and total + self._waiting[0][1] <= self._limits.batch_rows:
             batch.append(self._waiting.popleft())
@@ -160,10 +159,3 @@ def _fail(batch, error):
     for _, _, answer in batch:
         if not answer.done():
             answer.set_exception(error)
-
-
-def versions_in(directory):
-    """The numbered versions in a model's directory, oldest first. Raises OSError."""
-    return sorted(
-        (p for p in Path(directory).iterdir() if p.name.isascii() and p.name.isdigit() and p.is_dir()), key=lambda p: int(p.name)
-    )
