@@ -41,7 +41,7 @@ def start_tensorflow(threads):
     Args:
       threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
     """
-    with _silent_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0" else contextlib.nullcontext():
+    with silent_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0" else contextlib.nullcontext():
         import tensorflow as tf
         import tensorflow_probability  # noqa: F401
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -50,7 +50,7 @@ def start_tensorflow(threads):
 
 
 @contextlib.contextmanager
-def _silent_stderr():
+def silent_stderr():
     """Drops what C++ code writes to standard error."""
     sys.stderr.flush()
     saved = os.dup(2)

@@ -79,7 +79,7 @@ class Config:
     )
     g_steps: int = _setting(1, "Generator updates per iteration.", at_least=1)
     d_steps: int | None = _setting(
-        None, "Discriminator minibatches after each generator update; by default one epoch of the data.", at_least=1
+        None, "Discriminator minibatches after each generator update; by default one epoch of the data. 0: none (mle).", at_least=0
     )
     generator_learning_rate: float = _setting(1e-2, "Adam's learning rate for the generator.", above=0)
     discriminator_learning_rate: float = _setting(1e-3, "Adam's learning rate for the discriminator.", above=0)
@@ -99,7 +99,7 @@ class Config:
     workdir: str = _setting("", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True)
     export_dir: str = _setting("export", "SavedModels go to <export_dir>/<model_name>/<version>.", local=True)
     model_name: str = _setting("", "Name of the exported model; by default regan-<estimator>-<length>.", local=True)
-    export_generator: str = _setting("last", "Which generator to export.", choices=("last", "best"), local=True)
+    export_generator: str = _setting("last", "Which generator to export.", choices=("last", "best", "none"), local=True)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -119,6 +119,8 @@ class Config:
             self._contradiction("control_samples", "has no control variate; rebar and relax have")
         if self.leave_one_out and self.estimator in ("mle", "straight_through"):
             self._contradiction("leave_one_out", "has no learning signal; the others have")
+        if self.d_steps == 0 and self.estimator != "mle" and not self.reward:
+            self._contradiction("d_steps", "is rewarded by the discriminator; mle is not")
         if self.batch_size < 2 and (self.leave_one_out or self.estimator == "reinforce_loo"):
             raise UserError("--batch_size=1 is not allowed with leave-one-out: it must be at least 2")
         if self.iterations == 0 and self.pretrain_epochs == 0:

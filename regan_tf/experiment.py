@@ -70,6 +70,10 @@ class Experiment:
         return reward
 
     @property
+    def _trains_discriminator(self):
+        return not self.config.reward and self.config.d_steps > 0
+
+    @property
     def pretrained(self):
         return int(self._pretrained)
 
@@ -115,8 +119,8 @@ class Experiment:
     def iterate(self):
         """Lines 5-18: one adversarial iteration. Returns its record.
 
-        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, or where
-        --reward leaves no discriminator to train, of `eval_samples` more.
+        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, or where there is
+        no discriminator to train, of `eval_samples` more.
         """
         started = time.perf_counter()
         number = self.iteration + 1
@@ -125,7 +129,7 @@ class Experiment:
             batches = self._next_batches(update)
             scalars = self.trainer.update_generator(self._seed(_UPDATE, update), batches[0])
             negatives = None
-            if not self.config.reward:
+            if self._trains_discriminator:
                 losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
                 scalars |= losses
         values = {name: float(value) for name, value in scalars.items()}
@@ -184,7 +188,7 @@ class Experiment:
         if self._batches is None:  # at the start, and after a resume
             config = self.config
             seed = self._stream(_ORDER)
-            self._batches = iter(data.minibatches(self.real, config.batch_size, config.d_steps, seed, skip=update))
+            self._batches = iter(data.minibatches(self.real, config.batch_size, max(config.d_steps, 1), seed, skip=update))
         return next(self._batches)
 
     def _stream(self, stream):

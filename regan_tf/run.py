@@ -109,8 +109,6 @@ def _finish(experiment, workdir, records):
     samples = data.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     plots.plot_run(records, config, workdir.path / "figures")
-    which, target = config.export_generator, Path(config.export_dir) / config.model_name
-    exported = publishing.publish_run(experiment, which, columns[which], workdir.path, target)
     summary = {
         "estimator": config.estimator,
         "seq_len": config.seq_len,
@@ -121,11 +119,21 @@ def _finish(experiment, workdir, records):
         "best_iteration": experiment.best_iteration,
         "goodness_max": columns["last"]["goodness_max"],
         **columns,
-        "export": str(exported),
+        "export": _export(experiment, columns, workdir),
         "seconds": sum(r["seconds"] for r in records),
     }
     workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
     _print_report(experiment, workdir, summary, samples)
+
+
+def _export(experiment, columns, workdir):
+    """Publishes the generator that --export_generator asks for; returns the new version's path, or None for none."""
+    config = experiment.config
+    which = config.export_generator
+    if which == "none":
+        return None
+    target = Path(config.export_dir) / config.model_name
+    return str(publishing.publish_run(experiment, which, columns[which], workdir.path, target))
 
 
 def _print_report(experiment, workdir, summary, samples):
@@ -143,6 +151,9 @@ def _print_report(experiment, workdir, summary, samples):
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
+    if not summary["export"]:
+        print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={workdir.path}")
+        return
     print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
     print(f"  make serve MODEL={Path(summary['export']).parent}")
 

@@ -1,0 +1,94 @@
+"""Runs many jobs, each in a process of its own, on this machine's cores or on a Ray cluster."""
+
+import concurrent.futures
+import fcntl
+import multiprocessing
+import os
+import sys
+from collections import namedtuple
+from multiprocessing import forkserver
+from pathlib import Path
+
+from regan_tf import command
+from regan_tf.config import UserError
+
+# What became of a job: its process' exit code (0 is good, negative a signal), and the last line that it printed.
+Outcome = namedtuple("Outcome", "exit_code, last_line")
+
+# Processes are forked from one that has loaded TensorFlow but started nothing of it: that saves seconds a run.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["regan_tf.run"])
+
+
+def on_this_machine(jobs, workers):
+    """Yields (job, Outcome) as the jobs end, `workers` of them at a time."""
+    with command.silent_stderr():  # TensorFlow greets
+        forkserver.ensure_running()
+    with concurrent.futures.ThreadPoolExecutor(workers) as executor:
+        futures = {executor.submit(run_job, job): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def on_ray(jobs, address):
+    """The same on a Ray cluster, a core each. Its nodes need this package and the runs' directory, under the same paths.
+
+    Raises UserError if Ray is not installed or the cluster does not answer. A job whose node is lost starts again elsewhere.
+    """
+    try:
+        import ray
+
+        ray.init(address, log_to_driver=False, configure_logging=False)
+    except ImportError:
+        raise UserError("--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt") from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"--ray_address={address}: {str(error).splitlines()[0]}") from None
+    remote = ray.remote(num_cpus=1, max_retries=3)(run_job)
+    pending = {remote.remote(job): job for job in jobs}
+    while pending:
+        (reference,), _ = ray.wait(list(pending))
+        try:
+            outcome = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            outcome = Outcome(1, str(error).splitlines()[0])
+        yield pending.pop(reference), outcome
+
+
+def run_job(job):
+    """Runs the job to its end in a fresh process, its output in `job.log`; returns its Outcome.
+
+    A process that a killed sweep left behind is waited for, not fought: its work counts.
+    """
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    _wait_until_free(job)
+    process = _CONTEXT.Process(target=_main, args=(job,))
+    process.start()
+    process.join()
+    lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n") if job.log.exists() else []
+    return Outcome(process.exitcode, next((line for line in reversed(lines) if line.strip()), ""))
+
+
+def _wait_until_free(job):
+    lock = Path(job.config.workdir) / ".lock"
+    if lock.exists():
+        with open(lock, "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _main(job):
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        command.start_tensorflow(job.config.threads)
+        from regan_tf.run import run
+
+        sys.exit(run(job.config))
+    except KeyboardInterrupt:
+        sys.exit(command.INTERRUPTED)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
