@@ -36,7 +36,7 @@ class Job:
         )
 
 
-def read(path, directory):
+def read(path, directory, seeds=None):
     """The jobs that a sweep's file asks for, seed by seed, so that a sweep cut short has all of the first seeds.
 
     The file is TOML:
@@ -50,30 +50,35 @@ def read(path, directory):
     Args:
       path: of the file.
       directory: the sweep's; a run goes to <directory>/<its grid's flags>/<seed>.
+      seeds: instead of the file's.
     Raises:
       UserError: the file cannot be read, a flag is bad, or two grids ask for the same run.
     """
+    shared, file_seeds, points = _content(path)
+    names = [_name(point) for point in points]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"--sweep={path} asks for {', '.join(sorted(twice))} more than once")
+    return [
+        Job(f"{name}/{seed}", _config(path, [*shared, *_flags(point), f"--seed={seed}"], Path(directory) / name / str(seed)))
+        for seed in range(seeds or file_seeds)
+        for name, point in zip(names, points, strict=True)
+    ]
+
+
+def _content(path):
+    """Shared flags, number of seeds, and the grids' points, each a dict of flags."""
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        seeds, grids = range(content.pop("seeds")), content.pop("grid", [{}])
+        seeds, grids = content.pop("seeds"), content.pop("grid", [{}])
         shared = [f"--flagfile={content.pop('flagfile')}"] if "flagfile" in content else []
-        points = [
-            dict(zip(grid, values, strict=True)) for grid in grids for values in itertools.product(*map(_listed, grid.values()))
-        ]
+        points = [dict(zip(g, values, strict=True)) for g in grids for values in itertools.product(*map(_listed, g.values()))]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"--sweep={path} is not a sweep's file: {type(error).__name__}: {error}") from None
     if content:
         raise UserError(f"--sweep={path}: {', '.join(content)} is not known there; flagfile, seeds and [[grid]] are")
-    names = [_name(point) for point in points]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(f"--sweep={path} asks for {', '.join(sorted(twice))} more than once")
-    if not seeds:
-        raise UserError(f"--sweep={path}: seeds={len(seeds)} is not allowed: it must be at least 1")
-    return [
-        Job(f"{name}/{seed}", _config(path, [*shared, *_flags(point), f"--seed={seed}"], Path(directory) / name / str(seed)))
-        for seed in seeds
-        for name, point in zip(names, points, strict=True)
-    ]
+    if not (isinstance(seeds, int) and seeds >= 1):
+        raise UserError(f"--sweep={path}: seeds={seeds} is not allowed: it must be at least 1")
+    return shared, seeds, points
 
 
 def _listed(value):

@@ -1,11 +1,15 @@
-"""The pictures of one run, in the manner of the paper's figures 4 and 5."""
+"""The pictures: of one run and of groups of runs, in the manner of the paper's figures, and of `compare`."""
 
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+
+_VARIANCE_RANGE = 35  # nats that are shown
+_SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no less
 
 
 def plot_run(records, config, directory):
@@ -32,32 +36,110 @@ def plot_run(records, config, directory):
         _save(figure, axes, directory / "log_variance.png")
 
 
-def plot_comparison(runs, title, path):
-    """Draws goodness and log variance of several runs side by side: bold the mean over a label's runs, as far as all go.
+def plot_groups(groups, seq_len, path):
+    """Draws how groups of runs went: goodness and what it lacks, and both log variances, over the iterations.
+
+    Bold the mean over seeds, in a band that is its 95 % bootstrap interval; faint the seeds.
 
     Args:
-      runs: a dict from label to a list of runs, each a list of adversarial records of metrics.jsonl.
+      groups: a list of `results.Group` of one length.
+      seq_len: that length.
+      path: of the PNG.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
+    for group, color in zip(groups, _colors(len(groups)), strict=True):
+        _draw_curve(axes[0, 0], group, "goodness", color)
+        _draw_curve(axes[0, 1], group, "goodness", color, lambda values: np.maximum(seq_len - 2 - values, _SMALLEST_LACK))
+        _draw_curve(axes[1, 0], group, "log_variance", color)
+        _draw_curve(axes[1, 1], group, "log_variance_all", color)
+    axes[0, 1].set_yscale("log")
+    for each in axes[1]:  # a variance that underflows to zero must not squeeze the others
+        bottom, top = each.get_ylim()
+        each.set_ylim(bottom=max(bottom, top - _VARIANCE_RANGE))
+    titles = (
+        "Goodness Score (the paper's a)",
+        "What goodness lacks of perfect, log scale",
+        "Log variance of one parameter of the last layer [nats] (the paper's b)",
+        "Log mean variance over all parameters [nats]",
+    )
+    for each, title in zip(axes.flat, titles, strict=True):
+        each.set_title(title, fontsize=10)
+        each.set_xlabel("Adversarial iteration")
+        each.grid(alpha=0.3)
+    seeds = max(len(group.runs) for group in groups)
+    figure.suptitle(f"Length {seq_len}: mean over {seeds} seeds with 95 % interval, seeds faint")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _write(figure, path)
+
+
+def plot_variance_and_learning(groups, seq_len, path):
+    """Draws learning (mean goodness over the run) against log variance (mean over the run), a point for each seed.
+
+    Args:
+      groups: a list of `results.Group` of one length; those without a measured variance are left out.
+      seq_len: that length.
+      path: of the PNG.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    measured = [g for g in groups if np.isfinite(g.mean("log_variance_all")[0])]
+    for group, color in zip(measured, _colors(len(measured)), strict=True):
+        seeds = [list(group.scores(name).values()) for name in ("log_variance_all", "learning")]
+        axes.plot(*seeds, "o", color=color, alpha=0.3, markersize=4)
+        axes.plot(group.mean("log_variance_all")[0], group.mean("learning")[0], "D", color=color, label=group.label, markersize=8)
+    axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", ylabel="Mean goodness over the run")
+    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Diamonds: means over seeds", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    _write(figure, path)
+
+
+def plot_against(field, lines, title, path):
+    """Draws scores against a numeric flag, log scale, each with the 95 % bootstrap interval of its mean over seeds.
+
+    Args:
+      field: the flag.
+      lines: a dict from label to the list of `results.Group` on it, in the order of the flag.
       title: of the figure.
       path: of the PNG.
     """
-    panels = {"goodness": "Goodness Score", "log_variance_all": "Log mean variance of the gradient [nats]"}
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(11, 4.2), layout="constrained")
+    panels = {
+        "goodness": "Goodness at the end / perfect",
+        "learning": "Mean goodness over the run / perfect",
+        "log_variance_all": "Log mean variance [nats]",
+        "nll_excess": "Held-out NLL excess [nats]",
+    }
+    has_zero = any(getattr(g.config, field) == 0 for groups in lines.values() for g in groups)
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
+    for each, (name, ylabel) in zip(axes.flat, panels.items(), strict=True):
+        for (text, groups), color in zip(lines.items(), _colors(len(lines)), strict=True):
+            scale = [g.config.seq_len - 2 if name in ("goodness", "learning") else 1 for g in groups]
+            mean, low, high = (np.array(v) / scale for v in zip(*(g.mean(name) for g in groups), strict=True))
+            x = [getattr(g.config, field) for g in groups]
+            errors = np.nan_to_num([mean - low, high - mean])
+            each.errorbar(x, mean, errors, fmt="o-", color=color, label=text, capsize=3)
+        each.set(xlabel=field, ylabel=ylabel)
+        each.set_xscale("symlog" if has_zero else "log")
+        each.grid(alpha=0.3)
     figure.suptitle(title)
-    for axes, (field, ylabel) in zip(all_axes, panels.items(), strict=True):
-        axes.set(xlabel="Adversarial iteration", ylabel=ylabel)
-        axes.grid(alpha=0.3)
-        for number, (label, members) in enumerate(runs.items()):
-            color = f"C{number % 10}"
-            curves = [[(r["iteration"], r[field]) for r in records if r[field] is not None] for records in members]
-            for curve in curves:
-                axes.plot(*zip(*curve, strict=True), color=color, alpha=0.25, linewidth=0.7)
-            mean = [(points[0][0], sum(value for _, value in points) / len(points)) for points in zip(*curves, strict=False)]
-            axes.plot(*zip(*mean, strict=True), color=color, label=label)
-    all_axes[0].legend(frameon=False, loc="lower right")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _write(figure, path)
+
+
+def _draw_curve(axes, group, name, color, transform=lambda values: values):
+    iterations, mean, low, high = group.curve(name)
+    if not len(iterations):
+        return
+    for run in group.runs:
+        x, values = run.curve(name)
+        axes.plot(x, transform(values), color=color, alpha=0.12, linewidth=0.5)
+    axes.plot(iterations, transform(mean), color=color, linewidth=1.4, label=group.label)
+    if np.isfinite(low).all():
+        axes.fill_between(iterations, transform(low), transform(high), color=color, alpha=0.2, linewidth=0)
+
+
+def _colors(count):
+    names = plt.colormaps["tab10" if count <= 10 else "tab20"].colors
+    return [names[i % len(names)] for i in range(count)]
 
 
 def plot_bias_and_variance(results, title, path):
@@ -78,8 +160,7 @@ def plot_bias_and_variance(results, title, path):
     axes.margins(x=0.35, y=0.1)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    _write(figure, path)
 
 
 def _axes(title, ylabel):
@@ -91,7 +172,13 @@ def _axes(title, ylabel):
 
 def _save(figure, axes, path):
     axes.legend(frameon=False)
+    _write(figure, path)
+
+
+def _write(figure, path):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=130, format="png")
+    figure.savefig(temporary, dpi=120, format="png")
     temporary.replace(path)
     plt.close(figure)

@@ -18,6 +18,7 @@ Outcome = namedtuple("Outcome", "exit_code, last_line")
 # Processes are forked from one that has loaded TensorFlow but started nothing of it: that saves seconds a run.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["regan_tf.run"])
+_LIVE = set()
 
 
 def on_this_machine(jobs, workers):
@@ -29,15 +30,14 @@ def on_this_machine(jobs, workers):
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+        finally:  # interrupted: each run writes a checkpoint and ends
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in list(_LIVE):
+                process.terminate()
 
 
-def on_ray(jobs, address):
-    """The same on a Ray cluster, a core each. Its nodes need this package and the runs' directory, under the same paths.
-
-    Raises UserError if Ray is not installed or the cluster does not answer. A job whose node is lost starts again elsewhere.
-    """
+def connect(address):
+    """Joins a Ray cluster; returns its number of cores. Raises UserError if Ray is not installed or the cluster does not answer."""
     try:
         import ray
 
@@ -46,15 +46,29 @@ def on_ray(jobs, address):
         raise UserError("--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--ray_address={address}: {str(error).splitlines()[0]}") from None
+    return int(ray.cluster_resources()["CPU"])
+
+
+def on_ray(jobs):
+    """The same on the cluster, a core each. Its nodes need this package and the runs' directory, under the same paths.
+
+    A job whose node is lost goes on elsewhere, three times at most.
+    """
+    import ray
+
     remote = ray.remote(num_cpus=1, max_retries=3)(run_job)
     pending = {remote.remote(job): job for job in jobs}
-    while pending:
-        (reference,), _ = ray.wait(list(pending))
-        try:
-            outcome = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            outcome = Outcome(1, str(error).splitlines()[0])
-        yield pending.pop(reference), outcome
+    try:
+        while pending:
+            (reference,), _ = ray.wait(list(pending))
+            try:
+                outcome = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                outcome = Outcome(1, str(error).splitlines()[0])
+            yield pending.pop(reference), outcome
+    finally:
+        for reference in pending:
+            ray.cancel(reference)
 
 
 def run_job(job):
@@ -66,7 +80,15 @@ def run_job(job):
     _wait_until_free(job)
     process = _CONTEXT.Process(target=_main, args=(job,))
     process.start()
-    process.join()
+    _LIVE.add(process)
+    try:
+        process.join()
+    except BaseException:  # Ray cancels a task so
+        process.terminate()
+        process.join()
+        raise
+    finally:
+        _LIVE.discard(process)
     lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n") if job.log.exists() else []
     return Outcome(process.exitcode, next((line for line in reversed(lines) if line.strip()), ""))
 
@@ -79,6 +101,7 @@ def _wait_until_free(job):
 
 
 def _main(job):
+    os.setsid()  # a Ctrl-C goes to the sweep, which passes it on once
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -6,8 +6,10 @@
 The same command goes on with a sweep that was stopped, and tries again what failed. regan_tf/grid.py tells what such a file holds.
 """
 
+import contextlib
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -16,13 +18,12 @@ from tqdm import tqdm
 
 from regan_tf import command, grid, pool
 
-_SWEEP = flags.DEFINE_list(
-    "sweep", None, "Files of sweeps, separated by commas; a missed flag or value is refused before any run.", required=True
-)
+_SWEEP = flags.DEFINE_list("sweep", None, "Files of sweeps, separated by commas; all are checked before any run.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>.")
+_SEEDS = flags.DEFINE_integer("seeds", None, "Seeds of each, instead of the file's number.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", None, "Runs at a time; by default one for each core.", lower_bound=1)
 _RAY = flags.DEFINE_string(
-    "ray_address", "", "Run on this Ray cluster instead (auto, local, or host:port; needs requirements-ray.txt)."
+    "ray_address", "", "Run on this Ray cluster instead (auto, local or host:port); needs requirements-ray.txt."
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 
@@ -30,34 +31,40 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 def main():
     """Runs what is not finished; returns the exit code: 1 if a run failed."""
     directories = {path: Path(_OUTPUT.value) / Path(path).stem for path in _SWEEP.value}
-    jobs = [job for path, directory in directories.items() for job in grid.read(path, directory)]
+    jobs = [job for path, directory in directories.items() for job in grid.read(path, directory, _SEEDS.value)]
     finished = [job.finished for job in jobs]
     waiting = [job for job, done in zip(jobs, finished, strict=True) if not done]
     if _DRY_RUN.value:
         for job, done in zip(jobs, finished, strict=True):
             print(f"{'finished' if done else 'waiting '} {job.config.workdir}")
         return 0
-    failed = _run(waiting, len(jobs))
-    for job, outcome in failed.items():
-        print(f"failed: {job.config.workdir} (exit code {outcome.exit_code}): {outcome.last_line}", file=sys.stderr)
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} runs are finished" + (f", {len(failed)} failed" if failed else ""))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    failures = _run(waiting, len(jobs))
+    print(f"{len(jobs) - failures} of {len(jobs)} runs are finished")
+    if failures:
+        print(f"{failures} failed: their logs are beside their directories; the same command tries them again")
     print(f"  python -m regan_tf.report {shlex.join(map(str, directories.values()))}")
-    return 1 if failed else 0
+    return 1 if failures else 0
 
 
 def _run(jobs, total):
-    """Runs the jobs; returns those that failed, with their outcomes."""
-    failed = {}
-    workers = _WORKERS.value or len(os.sched_getaffinity(0))
-    outcomes = pool.on_ray(jobs, _RAY.value) if _RAY.value else pool.on_this_machine(jobs, workers)
-    with tqdm(total=total, initial=total - len(jobs), desc="runs", unit="run", smoothing=0, dynamic_ncols=True) as bar:
-        for job, outcome in outcomes:
+    """Runs the jobs; returns how many failed."""
+    failures = 0
+    if _RAY.value:
+        slots, outcomes = pool.connect(_RAY.value), pool.on_ray(jobs)
+    else:
+        slots = _WORKERS.value or len(os.sched_getaffinity(0))
+        outcomes = pool.on_this_machine(jobs, slots)
+    bar = tqdm(total=total, initial=total - len(jobs), desc="runs", unit="run", smoothing=0, dynamic_ncols=True)
+    with bar, contextlib.closing(outcomes):
+        bar.set_postfix(running=min(slots, len(jobs)), failed=0)
+        for number, (job, outcome) in enumerate(outcomes, start=1):
             if outcome.exit_code:
-                failed[job] = outcome
-                bar.write(f"failed: {job.config.workdir}: {outcome.last_line}", file=sys.stderr)
+                failures += 1
+                bar.write(f"failed: {job.config.workdir} (exit code {outcome.exit_code}): {outcome.last_line}", file=sys.stderr)
+            bar.set_postfix(running=min(slots, len(jobs) - number), failed=failures, refresh=False)
             bar.update()
-            bar.set_postfix(failed=len(failed))
-    return failed
+    return failures
 
 
 if __name__ == "__main__":

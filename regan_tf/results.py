@@ -1,0 +1,250 @@
+"""What finished runs have in their directories, grouped by what they trained, and the statistics over seeds."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from regan_tf import config_flags, data
+from regan_tf.config import Config, UserError
+from regan_tf.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
+
+_RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
+CURVES = ("goodness", "log_variance", "log_variance_all")
+
+# The scores of a run, by which groups are compared, each with the direction that is better.
+SCORES = {"learning": 1, "goodness": 1, "validity": 1, "distinct": 1, "nll_excess": -1, "unigram_error": -1}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    path: Path
+    config: Config
+    summary: dict
+    records: list  # the adversarial ones of metrics.jsonl
+
+    @functools.cached_property
+    def scores(self):
+        """SCORES at the end, and more, as floats by name.
+
+        learning: mean goodness over all adversarial iterations, the area under the curve: how fast it was learned.
+        unigram_error: largest difference of a symbol's frequency from the data's.
+        """
+        last, law = self.summary["last"], data.unigram(self.config.seq_len)
+        learning = [r["goodness"] for r in self.records if r["iteration"] > 0]
+        mean = {name: _mean(r[name] for r in self.records if r[name] is not None) for name in CURVES[1:]}
+        return (
+            {name: last[name] for name in SCORES if name in last}
+            | mean
+            | {
+                "start": self.summary["start"]["goodness"],
+                "gain": last["goodness"] - self.summary["start"]["goodness"],
+                "learning": _mean(learning),
+                "unigram_error": max(abs(last["unigram"][s] - share) for s, share in law.items()),
+                "seconds": self.summary["seconds"],
+            }
+        )
+
+    @functools.cached_property
+    def samples(self):
+        """Its generated sequences, a hundred at most."""
+        return (self.path / SAMPLES).read_text(encoding="utf-8").split("\n")[:-1]
+
+    def curve(self, name):
+        """(iterations, values) of one quantity; empty where it was not measured."""
+        points = [(r["iteration"], r[name]) for r in self.records if r[name] is not None]
+        return tuple(np.array(list(values)) for values in zip(*points, strict=True)) if points else (np.zeros(0), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone, ordered by it. label: the flags by which it differs from the others."""
+
+    label: str
+    runs: tuple
+
+    @property
+    def config(self):
+        return self.runs[0].config
+
+    def scores(self, name):
+        """One score by seed, a dict."""
+        return {run.config.seed: run.scores[name] for run in self.runs}
+
+    def mean(self, name):
+        """Mean of one score over the seeds, with its 95 % bootstrap interval: (mean, low, high)."""
+        return mean_and_interval(np.array(list(self.scores(name).values())))
+
+    def curve(self, name):
+        """(iterations, mean, low, high) over the seeds, as far as all of them go; empty where it was not measured."""
+        curves = [run.curve(name) for run in self.runs]
+        length = min(len(iterations) for iterations, _ in curves)
+        values = np.array([values[:length] for _, values in curves])
+        return curves[0][0][:length], *mean_and_interval(values)
+
+
+def read(paths):
+    """The finished runs in the directories, which are runs or hold some at any depth, and the number of unfinished ones.
+
+    Raises UserError if a path does not exist, or no run in them is finished, or one cannot be read.
+    """
+    for path in paths:
+        if not Path(path).is_dir():
+            raise UserError(f"{path} is not a directory")
+    directories = sorted({found.parent for path in paths for found in Path(path).rglob(config_flags.FILE_NAME)})
+    finished = [directory for directory in directories if (directory / SUMMARY).exists()]
+    if not finished:
+        raise UserError(f"no finished run in {', '.join(map(str, paths))}: each needs a {SUMMARY}")
+    return [_read(directory) for directory in finished], len(directories) - len(finished)
+
+
+def _read(directory):
+    try:
+        summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+        records = [r for r in read_metrics(directory) if r["phase"] == "adversarial"]
+        run = Run(directory, config_flags.read_run(directory), summary, records)
+        run.scores  # noqa: B018  what is missing is found here
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory} holds no run that can be read ({METRICS}, {SUMMARY}): {error!r}") from None
+    return run
+
+
+def grouped(runs):
+    """The runs in groups, by length: a dict from seq_len to a list of Group, in the order of their settings."""
+    result = {}
+    for length in sorted({run.config.seq_len for run in runs}):
+        members = [run for run in runs if run.config.seq_len == length]
+        varying = varying_fields(members)
+        by_key = collections.defaultdict(dict)
+        for run in members:
+            by_key[tuple(getattr(run.config, name) for name in varying)].setdefault(run.config.seed, run)
+        sorted_runs = [tuple(group[seed] for seed in sorted(group)) for group in by_key.values()]
+        sorted_runs.sort(key=lambda group: _order(group[0].config))
+        result[length] = [Group(_name(group[0].config, varying), group) for group in sorted_runs]
+    return result
+
+
+def lines(groups):
+    """For each numeric flag in which groups differ, those that differ in it alone (and in what follows from the length).
+
+    Returns:
+      A dict from flag to a dict from label to a list of three groups or more, ordered by the flag.
+    """
+    varying = varying_fields([g.runs[0] for g in groups])
+    result = {}
+    for field in varying:
+        if isinstance(getattr(groups[0].config, field), str | bool):
+            continue
+        rest = [name for name in varying if name != field]
+        found = collections.defaultdict(list)
+        for g in sorted(groups, key=lambda g: getattr(g.config, field)):
+            found[_name(g.config, rest, g.config.seq_len if field != "seq_len" else None)].append(g)
+        if several := {text: members for text, members in found.items() if len(members) > 2}:
+            result[field] = several
+    return result
+
+
+def varying_fields(runs):
+    """Names of the flags in which the runs differ, but for the seed."""
+    names = config_flags.recorded(runs[0].config)
+    return [name for name in names if name != "seed" and len({getattr(run.config, name) for run in runs}) > 1]
+
+
+def _name(config, fields, seq_len=None):
+    """The estimator, and those of the fields that are not as they would be by default."""
+    words = [config.estimator]
+    for name in fields:
+        value = getattr(config, name)
+        if name not in ("estimator", "seq_len") and value != _default(config, name):
+            words.append(_word(name, value))
+    return " ".join(words if seq_len is None else [*words, f"T={seq_len}"])
+
+
+def _word(name, value):
+    if value is True:
+        return name.replace("_", "-")
+    if isinstance(value, str):
+        return value
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+
+
+def _default(config, name):
+    field = next(f for f in dataclasses.fields(config) if f.name == name)
+    return getattr(dataclasses.replace(config, **{name: field.default}).resolved(), name)
+
+
+def _order(config):
+    names = [n for n in config_flags.recorded(config) if n != "estimator"]
+    return [_ESTIMATOR_ORDER.index(config.estimator), *(getattr(config, n) for n in names)]
+
+
+_ESTIMATOR_ORDER = ("reinforce", "reinforce_loo", "reinforce_rollout", "rebar", "relax", "straight_through", "mle")
+
+
+def mean_and_interval(values):
+    """Mean over the first axis (seeds) with its 95 % bootstrap interval, by percentiles; one seed has none (NaN).
+
+    Returns:
+      mean, low, high, each of the shape of values[0].
+    """
+    mean = values.mean(axis=0)
+    if len(values) < 2 or values.size == 0:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    rng = np.random.default_rng(_RNG_SEED)
+    found = stats.bootstrap((values,), np.mean, axis=0, method="percentile", n_resamples=2_000, batch=100, rng=rng)
+    return mean, found.confidence_interval.low, found.confidence_interval.high
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of one group's score less another's over the seeds that both have, and how surely it is not zero.
+
+    p is that of the sign-flip permutation test of the paired differences, exact up to 13 seeds; q is p after
+    Benjamini and Hochberg's correction for all pairs of groups.
+    """
+
+    mean: float
+    p: float
+    q: float
+    seeds: int
+
+    @property
+    def significant(self):
+        return self.q < 0.05
+
+
+def differences(groups, name):
+    """Paired differences of one score between all groups: a dict from (i, j), i < j, to Difference of i less j.
+
+    Pairs with fewer than six seeds in common are left out: their p cannot be below 0.05.
+    """
+    found = {}
+    for (i, first), (j, second) in itertools.combinations(enumerate(groups), 2):
+        one, other = first.scores(name), second.scores(name)
+        seeds = sorted(set(one) & set(other))
+        if len(seeds) >= 6:
+            paired = np.array([one[s] - other[s] for s in seeds])
+            found[i, j] = (float(paired.mean()), _sign_flip_p(paired), len(seeds))
+    if not found:
+        return {}
+    adjusted = stats.false_discovery_control([p for _, p, _ in found.values()])
+    return {pair: Difference(mean, p, float(q), n) for (pair, (mean, p, n)), q in zip(found.items(), adjusted, strict=True)}
+
+
+def _sign_flip_p(paired):
+    rng = np.random.default_rng(_RNG_SEED)
+    test = stats.permutation_test((paired,), np.mean, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=rng)
+    return float(test.pvalue)
+
+
+def _mean(values):
+    values = list(values)
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,262 @@
+"""Sweeps and reports as a user runs them: killed and resumed, on Ray, with failing runs; the statistics by hand."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf import grid, results
+from regan_tf.config import Config, UserError
+
+_SHARED = """
+--data_size=512
+--heldout_size=64
+--eval_samples=300
+--batch_size=64
+--embed_dim=8
+--generator_dim=8
+--discriminator_dim=8
+--iterations=40
+--eval_every=20
+"""
+_GRID = """
+seeds = 2
+flagfile = "{directory}/shared.flags"
+[[grid]]
+estimator = "rebar"
+temperature = [0.5, 2.0]
+[[grid]]
+estimator = "mle"
+d_steps = 0
+generator_learning_rate = {rate}
+"""
+
+
+class SweepTest(tf.test.TestCase, parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = Path(temporary.name)
+        (self.directory / "shared.flags").write_text(_SHARED)
+
+    def _write(self, text):
+        path = self.directory / "trial.toml"
+        path.write_text(text)
+        return path
+
+    def _command(self, output, *arguments):
+        return [sys.executable, "-m", "regan_tf.sweep", f"--sweep={self.directory}/trial.toml", f"--output={output}", *arguments]
+
+    def _sweep(self, output, *arguments):
+        return subprocess.run(self._command(output, *arguments), capture_output=True, text=True, check=False)
+
+    def _report(self, *arguments):
+        command = [sys.executable, "-m", "regan_tf.report", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def _scores(self, runs):
+        """What the report makes of the runs, but for the time they took."""
+        reported = self._report(runs, f"--output={runs}/report")
+        self.assertEqual(reported.returncode, 0, reported.stderr)
+        scores = json.loads((runs / "report/scores.json").read_text())["3"]
+        for seeds in scores.values():
+            for seed in seeds.values():
+                del seed["seconds"]
+        return scores
+
+    def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one_and_a_failing_run_stops_no_other(self):
+        self._write(_GRID.format(directory=self.directory, rate="[1e-2, 1e38]"))
+        whole = self._sweep(self.directory / "whole")
+        self.assertEqual(whole.returncode, 1)
+        self.assertIn("6 of 8 runs are finished\n2 failed", whole.stdout)
+        self.assertRegex(whole.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
+        self.assertNotIn("Traceback", whole.stderr)
+
+        rng, output = random.Random(4), self.directory / "killed"
+        for kill in (self._kill, self._kill_with_its_runs, self._interrupt):
+            process = subprocess.Popen(self._command(output), stderr=subprocess.DEVNULL, start_new_session=True)
+            self._wait_for_a_metric(output, process)
+            time.sleep(2 * rng.random())
+            kill(process)
+            process.wait()
+        last = self._sweep(output)
+        self.assertIn("6 of 8 runs are finished\n2 failed", last.stdout)
+        self.assertEqual(self._scores(output), self._scores(self.directory / "whole"))
+
+        page = (output / "report/index.html").read_text()
+        self.assertIn("rebar temperature=0.5", page)
+        self.assertNotRegex(page, r"(src|href)=\"(?!data:)")  # self-contained
+        again = self._sweep(output, "--dry_run")
+        self.assertEqual(len(re.findall("^finished", again.stdout, re.MULTILINE)), 6)
+
+    def _wait_for_a_metric(self, output, process):
+        before = {p: p.stat().st_size for p in output.rglob("metrics.jsonl")}
+        for _ in range(1200):
+            time.sleep(0.05)
+            with contextlib.suppress(OSError):
+                if any(p.stat().st_size > before.get(p, 0) for p in output.rglob("metrics.jsonl")):
+                    return
+            self.assertIsNone(process.poll(), "the sweep ended too early")
+        self.fail("the sweep did not start")
+
+    def _kill(self, process):
+        """Its runs stay behind."""
+        process.kill()
+
+    def _kill_with_its_runs(self, process):
+        """As when the machine goes down."""
+        stats = [path.read_text().rpartition(")") for path in Path("/proc").glob("[0-9]*/stat")]
+        parents = {int(head.split()[0]): int(rest.split()[1]) for head, _, rest in stats}
+        doomed = [process.pid]
+        for parent in doomed:
+            doomed += [child for child, its_parent in parents.items() if its_parent == parent]
+        for pid in doomed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _interrupt(self, process):
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(), 130)
+
+    def test_ray_cluster_of_two_nodes_gives_the_same_numbers(self):
+        from ray.cluster_utils import Cluster
+
+        self._write(_GRID.format(directory=self.directory, rate="1e-2"))
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            cluster.add_node(num_cpus=1)
+            remote = self._sweep(self.directory / "remote", f"--ray_address={cluster.address}")
+        finally:
+            cluster.shutdown()
+        self.assertEqual(remote.returncode, 0, remote.stderr[-2000:])
+        self.assertIn("6 of 6 runs are finished", remote.stdout)
+        self.assertEqual(self._sweep(self.directory / "here").returncode, 0)
+        self.assertEqual(self._scores(self.directory / "remote"), self._scores(self.directory / "here"))
+
+    @parameterized.parameters(
+        ("seeds = 2\nflag = 1", "flag is not known there"),
+        ("seeds = 0", "it must be at least 1"),
+        ("[[grid]]\nestimator = 'rebar'", "is not a sweep's file: KeyError: 'seeds'"),
+        ("seeds = 1\n[[grid]]\nestimator = 'rebarr'", "rebarr"),
+        ("seeds = 1\n[[grid]]\ntemprature = 1", "temprature"),
+        ("seeds = 1\nflagfile = 'none.flags'", "none.flags"),
+        ("seeds = 1\n[[grid]]\nbatch_size = [8, 1000000]", "at most --data_size=10000"),
+        ("seeds = 1\n[[grid]]\n[[grid]]", "asks for all more than once"),
+        ("seeds = ", "TOMLDecodeError"),
+    )
+    def test_bad_files_are_refused_before_any_run(self, text, message):
+        with self.assertRaisesRegex(UserError, message):
+            grid.read(self._write(text), self.directory)
+
+    def test_grid_is_the_product_of_its_flags_seed_by_seed(self):
+        jobs = grid.read(self._write(_GRID.format(directory=self.directory, rate="[1e-2, 1e-3]")), self.directory / "runs")
+        names = ["estimator=rebar,temperature=0.5", "estimator=rebar,temperature=2.0"]
+        names += [f"estimator=mle,d_steps=0,generator_learning_rate={rate}" for rate in (0.01, 0.001)]
+        self.assertEqual([job.name for job in jobs], [f"{name}/{seed}" for seed in (0, 1) for name in names])
+        self.assertEqual(jobs[5].config.temperature, 2.0)
+        self.assertEqual((jobs[5].config.seed, jobs[5].config.iterations), (1, 40))
+        self.assertEqual(jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1"))
+        self.assertFalse(jobs[5].finished)
+
+    def test_report_refuses_what_holds_no_finished_run(self):
+        for arguments, message in (((), "give directories of runs"), (("/nowhere",), "/nowhere is not a directory"),
+                                   ((self.directory,), "no finished run in")):  # fmt: skip
+            refused = self._report(*arguments)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn(message, refused.stderr)
+            self.assertLen(refused.stderr.strip().splitlines(), 1)
+
+
+class StatisticsTest(tf.test.TestCase):
+    """On groups made by hand: no directory is read."""
+
+    def _run(self, seed, goodness, **options):
+        """A run of length 3 that rises from 0.25 to `goodness` over two iterations."""
+        records = [
+            {"iteration": i, "goodness": value, "log_variance": None, "log_variance_all": -float(i)}
+            for i, value in enumerate((0.25, goodness / 2, goodness))
+        ]
+        last = {"goodness": goodness, "validity": 1.0, "distinct": 1.0, "nll_excess": 1 - goodness}
+        frequencies = {"x": 0.6, "+": 0.1, "-": 0.1, "*": 0.1, "/": 0.1}
+        summary = {"start": {"goodness": 0.25}, "last": last | {"unigram": frequencies}, "seconds": 1.0}
+        return results.Run(Path("/nowhere"), Config(seed=seed, **options).resolved(), summary, records)
+
+    def _group(self, goodness, seeds=None):
+        seeds = range(len(goodness)) if seeds is None else seeds
+        return results.Group("group", tuple(self._run(seed, g) for seed, g in zip(seeds, goodness, strict=True)))
+
+    def test_scores_of_a_run(self):
+        scores = self._run(0, 0.8).scores
+        # The data of length three has x at two places of three.
+        expected = {"gain": 0.55, "learning": 0.6, "unigram_error": 2 / 3 - 0.6, "log_variance_all": -1.0, "nll_excess": 0.2}
+        self.assertAllClose({name: scores[name] for name in expected}, expected)
+        self.assertTrue(np.isnan(scores["log_variance"]))
+
+    def test_bootstrap_interval_covers_the_mean_of_the_law(self):
+        rng = np.random.default_rng(0)
+        covered = 0
+        for _ in range(200):
+            _, low, high = results.mean_and_interval(rng.normal(3.0, 1.0, size=20))
+            covered += low <= 3.0 <= high
+        self.assertBetween(covered, 0.86 * 200, 0.99 * 200)  # the percentile bootstrap of 20 values: about 93 %
+
+    def test_one_seed_has_no_interval(self):
+        mean, low, high = results.mean_and_interval(np.array([[1.0, 2.0]]))
+        self.assertAllEqual(mean, [1.0, 2.0])
+        self.assertTrue(np.isnan(low).all() and np.isnan(high).all())
+
+    def test_paired_differences_by_hand(self):
+        base = np.array([0.1, 0.5, 0.9, 0.3, 0.7, 0.2, 0.6, 0.4])
+        # All eight differences have one sign: of 2^8 sign flips two are as extreme. The third group is too short to be compared.
+        groups = [self._group(base + 0.05), self._group(base), self._group(base[:5])]
+        found = results.differences(groups, "goodness")
+        self.assertEqual(list(found), [(0, 1)])
+        self.assertAllClose([found[0, 1].mean, found[0, 1].p], [0.05, 2 / 2**8])
+        self.assertTrue(found[0, 1].significant)
+
+    def test_only_shared_seeds_are_compared(self):
+        one, other = self._group([0.5] * 8), self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)])
+        difference = results.differences([one, other], "goodness")[0, 1]
+        self.assertEqual(difference.seeds, 6)
+        self.assertAllClose(difference.mean, 0.1)
+
+    def test_correction_for_many_pairs(self):
+        rng = np.random.default_rng(1)
+        groups = [self._group(rng.uniform(size=10)) for _ in range(12)]
+        found = results.differences(groups, "goodness").values()
+        self.assertLen(found, 66)
+        self.assertGreater(sum(d.p < 0.05 for d in found), 0)  # by chance alone
+        self.assertEqual(sum(d.significant for d in found), 0)
+
+    def test_groups_are_named_by_what_differs_from_the_default(self):
+        settings = [
+            {"estimator": "reinforce"},
+            {"estimator": "rebar"},
+            {"estimator": "rebar", "temperature": 0.1},
+            {"estimator": "rebar", "control_variate": "step", "leave_one_out": True},
+            {"estimator": "mle", "d_steps": 0},
+        ]
+        runs = [self._run(seed, 0.9, **options) for seed in (1, 0) for options in settings]
+        groups = results.grouped(runs)[3]
+        labels = ["reinforce", "rebar temperature=0.1", "rebar", "rebar step leave-one-out", "mle d_steps=0"]
+        self.assertEqual([g.label for g in groups], labels)
+        self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
+
+    def test_lines_join_groups_that_differ_in_one_number(self):
+        runs = [self._run(0, 0.9, temperature=t, control_variate=c) for t in (1.0, 0.1, 10.0) for c in ("sequence", "step")]
+        lines = results.lines(results.grouped(runs)[3])
+        self.assertEqual(list(lines), ["temperature"])
+        temperatures = {label: [g.config.temperature for g in line] for label, line in lines["temperature"].items()}
+        self.assertEqual(temperatures, {"rebar T=3": [0.1, 1.0, 10.0], "rebar step T=3": [0.1, 1.0, 10.0]})
