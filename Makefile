@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: train test serve benchmark paper clean
+.PHONY: train test serve benchmark study study-quick clean
 
 train: $(VENV)/.train
 	$(PY) -m regan_tf.main --estimator=rebar --temperature=0.1
@@ -20,14 +20,17 @@ serve: $(VENV)/.serve
 benchmark: $(VENV)/.train
 	$(PY) -m regan_tf.benchmark
 
-# The paper's figures 4 and 5, three seeds each; -j2 runs two at a time. What is finished is not run again.
-PAPER := $(foreach t,3 15,$(foreach e,reinforce rebar relax,$(foreach s,0 1 2,runs/paper/$(t)_$(e)_$(s))))
+# The study: every sweep in configs/, then a report of each. What is finished is not run again. Hours on two cores: README.
+# study-quick: figure 4 on two seeds, minutes.
+SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes
 
-paper: $(PAPER:%=%/summary.json)
-	$(PY) -m regan_tf.report --runs='runs/paper/*'
+study: $(VENV)/.train
+	$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
+	for name in $(SWEEPS); do $(PY) -m regan_tf.report runs/study/$$name --output=report/$$name || exit 1; done
 
-runs/paper/%/summary.json: | $(VENV)/.train
-	name=$*; $(PY) -m regan_tf.main --flagfile=configs/paper_$${name%_*}.flags --seed=$${name##*_} --workdir=$(@D)
+study-quick: $(VENV)/.train
+	$(PY) -m regan_tf.sweep --sweep=configs/figure_4.toml --seeds=2 --output=runs/quick
+	$(PY) -m regan_tf.report runs/quick --output=report/quick
 
 $(VENV)/.train: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from regan_tf import command, grid, pool
 
-_SWEEP = flags.DEFINE_list("sweep", None, "Files of sweeps, separated by commas; all are checked before any run.", required=True)
+_SWEEP = flags.DEFINE_multi_string("sweep", None, "File of a sweep; may be given several times.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Seeds of each, instead of the file's number.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", None, "Runs at a time; by default one for each core.", lower_bound=1)
