@@ -22,7 +22,7 @@ benchmark: $(VENV)/.train
 
 # The study: every sweep in configs/, then a report of each. What is finished is not run again. Hours on two cores: README.
 # study-quick: figure 4 on two seeds, minutes.
-SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes
+SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes recipes_long
 
 study: $(VENV)/.train
 	$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
