@@ -47,11 +47,11 @@ def plot_groups(groups, seq_len, path):
       path: of the PNG.
     """
     figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
-    for group, color in zip(groups, _colors(len(groups)), strict=True):
-        _draw_curve(axes[0, 0], group, "goodness", color)
-        _draw_curve(axes[0, 1], group, "goodness", color, lambda values: np.maximum(seq_len - 2 - values, _SMALLEST_LACK))
-        _draw_curve(axes[1, 0], group, "log_variance", color)
-        _draw_curve(axes[1, 1], group, "log_variance_all", color)
+    for group, style in zip(groups, _styles(len(groups)), strict=True):
+        _draw_curve(axes[0, 0], group, "goodness", style)
+        _draw_curve(axes[0, 1], group, "goodness", style, lambda values: np.maximum(seq_len - 2 - values, _SMALLEST_LACK))
+        _draw_curve(axes[1, 0], group, "log_variance", style)
+        _draw_curve(axes[1, 1], group, "log_variance_all", style)
     axes[0, 1].set_yscale("log")
     for each in axes[1]:  # a variance that underflows to zero must not squeeze the others
         bottom, top = each.get_ylim()
@@ -82,12 +82,15 @@ def plot_variance_and_learning(groups, seq_len, path):
     """
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     measured = [g for g in groups if np.isfinite(g.mean("log_variance_all")[0])]
-    for group, color in zip(measured, _colors(len(measured)), strict=True):
+    for group, style in zip(measured, _styles(len(measured)), strict=True):
+        color, marker = style["color"], "D" if style["linestyle"] == "-" else "s"
         seeds = [list(group.scores(name).values()) for name in ("log_variance_all", "learning")]
         axes.plot(*seeds, "o", color=color, alpha=0.3, markersize=4)
-        axes.plot(group.mean("log_variance_all")[0], group.mean("learning")[0], "D", color=color, label=group.label, markersize=8)
+        axes.plot(
+            group.mean("log_variance_all")[0], group.mean("learning")[0], marker, color=color, label=group.label, markersize=8
+        )
     axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", ylabel="Mean goodness over the run")
-    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Diamonds: means over seeds", fontsize=10)
+    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Large: means over seeds", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     _write(figure, path)
@@ -111,12 +114,12 @@ def plot_against(field, lines, title, path):
     has_zero = any(getattr(g.config, field) == 0 for groups in lines.values() for g in groups)
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
     for each, (name, ylabel) in zip(axes.flat, panels.items(), strict=True):
-        for (text, groups), color in zip(lines.items(), _colors(len(lines)), strict=True):
+        for (text, groups), style in zip(lines.items(), _styles(len(lines)), strict=True):
             scale = [g.config.seq_len - 2 if name in ("goodness", "learning") else 1 for g in groups]
             mean, low, high = (np.array(v) / scale for v in zip(*(g.mean(name) for g in groups), strict=True))
             x = [getattr(g.config, field) for g in groups]
             errors = np.nan_to_num([mean - low, high - mean])
-            each.errorbar(x, mean, errors, fmt="o-", color=color, label=text, capsize=3)
+            each.errorbar(x, mean, errors, marker="o", label=text, capsize=3, **style)
         each.set(xlabel=field, ylabel=ylabel)
         each.set_xscale("symlog" if has_zero else "log")
         each.grid(alpha=0.3)
@@ -125,21 +128,21 @@ def plot_against(field, lines, title, path):
     _write(figure, path)
 
 
-def _draw_curve(axes, group, name, color, transform=lambda values: values):
+def _draw_curve(axes, group, name, style, transform=lambda values: values):
     iterations, mean, low, high = group.curve(name)
     if not len(iterations):
         return
     for run in group.runs:
         x, values = run.curve(name)
-        axes.plot(x, transform(values), color=color, alpha=0.12, linewidth=0.5)
-    axes.plot(iterations, transform(mean), color=color, linewidth=1.4, label=group.label)
+        axes.plot(x, transform(values), color=style["color"], alpha=0.12, linewidth=0.5)
+    axes.plot(iterations, transform(mean), linewidth=1.4, label=group.label, **style)
     if np.isfinite(low).all():
-        axes.fill_between(iterations, transform(low), transform(high), color=color, alpha=0.2, linewidth=0)
+        axes.fill_between(iterations, transform(low), transform(high), color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _colors(count):
-    names = plt.colormaps["tab10" if count <= 10 else "tab20"].colors
-    return [names[i % len(names)] for i in range(count)]
+def _styles(count):
+    """Distinct line styles: ten colours, then the same dashed."""
+    return [{"color": f"C{i % 10}", "linestyle": ("-", "--", ":")[i // 10 % 3]} for i in range(count)]
 
 
 def plot_bias_and_variance(results, title, path):

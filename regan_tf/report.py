@@ -18,6 +18,8 @@ from regan_tf.config import UserError
 
 _OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page and its pictures; what is there is replaced.")
 
+_GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run the scores are of.")
+
 _HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity", "distinct", "NLL excess",
             "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
 _SHOWN = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13)  # the columns that are printed, too
@@ -37,7 +39,7 @@ def main(paths):
     from regan_tf import results
     from regan_tf.workdir import write_atomically
 
-    runs, unfinished = results.read(paths)
+    runs, unfinished = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)
     output = Path(_OUTPUT.value)
     try:
@@ -145,6 +147,7 @@ def _write_page(output, paths, runs, unfinished, lengths, pictures):
         paths=[str(path) for path in paths],
         number=len(runs),
         unfinished=unfinished,
+        generator=_GENERATOR.value,
         headers=_HEADERS,
         lengths=lengths,
         pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},

@@ -24,12 +24,23 @@ SCORES = {"learning": 1, "goodness": 1, "validity": 1, "distinct": 1, "nll_exces
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run."""
+    """One finished run.
+
+    Attributes:
+      records: the adversarial ones of metrics.jsonl.
+      generator: which generator its scores are of, "last" or "best".
+    """
 
     path: Path
     config: Config
     summary: dict
-    records: list  # the adversarial ones of metrics.jsonl
+    records: list
+    generator: str = "last"
+
+    @property
+    def end(self):
+        """The metrics of that generator."""
+        return self.summary[self.generator]
 
     @functools.cached_property
     def scores(self):
@@ -38,17 +49,17 @@ class Run:
         learning: mean goodness over all adversarial iterations, the area under the curve: how fast it was learned.
         unigram_error: largest difference of a symbol's frequency from the data's.
         """
-        last, law = self.summary["last"], data.unigram(self.config.seq_len)
+        end, law = self.end, data.unigram(self.config.seq_len)
         learning = [r["goodness"] for r in self.records if r["iteration"] > 0]
         mean = {name: _mean(r[name] for r in self.records if r[name] is not None) for name in CURVES[1:]}
         return (
-            {name: last[name] for name in SCORES if name in last}
+            {name: end[name] for name in SCORES if name in end}
             | mean
             | {
                 "start": self.summary["start"]["goodness"],
-                "gain": last["goodness"] - self.summary["start"]["goodness"],
+                "gain": end["goodness"] - self.summary["start"]["goodness"],
                 "learning": _mean(learning),
-                "unigram_error": max(abs(last["unigram"][s] - share) for s, share in law.items()),
+                "unigram_error": max(abs(end["unigram"][s] - share) for s, share in law.items()),
                 "seconds": self.summary["seconds"],
             }
         )
@@ -91,7 +102,7 @@ class Group:
         return curves[0][0][:length], *mean_and_interval(values)
 
 
-def read(paths):
+def read(paths, generator="last"):
     """The finished runs in the directories, which are runs or hold some at any depth, and the number of unfinished ones.
 
     Raises UserError if a path does not exist, or no run in them is finished, or one cannot be read.
@@ -103,14 +114,14 @@ def read(paths):
     finished = [directory for directory in directories if (directory / SUMMARY).exists()]
     if not finished:
         raise UserError(f"no finished run in {', '.join(map(str, paths))}: each needs a {SUMMARY}")
-    return [_read(directory) for directory in finished], len(directories) - len(finished)
+    return [_read(directory, generator) for directory in finished], len(directories) - len(finished)
 
 
-def _read(directory):
+def _read(directory, generator):
     try:
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
         records = [r for r in read_metrics(directory) if r["phase"] == "adversarial"]
-        run = Run(directory, config_flags.read_run(directory), summary, records)
+        run = Run(directory, config_flags.read_run(directory), summary, records, generator)
         run.scores  # noqa: B018  what is missing is found here
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory} holds no run that can be read ({METRICS}, {SUMMARY}): {error!r}") from None
