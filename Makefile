@@ -25,7 +25,7 @@ benchmark: $(VENV)/.train
 SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes recipes_long
 
 study: $(VENV)/.train
-	$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
+	-$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
 	for name in $(SWEEPS); do $(PY) -m regan_tf.report runs/study/$$name --output=report/$$name || exit 1; done
 	$(PY) -m regan_tf.report runs/study/from_scratch --generator=best --output=report/from_scratch_best
 

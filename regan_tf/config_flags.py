@@ -68,6 +68,16 @@ def read_run(workdir):
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file if line.startswith("--")]
         flag_values(["", *lines])
-    except (OSError, flags.Error) as error:
+        return parsed(flag_values)
+    except (OSError, ValueError, flags.Error, UserError) as error:
         raise UserError(f"--workdir={workdir} holds no run that can be read: {error}") from None
-    return parsed(flag_values)
+
+
+def require_same(config, earlier, workdir):
+    """Raises UserError unless the run in the directory, `earlier`, is what `config` asks for, or may be extended to it."""
+    compared = [f.name for f in dataclasses.fields(config) if not (f.metadata["local"] or f.metadata["extends"])]
+    differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
+    if differing:
+        pairs = ", ".join(f"{to_flag(config, name)} (there: {to_flag(earlier, name)})" for name in differing)
+        message = f"--workdir={workdir} holds a run of another configuration: {pairs}"
+        raise UserError(f"{message}; give another --workdir, or those values")

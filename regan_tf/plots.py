@@ -66,7 +66,8 @@ def plot_groups(groups, seq_len, path):
         each.set_title(title, fontsize=10)
         each.set_xlabel("Adversarial iteration")
         each.grid(alpha=0.3)
-    seeds = max(len(group.runs) for group in groups)
+    counts = [len(group.runs) for group in groups]
+    seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"Length {seq_len}: mean over {seeds} seeds with 95 % interval, seeds faint")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     _write(figure, path)
@@ -76,13 +77,12 @@ def plot_variance_and_learning(groups, seq_len, path):
     """Draws learning (mean goodness over the run) against log variance (mean over the run), a point for each seed.
 
     Args:
-      groups: a list of `results.Group` of one length; those without a measured variance are left out.
+      groups: a list of `results.Group` of one length; what was not measured is not drawn.
       seq_len: that length.
       path: of the PNG.
     """
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    measured = [g for g in groups if np.isfinite(g.mean("log_variance_all")[0])]
-    for group, style in zip(measured, _styles(len(measured)), strict=True):
+    for group, style in zip(groups, _styles(len(groups)), strict=True):
         color, marker = style["color"], "D" if style["linestyle"] == "-" else "s"
         seeds = [list(group.scores(name).values()) for name in ("log_variance_all", "learning")]
         axes.plot(*seeds, "o", color=color, alpha=0.3, markersize=4)
@@ -118,7 +118,7 @@ def plot_against(field, lines, title, path):
             scale = [g.config.seq_len - 2 if name in ("goodness", "learning") else 1 for g in groups]
             mean, low, high = (np.array(v) / scale for v in zip(*(g.mean(name) for g in groups), strict=True))
             x = [getattr(g.config, field) for g in groups]
-            errors = np.nan_to_num([mean - low, high - mean])
+            errors = np.maximum(np.nan_to_num([mean - low, high - mean]), 0)
             each.errorbar(x, mean, errors, marker="o", label=text, capsize=3, **style)
         each.set(xlabel=field, ylabel=ylabel)
         each.set_xscale("symlog" if has_zero else "log")
@@ -132,9 +132,8 @@ def _draw_curve(axes, group, name, style, transform=lambda values: values):
     iterations, mean, low, high = group.curve(name)
     if not len(iterations):
         return
-    for run in group.runs:
-        x, values = run.curve(name)
-        axes.plot(x, transform(values), color=style["color"], alpha=0.12, linewidth=0.5)
+    for curve in (run.curve(name) for run in group.runs):
+        axes.plot(list(curve), transform(np.array(list(curve.values()))), color=style["color"], alpha=0.12, linewidth=0.5)
     axes.plot(iterations, transform(mean), linewidth=1.4, label=group.label, **style)
     if np.isfinite(low).all():
         axes.fill_between(iterations, transform(low), transform(high), color=style["color"], alpha=0.2, linewidth=0)

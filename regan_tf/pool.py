@@ -1,13 +1,12 @@
 """Runs many jobs, each in a process of its own, on this machine's cores or on a Ray cluster."""
 
 import concurrent.futures
-import fcntl
 import multiprocessing
 import os
 import sys
+import threading
 from collections import namedtuple
 from multiprocessing import forkserver
-from pathlib import Path
 
 from regan_tf import command
 from regan_tf.config import UserError
@@ -18,22 +17,50 @@ Outcome = namedtuple("Outcome", "exit_code, last_line")
 # Processes are forked from one that has loaded TensorFlow but started nothing of it: that saves seconds a run.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["regan_tf.run"])
-_LIVE = set()
+
+
+class _Running:
+    """The processes that run; once stopped, none starts."""
+
+    def __init__(self):
+        self._lock, self._processes, self._stopped = threading.Lock(), set(), False
+
+    def start(self, process):
+        """Starts it, unless stopped; returns whether it did."""
+        with self._lock:
+            if not self._stopped:
+                process.start()
+                self._processes.add(process)
+            return not self._stopped
+
+    def discard(self, process):
+        """Forgets one that ended."""
+        with self._lock:
+            self._processes.discard(process)
+
+    def stop(self):
+        """Ends all: each run writes a checkpoint first."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()
+
+
+_RUNNING = _Running()
 
 
 def on_this_machine(jobs, workers):
-    """Yields (job, Outcome) as the jobs end, `workers` of them at a time."""
+    """Yields (job, Outcome) as the jobs end, `workers` of them at a time. Closed before the end, it ends them."""
     with command.silent_stderr():  # TensorFlow greets
         forkserver.ensure_running()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
-        futures = {executor.submit(run_job, job): job for job in jobs}
         try:
+            futures = {executor.submit(run_job, job): job for job in jobs}
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
-        finally:  # interrupted: each run writes a checkpoint and ends
+        finally:
             executor.shutdown(wait=False, cancel_futures=True)
-            for process in list(_LIVE):
-                process.terminate()
+            _RUNNING.stop()
 
 
 def connect(address):
@@ -46,7 +73,10 @@ def connect(address):
         raise UserError("--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--ray_address={address}: {str(error).splitlines()[0]}") from None
-    return int(ray.cluster_resources()["CPU"])
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if not cores:
+        raise UserError(f"--ray_address={address}: the cluster has no CPU")
+    return cores
 
 
 def on_ray(jobs):
@@ -74,30 +104,26 @@ def on_ray(jobs):
 def run_job(job):
     """Runs the job to its end in a fresh process, its output in `job.log`; returns its Outcome.
 
-    A process that a killed sweep left behind is waited for, not fought: its work counts.
+    A process that a killed sweep left behind in the run's directory is waited for, not fought: its work counts.
     """
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    _wait_until_free(job)
     process = _CONTEXT.Process(target=_main, args=(job,))
-    process.start()
-    _LIVE.add(process)
     try:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        job.log.unlink(missing_ok=True)
+        if not _RUNNING.start(process):
+            return Outcome(command.INTERRUPTED, "")
         process.join()
+        lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return Outcome(process.exitcode, next((line for line in reversed(lines) if line.strip()), ""))
+    except OSError as error:
+        return Outcome(1, str(error))
     except BaseException:  # Ray cancels a task so
-        process.terminate()
-        process.join()
+        if process.is_alive():
+            process.terminate()
+            process.join()
         raise
     finally:
-        _LIVE.discard(process)
-    lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n") if job.log.exists() else []
-    return Outcome(process.exitcode, next((line for line in reversed(lines) if line.strip()), ""))
-
-
-def _wait_until_free(job):
-    lock = Path(job.config.workdir) / ".lock"
-    if lock.exists():
-        with open(lock, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _RUNNING.discard(process)
 
 
 def _main(job):
@@ -109,7 +135,7 @@ def _main(job):
         command.start_tensorflow(job.config.threads)
         from regan_tf.run import run
 
-        sys.exit(run(job.config))
+        sys.exit(run(job.config, wait=True))
     except KeyboardInterrupt:
         sys.exit(command.INTERRUPTED)
     except UserError as error:

@@ -10,13 +10,14 @@ import base64
 import json
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 from tabulate import tabulate
 
 from regan_tf import command
 from regan_tf.config import UserError
 
-_OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page and its pictures; what is there is replaced.")
+_OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page, its pictures and scores.json.")
 
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run the scores are of.")
 
@@ -39,7 +40,7 @@ def main(paths):
     from regan_tf import results
     from regan_tf.workdir import write_atomically
 
-    runs, unfinished = results.read(paths, _GENERATOR.value)
+    runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)
     output = Path(_OUTPUT.value)
     try:
@@ -55,6 +56,8 @@ def main(paths):
         length: {g.label: {run.config.seed: run.scores for run in g.runs} for g in members} for length, members in groups.items()
     }
     write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
+    if repeated:
+        print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:
         print(f"\n{unfinished} runs are not finished and were left out")
     print(f"\nNow look at {_write_page(output, paths, runs, unfinished, lengths, pictures)}")
@@ -82,9 +85,8 @@ def _tables(groups):
     from regan_tf import data, results
 
     law = data.unigram(groups[0].config.seq_len)
-    unigrams = [
-        [g.label, *(f"{sum(r.summary['last']['unigram'][s] for r in g.runs) / len(g.runs):.4f}" for s in law)] for g in groups
-    ]
+    frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
+    unigrams = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
     return {
         "scores": [_score_row(g) for g in groups],
         "tests": {text: _matrix(groups, results.differences(groups, name), results.SCORES[name]) for name, text in _TESTED.items()},

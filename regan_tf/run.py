@@ -27,14 +27,16 @@ _BIASED = {
 }
 
 
-def run(config):
+def run(config, wait=False):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
+    Args:
+      wait: while another process runs in the directory, wait for it.
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
-    workdir = Workdir(path, config)
+    workdir = Workdir(path, config, wait)
     experiment = Experiment(config)
     resumed = restore(path, experiment.checkpoint)
     if experiment.finished and (workdir.path / SUMMARY).exists():

@@ -30,7 +30,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 
 def main():
     """Runs what is not finished; returns the exit code: 1 if a run failed."""
-    directories = {path: Path(_OUTPUT.value) / Path(path).stem for path in _SWEEP.value}
+    directories = {path: Path(_OUTPUT.value).resolve() / Path(path).stem for path in _SWEEP.value}
     jobs = [job for path, directory in directories.items() for job in grid.read(path, directory, _SEEDS.value)]
     finished = [job.finished for job in jobs]
     waiting = [job for job, done in zip(jobs, finished, strict=True) if not done]
@@ -38,7 +38,8 @@ def main():
         for job, done in zip(jobs, finished, strict=True):
             print(f"{'finished' if done else 'waiting '} {job.config.workdir}")
         return 0
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     failures = _run(waiting, len(jobs))
     print(f"{len(jobs) - failures} of {len(jobs)} runs are finished")
     if failures:

@@ -1,7 +1,6 @@
 """A run's directory: its configuration, metrics, checkpoints. Whatever matters is written under another name, then renamed."""
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import math
@@ -33,13 +32,14 @@ def write_atomically(path, text):
 class Workdir:
     """The directory of one run.
 
-    Raises UserError if it cannot be written, is in use by another process, or holds a run of another configuration.
+    Raises UserError if it cannot be written, is in use by another process (with `wait`, that is waited for), or holds a run of
+    another configuration.
     """
 
-    def __init__(self, path, config):
+    def __init__(self, path, config, wait=False):
         self.path = Path(path)
         _require_writable(self.path)
-        self._lock = _locked(self.path)  # held until the process ends
+        self._lock = _locked(self.path, wait)  # held until the process ends
         _require_same_run(self.path, config)
 
     def record(self, config):
@@ -126,10 +126,10 @@ def _require_writable(path):
         raise UserError(f"--workdir={path} cannot be written: {error.strerror}; give a directory that can") from None
 
 
-def _locked(path):
+def _locked(path, wait):
     lock = open(path / _LOCK, "a")  # noqa: SIM115
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"--workdir={path} is in use by another process: wait for it, or give another directory") from None
     return lock
@@ -137,15 +137,10 @@ def _locked(path):
 
 def _require_same_run(path, config):
     if not (path / config_flags.FILE_NAME).exists():
-        if any(p.name != _LOCK for p in path.iterdir()):
+        if any(not p.name.startswith(".") for p in path.iterdir()):  # a kill may leave a temporary file
             raise UserError(f"--workdir={path} is not empty and holds no run: give a new directory, or one of a run")
         return
-    earlier = config_flags.read_run(path)
-    compared = [f.name for f in dataclasses.fields(config) if not (f.metadata["local"] or f.metadata["extends"])]
-    differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
-    if differing:
-        pairs = ", ".join(f"{config_flags.to_flag(config, n)} (there: {config_flags.to_flag(earlier, n)})" for n in differing)
-        raise UserError(f"--workdir={path} holds a run of another configuration: {pairs}; give another --workdir, or those values")
+    config_flags.require_same(config, config_flags.read_run(path), path)
 
 
 def _json_line(record):

@@ -146,14 +146,20 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(self._scores(self.directory / "remote"), self._scores(self.directory / "here"))
 
     @parameterized.parameters(
-        ("seeds = 2\nflag = 1", "flag is not known there"),
-        ("seeds = 0", "it must be at least 1"),
-        ("[[grid]]\nestimator = 'rebar'", "is not a sweep's file: KeyError: 'seeds'"),
+        ("seeds = 2\nflag = 1", "has flag, which is not known there"),
+        ("seeds = 0", "seeds=0, which is not allowed"),
+        ("seeds = true", "seeds=True, which is not allowed"),
+        ("[[grid]]\nestimator = 'rebar'", "seeds=None, which is not allowed"),
+        ("seeds = 1\n[grid]\nestimator = 'rebar'", r"write \[\[grid\]\]"),
+        ("seeds = 1\ngrid = []", r"write \[\[grid\]\]"),
+        ("seeds = 1\n[[grid]]\ntemperature = []", r"temperature = \[\] in a grid, which is not allowed"),
+        ("seeds = 1\n[[grid]]\nseed = [1, 2]", r"seed = \[1, 2\] in a grid, which is not allowed"),
+        ("seeds = 1\n[[grid]]\nworkdir = 'x'", "workdir = x in a grid, which is not allowed"),
         ("seeds = 1\n[[grid]]\nestimator = 'rebarr'", "rebarr"),
         ("seeds = 1\n[[grid]]\ntemprature = 1", "temprature"),
         ("seeds = 1\nflagfile = 'none.flags'", "none.flags"),
         ("seeds = 1\n[[grid]]\nbatch_size = [8, 1000000]", "at most --data_size=10000"),
-        ("seeds = 1\n[[grid]]\n[[grid]]", "asks for all more than once"),
+        ("seeds = 1\n[[grid]]\n[[grid]]\nestimator = 'rebar'", "asks for one run twice: all/0 and estimator=rebar/0"),
         ("seeds = ", "TOMLDecodeError"),
     )
     def test_bad_files_are_refused_before_any_run(self, text, message):
@@ -259,4 +265,4 @@ class StatisticsTest(tf.test.TestCase):
         lines = results.lines(results.grouped(runs)[3])
         self.assertEqual(list(lines), ["temperature"])
         temperatures = {label: [g.config.temperature for g in line] for label, line in lines["temperature"].items()}
-        self.assertEqual(temperatures, {"rebar T=3": [0.1, 1.0, 10.0], "rebar step T=3": [0.1, 1.0, 10.0]})
+        self.assertEqual(temperatures, {"rebar sequence": [0.1, 1.0, 10.0], "rebar step": [0.1, 1.0, 10.0]})
