@@ -1,6 +1,7 @@
 """Sweeps and reports as a user runs them: killed and resumed, on Ray, with failing runs; the statistics by hand."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import grid, results
+from regan_tf import config_flags, grid, plots, results
 from regan_tf.config import Config, UserError
 
 _SHARED = """
@@ -176,6 +177,24 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1"))
         self.assertFalse(jobs[5].finished)
 
+    def test_directory_of_another_run_is_refused_and_more_iterations_go_on(self):
+        def job(iterations, extra=""):
+            path = self._write(f"seeds = 1\n[[grid]]\niterations = {iterations}\n{extra}")
+            (found,) = grid.read(path, self.directory)
+            return dataclasses.replace(found, config=dataclasses.replace(found.config, workdir=str(self.directory / "run")))
+
+        (self.directory / "run").mkdir()
+        self.assertFalse(job(20).finished)
+        (self.directory / "run" / config_flags.FILE_NAME).write_text(config_flags.to_text(job(20).config))
+        self.assertFalse(job(20).finished)  # it has no summary yet
+        (self.directory / "run/summary.json").write_text("{}")
+        self.assertTrue(job(20).finished)
+        self.assertFalse(job(30).finished)
+        with self.assertRaisesRegex(UserError, "more iterations than --iterations=10"):
+            _ = job(10).finished
+        with self.assertRaisesRegex(UserError, "holds a run of another configuration: --eta=0.5 "):
+            _ = job(20, "eta = 0.5").finished
+
     def test_report_refuses_what_holds_no_finished_run(self):
         for arguments, message in (((), "give directories of runs"), (("/nowhere",), "/nowhere is not a directory"),
                                    ((self.directory,), "no finished run in")):  # fmt: skip
@@ -238,6 +257,34 @@ class StatisticsTest(tf.test.TestCase):
         self.assertEqual(difference.seeds, 6)
         self.assertAllClose(difference.mean, 0.1)
 
+    def test_what_was_not_measured_is_not_compared(self):
+        groups = [self._group([0.5] * 8), self._group([0.4] * 8)]
+        self.assertEqual(results.differences(groups, "log_variance"), {})
+        self.assertTrue(np.isnan(groups[0].mean("log_variance")).all())
+        shorter = [dataclasses.replace(run, records=run.records[:2]) for run in groups[1].runs]
+        groups[1] = results.Group("shorter", tuple(shorter))
+        self.assertEqual(results.differences(groups, "learning"), {})
+        self.assertLen(results.differences(groups, "goodness"), 1)
+
+    def test_curves_are_means_over_the_iterations_that_all_seeds_have(self):
+        group = self._group([0.4, 0.8])
+        iterations, mean, low, high = group.curve("goodness")
+        self.assertAllEqual(iterations, [0, 1, 2])
+        self.assertAllClose(mean, [0.25, 0.3, 0.6])
+        self.assertAllClose((low[2], high[2]), (0.4, 0.8))
+        cut = dataclasses.replace(group.runs[0], records=group.runs[0].records[1:])
+        self.assertAllEqual(results.Group("cut", (cut, group.runs[1])).curve("goodness")[0], [1, 2])
+        self.assertEmpty(group.curve("log_variance")[0])
+
+    def test_pictures_of_seeds_that_agree_and_of_what_was_not_measured(self):
+        runs = [self._run(seed, 0.999, temperature=t) for seed in range(10) for t in (0.1, 1.0, 10.0)]
+        groups = results.grouped(runs)[3]
+        with tempfile.TemporaryDirectory() as directory:
+            plots.plot_groups(groups, 3, Path(directory) / "groups.png")
+            plots.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
+            plots.plot_against("temperature", results.lines(groups)["temperature"], "By temperature", Path(directory) / "by.png")
+            self.assertEqual({p.name for p in Path(directory).iterdir()}, {"groups.png", "learning.png", "by.png"})
+
     def test_correction_for_many_pairs(self):
         rng = np.random.default_rng(1)
         groups = [self._group(rng.uniform(size=10)) for _ in range(12)]
@@ -266,3 +313,14 @@ class StatisticsTest(tf.test.TestCase):
         self.assertEqual(list(lines), ["temperature"])
         temperatures = {label: [g.config.temperature for g in line] for label, line in lines["temperature"].items()}
         self.assertEqual(temperatures, {"rebar sequence": [0.1, 1.0, 10.0], "rebar step": [0.1, 1.0, 10.0]})
+
+    def test_lines_join_no_groups_that_differ_in_more(self):
+        # Three epochs are the default of length 15, one is that of lengths 3 and 5.
+        settings = [(3, 1), (5, 1), (15, 1), (3, 3), (5, 3), (15, 3)]
+        runs = [
+            self._run(0, 0.9, seq_len=t, pretrain_epochs=float(e), iterations=2, pretrain_learning_rate=1e-3) for t, e in settings
+        ]
+        lines = results.lines([g for groups in results.grouped(runs).values() for g in groups])
+        self.assertEqual(list(lines), ["seq_len"])
+        joined = {label: [g.config.seq_len for g in line] for label, line in lines["seq_len"].items()}
+        self.assertEqual(joined, {"rebar pretrain_epochs=1": [3, 5, 15], "rebar pretrain_epochs=3": [3, 5, 15]})
