@@ -96,7 +96,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_killed_and_interrupted_runs_end_with_the_same_numbers(self):
         # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
-        options = ["--estimator=relax", "--iterations=60", "--d_steps=5"]
+        options = ["--estimator=relax", "--iterations=60", "--d_steps=5", "--export_generator=none"]
         whole, reference = self._train("reference", *options)
         self.assertEqual(whole.returncode, 0, whole.stderr[-2000:])
         for number, name in ((signal.SIGKILL, "killed"), (signal.SIGINT, "interrupted")):
@@ -115,9 +115,10 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertLess(self._records(run)[-1]["iteration"], 60)
             if number == signal.SIGINT:
                 self.assertEqual(process.returncode, 130)
-                printed = f"--flagfile={run}/config.flags --workdir={run} --export_dir={self.directory / 'export'}"
+                local = f"--export_dir={self.directory / 'export'} --export_generator=none"
+                printed = f"--flagfile={run}/config.flags --workdir={run} {local}"
                 self.assertIn(f"python -m regan_tf.main {printed}", output)
-            resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", f"--export_dir={self.directory / 'export'}")
+            resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", "--export_generator=none")
             self.assertEqual(resumed.returncode, 0, resumed.stderr[-2000:])
             self.assertIn("going on in", resumed.stdout)
             self.assertEqual(self._records(run), self._records(reference))
@@ -165,6 +166,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             ["--reward=tests.problems:first_token", "--pretrain_epochs=0.1"],
             "error: --reward=tests.problems:first_token does not serve",
         ),
+        (["--d_steps=0"], "error: --d_steps=0 contradicts --estimator=rebar"),
         (["--temprature=1"], "Unknown command line flag 'temprature'. Did you mean: temperature"),
         (["--batch_size=100000"], "error: --batch_size=100000 is not allowed: at most --data_size=10000"),
         (["--workdir=/dev/null/run"], "error: --workdir=/dev/null/run cannot be written: Not a directory"),
