@@ -16,10 +16,6 @@ from regan_tf.config import Config, UserError
 from regan_tf.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
 
 _RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
-CURVES = ("goodness", "log_variance", "log_variance_all")
-
-# The scores of a run, by which groups are compared, each with the direction that is better.
-SCORES = {"learning": 1, "goodness": 1, "validity": 1, "distinct": 1, "nll_excess": -1, "unigram_error": -1}
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,16 @@ class Run:
 
     @functools.cached_property
     def scores(self):
-        """SCORES at the end, and more, as floats by name.
+        """What runs are compared by, floats by name; NaN where it was not measured.
 
+        goodness, validity, distinct, nll_excess: at the end; start, gain: goodness at iteration 0, and from there to the end.
+        log_variance, log_variance_all: mean over the run. seconds: of the run.
         learning: mean goodness over all adversarial iterations, the area under the curve: how fast it was learned.
         unigram_error: largest difference of a symbol's frequency from the data's.
         """
         end, law = self.end, data.unigram(self.config.seq_len)
         learning = [r["goodness"] for r in self.records if r["iteration"] > 0]
-        mean = {name: _mean(r[name] for r in self.records if r[name] is not None) for name in CURVES[1:]}
+        mean = {name: _mean(r[name] for r in self.records if r[name] is not None) for name in ("log_variance", "log_variance_all")}
         return (
             {name: end[name] for name in ("goodness", "validity", "distinct", "nll_excess")}
             | mean

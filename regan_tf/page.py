@@ -1,0 +1,135 @@
+"""The report as a page: pictures, tables, and the HTML that holds them."""
+
+import base64
+import json
+
+import jinja2
+import numpy as np
+
+from regan_tf import data, plots, results
+from regan_tf.config_flags import recorded, to_flag
+from regan_tf.workdir import write_atomically
+
+HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity", "distinct", "NLL excess",
+           "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
+
+# What is tested between groups: its name in words, and the direction that is better.
+_TESTED = {
+    "learning": ("learning (mean goodness over the run)", 1),
+    "goodness": ("goodness at the end", 1),
+    "nll_excess": ("NLL excess at the end", -1),
+}
+_SAMPLES = 8
+
+
+def draw(groups, output):
+    """Draws everything into a directory.
+
+    Args:
+      groups: as from `results.grouped`.
+      output: the directory.
+    Returns:
+      The pictures' names: lists by length, and under "all" those of the figures against a flag.
+    """
+    names = {}
+    for length, members in groups.items():
+        names[length] = [f"length_{length}.png", f"variance_and_learning_{length}.png"]
+        plots.plot_groups(members, length, output / names[length][0])
+        plots.plot_variance_and_learning(members, length, output / names[length][1])
+    names["all"] = []
+    for field, lines in results.lines([g for members in groups.values() for g in members]).items():
+        names["all"].append(f"by_{field}.png")
+        plots.plot_against(field, lines, f"By {field}: means over seeds with 95 % intervals", output / f"by_{field}.png")
+    return names
+
+
+def score_row(group):
+    """A group's scores as strings, under HEADERS."""
+    return [
+        group.label,
+        str(len(group.runs)),
+        _interval(group.mean("start")),
+        _interval(group.mean("goodness")),
+        f"{min(group.scores('goodness').values()):.4f}",
+        _interval(group.mean("gain")),
+        _interval(group.mean("learning")),
+        *(f"{group.mean(name)[0]:.3f} ({min(group.scores(name).values()):.3f})" for name in ("validity", "distinct")),
+        _interval(group.mean("nll_excess")),
+        f"{max(group.scores('unigram_error').values()):.4f}",
+        *(f"{group.mean(name)[0]:.2f}" for name in ("log_variance", "log_variance_all")),
+        f"{group.mean('seconds')[0]:.0f}",
+    ]
+
+
+def write(output, groups, pictures, **context):
+    """Writes index.html, with the pictures in it, and scores.json: by length, group and seed.
+
+    Args:
+      output: the directory, with the pictures in it.
+      groups, pictures: as from `results.grouped` and `draw`.
+      context: of the template: paths, unfinished, generator.
+    Returns:
+      The page's path.
+    """
+    scores = {
+        length: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
+        for length, members in groups.items()
+    }
+    write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
+    runs = [run for members in groups.values() for g in members for run in g.runs]
+    varying = {"seed", *results.varying_fields(runs)}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("regan_tf", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    text = environment.get_template("report.html").render(
+        number=len(runs),
+        headers=HEADERS,
+        lengths={length: _tables(members) for length, members in groups.items()},
+        pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
+        common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying],
+        **context,
+    )
+    write_atomically(output / "index.html", text)
+    return output / "index.html"
+
+
+def _tables(groups):
+    """What the page says of the groups of one length, as rows of strings."""
+    law = data.unigram(groups[0].config.seq_len)
+    frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
+    unigrams = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
+    return {
+        "scores": [score_row(g) for g in groups],
+        "tests": {text: _matrix(groups, name, direction) for name, (text, direction) in _TESTED.items()},
+        "unigram": {"headers": ["", *law], "rows": [*unigrams, ["the data's law", *(f"{share:.4f}" for share in law.values())]]},
+        "samples": [[g.label, "  ".join(g.runs[0].samples[:_SAMPLES])] for g in groups],
+        "labels": [g.label for g in groups],
+    }
+
+
+def _matrix(groups, name, direction):
+    """Rows of cells (text, class) of the differences row less column; class: better, worse or none where it is not significant."""
+    differences = results.differences(groups, name)
+
+    def cell(i, j):
+        found = differences.get((min(i, j), max(i, j)))
+        if found is None:
+            return "", ""
+        mean = found.mean if i < j else -found.mean
+        kind = ("better" if mean * direction > 0 else "worse") if found.significant else ""
+        return f"{mean:+.4f}{'' if found.significant else ' ns'}", kind
+
+    return [[cell(i, j) for j in range(len(groups))] for i in range(len(groups))] if differences else []
+
+
+def _interval(values):
+    mean, low, high = values
+    return f"{mean:.4f}" if np.isnan(low) else f"{mean:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _finite(scores):
+    return {name: value if np.isfinite(value) else None for name, value in scores.items()}
+
+
+def _embedded(path):
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
