@@ -74,7 +74,7 @@ def plot_groups(groups, seq_len, path):
 
 
 def plot_variance_and_learning(groups, seq_len, path):
-    """Draws learning (mean goodness over the run) against log variance (mean over the run), a point for each seed.
+    """Draws what learning (mean goodness over the run) lacks of perfect against the log variance (mean over the run).
 
     Args:
       groups: a list of `results.Group` of one length; what was not measured is not drawn.
@@ -83,14 +83,13 @@ def plot_variance_and_learning(groups, seq_len, path):
     """
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for group, style in zip(groups, _styles(len(groups)), strict=True):
-        color, marker = style["color"], "D" if style["linestyle"] == "-" else "s"
-        seeds = [list(group.scores(name).values()) for name in ("log_variance_all", "learning")]
-        axes.plot(*seeds, "o", color=color, alpha=0.3, markersize=4)
-        axes.plot(
-            group.mean("log_variance_all")[0], group.mean("learning")[0], marker, color=color, label=group.label, markersize=8
-        )
-    axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", ylabel="Mean goodness over the run")
-    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Large: means over seeds", fontsize=10)
+        variance, learning = (np.array(list(group.scores(name).values())) for name in ("log_variance_all", "learning"))
+        lack, marker = seq_len - 2 - learning, "D" if style["linestyle"] == "-" else "s"
+        axes.plot(variance, lack, "o", color=style["color"], alpha=0.3, markersize=4)
+        axes.plot(variance.mean(), lack.mean(), marker, color=style["color"], label=group.label, markersize=8)
+    axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", yscale="log")
+    axes.set_ylabel("What the mean goodness over the run lacks of perfect")
+    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Lower is better; large: means over seeds", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     _write(figure, path)
