@@ -41,7 +41,7 @@ def start_tensorflow(threads):
     Args:
       threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
     """
-    with silent_stderr() if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0" else contextlib.nullcontext():
+    with silent_stderr():
         import tensorflow as tf
         import tensorflow_probability  # noqa: F401
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -51,7 +51,10 @@ def start_tensorflow(threads):
 
 @contextlib.contextmanager
 def silent_stderr():
-    """Drops what C++ code writes to standard error."""
+    """Drops what C++ code writes to standard error, unless TF_CPP_MIN_LOG_LEVEL=0 asks for it."""
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
+        yield
+        return
     sys.stderr.flush()
     saved = os.dup(2)
     with open(os.devnull, "w") as nowhere:

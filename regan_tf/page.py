@@ -43,8 +43,12 @@ def draw(groups, output):
     return names
 
 
-def score_row(group):
-    """A group's scores as strings, under HEADERS."""
+def score_rows(groups):
+    """Scores as strings, under HEADERS: a list of rows by length. groups: as from `results.grouped`."""
+    return {length: [_score_row(g) for g in members] for length, members in groups.items()}
+
+
+def _score_row(group):
     return [
         group.label,
         str(len(group.runs)),
@@ -61,12 +65,12 @@ def score_row(group):
     ]
 
 
-def write(output, groups, pictures, **context):
+def write(output, groups, rows, pictures, **context):
     """Writes index.html, with the pictures in it, and scores.json: by length, group and seed.
 
     Args:
       output: the directory, with the pictures in it.
-      groups, pictures: as from `results.grouped` and `draw`.
+      groups, rows, pictures: as from `results.grouped`, `score_rows` and `draw`.
       context: of the template: paths, unfinished, generator.
     Returns:
       The page's path.
@@ -84,7 +88,7 @@ def write(output, groups, pictures, **context):
     text = environment.get_template("report.html").render(
         number=len(runs),
         headers=HEADERS,
-        lengths={length: _tables(members) for length, members in groups.items()},
+        lengths={length: _tables(members) | {"scores": rows[length]} for length, members in groups.items()},
         pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
         common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying],
         **context,
@@ -94,12 +98,11 @@ def write(output, groups, pictures, **context):
 
 
 def _tables(groups):
-    """What the page says of the groups of one length, as rows of strings."""
+    """What the page says of the groups of one length besides their scores, as rows of strings."""
     law = data.unigram(groups[0].config.seq_len)
     frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
     unigrams = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
     return {
-        "scores": [score_row(g) for g in groups],
         "tests": {text: _matrix(groups, name, direction) for name, (text, direction) in _TESTED.items()},
         "unigram": {"headers": ["", *law], "rows": [*unigrams, ["the data's law", *(f"{share:.4f}" for share in law.values())]]},
         "samples": [[g.label, "  ".join(g.runs[0].samples[:_SAMPLES])] for g in groups],

@@ -30,9 +30,10 @@ def main(paths):
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)
-    for length, members in groups.items():
-        rows = [[page.score_row(g)[i] for i in _SHOWN] for g in members]
-        print(f"\nLength {length}\n" + tabulate(rows, [page.HEADERS[i] for i in _SHOWN], disable_numparse=True))
+    rows = page.score_rows(groups)
+    for length, of_length in rows.items():
+        shown = [[row[i] for i in _SHOWN] for row in of_length]
+        print(f"\nLength {length}\n" + tabulate(shown, [page.HEADERS[i] for i in _SHOWN], disable_numparse=True))
     if repeated:
         print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:
@@ -41,7 +42,7 @@ def main(paths):
     try:
         output.mkdir(parents=True, exist_ok=True)
         pictures = page.draw(groups, output)
-        written = page.write(output, groups, pictures, paths=paths, unfinished=unfinished, generator=_GENERATOR.value)
+        written = page.write(output, groups, rows, pictures, paths=paths, unfinished=unfinished, generator=_GENERATOR.value)
     except OSError as error:
         raise UserError(f"--output={output} cannot be written: {error.strerror}") from None
     print(f"\nNow look at {written}")

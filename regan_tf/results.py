@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from regan_tf import config_flags, data
-from regan_tf.config import Config, UserError
+from regan_tf.config import ESTIMATORS, Config, UserError
 from regan_tf.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
 
 _RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
@@ -161,8 +161,8 @@ def lines(groups):
         for g in sorted(groups, key=lambda g: getattr(g.config, field)):
             found[_values(g.config, [name for name in varying if name != field])].append(g)
         several = [members for members in found.values() if len(members) > 2]
-        among = [name for name in varying_fields([g.runs[0] for line in several for g in line]) if name != field] if several else []
         if several:
+            among = [name for name in varying_fields([g.runs[0] for line in several for g in line]) if name != field]
             result[field] = {" ".join(_words(line[0].config, among)): line for line in several}
     return result
 
@@ -202,10 +202,7 @@ def _default(config, name):
 
 def _order(config):
     names = [n for n in config_flags.recorded(config) if n not in ("estimator", "seed")]
-    return [_ESTIMATOR_ORDER.index(config.estimator), *(getattr(config, n) for n in names)]
-
-
-_ESTIMATOR_ORDER = ("reinforce", "reinforce_loo", "reinforce_rollout", "rebar", "relax", "straight_through", "mle")
+    return [config.estimator == "mle", ESTIMATORS.index(config.estimator), *(getattr(config, n) for n in names)]
 
 
 def mean_and_interval(values):
