@@ -4,6 +4,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from collections import namedtuple
 from multiprocessing import forkserver
@@ -132,10 +133,12 @@ def _main(job):
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        command.start_tensorflow(job.config.threads)
-        from regan_tf.run import run
+        # TensorFlow removes its temporary files at exit, which a forked process does not come to.
+        with tempfile.TemporaryDirectory(prefix="regan_tf-") as tempfile.tempdir:
+            command.start_tensorflow(job.config.threads)
+            from regan_tf.run import run
 
-        sys.exit(run(job.config, wait=True))
+            sys.exit(run(job.config, wait=True))
     except KeyboardInterrupt:
         sys.exit(command.INTERRUPTED)
     except UserError as error:
