@@ -8,10 +8,11 @@ The protocol: any Keras model or layer with
     initial_state(batch_size)     a nest of tensors [B, ...]
     step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state), differentiable in both
 
-may be trained. `unroll`, `teacher_force`, `zero_taps` and `row_gradients`, as our `Generator` has them, are optional: they
-are faster ways to the same.
+may be trained. `unroll`, `teacher_force` and `pullback`, as our `Generator` has them, are optional: they are faster ways to the
+same.
 """
 
+import functools
 import numbers
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Unrolled(NamedTuple):
     tokens: tf.Tensor  # b, int32 [B, T]
     log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
     states: object  # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+    saved: object = ()  # what else the generator's own `pullback` wants
 
 
 class RowGradients(NamedTuple):
@@ -35,19 +37,18 @@ class RowGradients(NamedTuple):
     last_layer_first: tf.Tensor  # g_j in the first parameter of the last layer, the one that the paper plots: [B]
 
 
-def unroll(generator, noise, taps=()):
+def unroll(generator, noise):
     """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
 
     Args:
       generator: keeps the protocol above.
       noise: Gumbel g, [B, T, V].
-      taps: zeros of `generator.zero_taps`, if it has them.
     Returns:
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the tokens,
       being an argmax, carry none.
     """
     if hasattr(generator, "unroll"):
-        return generator.unroll(noise, taps)
+        return generator.unroll(noise)
 
     def sample(log_probs, noise_t):
         token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
@@ -57,10 +58,10 @@ def unroll(generator, noise, taps=()):
     return Unrolled(tf.transpose(tokens), log_probs, states)
 
 
-def teacher_force(generator, tokens, taps=()):
+def teacher_force(generator, tokens):
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
     if hasattr(generator, "teacher_force"):
-        return generator.teacher_force(tokens, taps)
+        return generator.teacher_force(tokens)
     _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
 
@@ -93,6 +94,8 @@ def stateless(seed):
 
 def chosen(log_probs, tokens):
     """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T]. Gradients flow through l."""
+    if log_probs.shape[-1] > lstm.ONE_HOT_LIMIT:
+        return tf.gather(log_probs, tokens, axis=-1, batch_dims=2)
     return tf.reduce_sum(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1)
 
 
@@ -190,23 +193,54 @@ def repeated(unrolled, copies):
     )
 
 
-def row_gradients(theta, tape, targets, weights):
-    """RowGradients for any generator: one backward pass for all rows, vectorised. Slower than a generator's own.
+def with_pullback(generator, run):
+    """Runs a pass of the generator, and gives the function that takes a cotangent back through it to the weights.
 
     Args:
-      theta: the variables, tf.Variables.
-      tape: a persistent tape that recorded how the targets depend on them.
-      targets, weights: tensors [B, ...], and the same as output gradients.
+      generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is slower.
+      run: () -> Unrolled.
     Returns:
-      RowGradients; the first parameter of the last layer is taken to be the first of the last variable with two axes.
+      Unrolled; and a function (cotangent [B, T, V] of its log_probs, row_gradients=False) -> the gradient, summed over rows,
+      a tensor for each of `trainable_variables`, and RowGradients or None. Both are differentiable in the cotangent.
     """
+    if hasattr(generator, "pullback"):
+        unrolled = run()
+        return unrolled, functools.partial(generator.pullback, unrolled)
+    return with_tape(generator, lambda: (run(),), lambda unrolled: unrolled.log_probs)
 
-    def one_row(mask):
-        size = mask.shape[0]
-        masked = [w * tf.reshape(tf.tile(mask, [w.shape[0] // size]), [-1] + [1] * (w.shape.rank - 1)) for w in weights]
-        return [tf.convert_to_tensor(g) for g in tape.gradient(targets, theta, masked, unconnected_gradients="zero")]
 
-    rows = tf.vectorized_map(one_row, tf.eye(targets[0].shape[0], dtype=targets[0].dtype))
+def with_tape(generator, run, target):
+    """The same by a tape: of target(*run()), any tensor [B, ...] that is differentiable in the weights. Returns run()'s, too."""
+    theta = values(generator.trainable_variables)
+    with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
+        tape.watch(theta)
+        results = run()
+        output = target(*results)
+
+    def pullback(cotangent, row_gradients=False):
+        def of(cotangent):
+            gradient = tape.gradient(output, theta, cotangent, unconnected_gradients="zero")
+            return [tf.convert_to_tensor(g) for g in gradient]
+
+        return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
+
+    return *results, pullback
+
+
+def _row_gradients(pullback, cotangent):
+    """RowGradients for any generator: one backward pass for all rows, vectorised. Slower than a generator's own.
+
+    The first parameter of the last layer is taken to be the first of the last variable with two axes.
+    """
+    size = cotangent.shape[0]
+    rows = tf.vectorized_map(
+        lambda mask: pullback(mask[:, tf.newaxis, tf.newaxis] * cotangent), tf.eye(size, dtype=cotangent.dtype)
+    )
     last = next((g for g in reversed(rows) if g.shape.rank == 3), rows[-1])
-    norms = [tf.reduce_sum(tf.reshape(g, [tf.shape(g)[0], -1]) ** 2, axis=1) for g in rows]
-    return RowGradients(norms, tf.reshape(last, [tf.shape(last)[0], -1])[:, 0])
+    norms = [tf.reduce_sum(tf.reshape(g, [size, -1]) ** 2, axis=1) for g in rows]
+    return RowGradients(norms, tf.reshape(last, [size, -1])[:, 0])
+
+
+def values(variables):
+    """The tf.Variables of Keras variables."""
+    return [v if isinstance(v, tf.Variable) else v.value for v in variables]

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from regan_tf.lstm import LSTMCell, unroll
+from regan_tf import lstm
 
 
 class Discriminator(keras.Model):
@@ -17,27 +17,66 @@ class Discriminator(keras.Model):
     def __init__(self, vocab_size, hidden_dim=32, **kwargs):
         super().__init__(**kwargs)
         self.vocab_size = vocab_size
-        self.cell = LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
+        self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
         self.head = keras.layers.Dense(1, dtype=self.dtype_policy, name="head")
         self.cell.build((None, vocab_size))
         self.head.build((None, hidden_dim))
         self.built = True
 
     def call(self, rows):
-        """rows [B, T, V], one-hot or on the simplex -> logits [B]. Gradients flow through the rows and the weights."""
-        projected = self.cell.project(tf.transpose(rows, [1, 0, 2]))
+        """rows [B, T, V], one-hot or on the simplex, or tokens int32 [B, T] -> logits [B].
+
+        Gradients flow through the rows and the weights.
+        """
 
         def step(projected_t, state):
             return (), self.cell.advance(projected_t, state)
 
-        _, (hidden, _) = unroll(step, self.cell.initial_state(tf.shape(rows)[0]), projected, rows.shape[1])
+        _, (hidden, _) = lstm.unroll(step, self.cell.initial_state(tf.shape(rows)[0]), self._project(rows), rows.shape[1])
         return self._logit(hidden)
+
+    def _project(self, rows):
+        """[B, T, V], or tokens [B, T] -> [T, B, 4H]."""
+        if rows.dtype.is_integer:
+            return lstm.look_up(self.cell.kernel.value, tf.transpose(rows)) + self.cell.bias.value
+        return self.cell.project(tf.transpose(rows, [1, 0, 2]))
+
+    def with_pullback(self, tokens):
+        """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
+
+        Returns:
+          logits [B]; and the function from their cotangent [B] to the gradient in the weights, summed over rows: a tensor
+          for each of `trainable_variables`.
+        """
+
+        def step(projected_t, state):
+            gates = self.cell.gates(projected_t, state)
+            state = self.cell.pass_gates(gates, state)
+            return (state, gates), state
+
+        start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
+        (states, gates), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
+
+        def pullback(cotangent):
+            d_logit = cotangent[:, tf.newaxis]
+            d_last = d_logit @ tf.transpose(self.head.kernel.value)
+            d = self.cell.pullback(gates, states, tf.pad(d_last[tf.newaxis], [[length - 1, 0], [0, 0], [0, 0]]))
+            gradient = {
+                id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
+                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(states[0]), d),
+                id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
+                id(self.head.kernel): lstm.contract(last, d_logit),
+                id(self.head.bias): tf.reduce_sum(d_logit, axis=0),
+            }
+            return [gradient[id(v)] for v in self.trainable_variables]
+
+        return self._logit(last), pullback
 
     def _logit(self, hidden):
         return tf.squeeze(hidden @ self.head.kernel.value + self.head.bias.value, axis=-1)
 
     def probability(self, rows):
-        """D(rows), the reward of section 3: [B, T, V] -> [B], in (0, 1)."""
+        """D(rows), the reward of section 3: [B, T, V], or tokens int32 [B, T] -> [B], in (0, 1)."""
         return tf.sigmoid(self(rows))
 
     def prefix_probability(self, tokens, last_rows):
@@ -51,7 +90,6 @@ class Discriminator(keras.Model):
           through the rows and the weights.
         """
         batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
-        hard = tf.one_hot(tf.transpose(tokens)[:-1], self.vocab_size, dtype=last_rows.dtype)
 
         def step(projected_t, state):
             state = self.cell.advance(projected_t, state)
@@ -60,7 +98,7 @@ class Discriminator(keras.Model):
         start = self.cell.initial_state(batch_size)
         before = [first[tf.newaxis] for first in start]
         if length > 1:
-            states, _ = unroll(step, start, self.cell.project(hard), length - 1)
+            states, _ = lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)
             before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
         flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
         projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf import autoregressive, estimators, relaxation, rewards
-from regan_tf.autoregressive import RowGradients, chosen
+from regan_tf.autoregressive import RowGradients, chosen, values
 from regan_tf.control_variate import FORMS, Context, LearnedScalar, evaluate, float_or_tensor, is_zero, slope
 from regan_tf.estimators import ESTIMATORS
 
@@ -74,34 +74,29 @@ def estimate_gradient(
         estimator, control_variate, leave_one_out, batch_size, control_network, data, variance_loss, control_samples, temperature
     )
     network = control_network if entry.network else None
-    theta = values(generator.trainable_variables)
     phi = values(learned(network, eta, temperature)) if entry.relaxed else []
     want_rows = row_gradients or (phi and variance_loss == "per_example")
-    taps = generator.zero_taps(batch_size) if want_rows and hasattr(generator, "zero_taps") else ()
     gumbel, uniform, rollout_seed = _noise(generator, batch_size, seed, control_samples)
     coupled = control_variate != "sequence" if coupled is None else coupled
 
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
         eta, temperature = (float_or_tensor(scalar, generator.compute_dtype) for scalar in (eta, temperature))
-        with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
-            tape.watch((theta, taps))
-            unrolled, rows = _unroll(entry, generator, gumbel, temperature, data, taps)
+        unrolled, rows, pullback = _unroll(entry, generator, gumbel, temperature, data)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(unrolled.log_probs)
             log_prob = chosen(unrolled.log_probs, unrolled.tokens)
             pair = _relaxations(temperature, unrolled, gumbel, uniform, coupled) if entry.relaxed else ()
-        hard = tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype)
-        score = rewards.checked(reward, hard)
+        score = rewards.of_tokens(reward, unrolled.tokens, generator.vocab_size, log_prob.dtype)
         if rows is not None or (entry.relaxed and not is_zero(eta)):
-            rewards.require_differentiable(reward, hard)
+            rewards.require_differentiable(reward, tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype))
         # g_hat is the gradient of `targets`, each with its weight. Weights are made outside the tape: nothing in them
         # reaches theta, but the variance tape sees phi in them.
         targets, weights, conditional = [], [], None
         if entry.relaxed:
             context = Context(generator, reward, network, unrolled, gumbel, temperature, eta)
-            targets = list(pair)
-            conditional, weights = evaluate(FORMS[control_variate], pair, context, coupled)
-        elif rows is not None:
-            targets, weights = [rows], [slope(lambda y: rewards.checked(reward, y), rows)[1]]
+            conditional, slopes = evaluate(FORMS[control_variate], pair, context, coupled)
+            targets, weights = list(pair), slopes
         if entry.signal:
             credit = score[:, tf.newaxis]
             if entry.rollouts:
@@ -109,9 +104,12 @@ def estimate_gradient(
             signal = entry.signal(credit, conditional)
             signal = estimators.leave_one_out(signal) if leave_one_out or entry.leave_one_out else signal
             targets, weights = [log_prob, *targets], [tf.broadcast_to(signal, tf.shape(log_prob)), *weights]
-        summed, cotangents = tape.gradient(targets, (theta, taps), output_gradients=weights)
-        gradient = [_dense(g, v) / batch_size for g, v in zip(summed, theta, strict=True)]
-        row_norms = _row_gradients(generator, unrolled, cotangents, tape, targets, weights) if want_rows else None
+        if rows is None:
+            cotangent = tape.gradient(targets, unrolled.log_probs, output_gradients=weights)
+        else:
+            cotangent = slope(lambda y: rewards.checked(reward, y), rows)[1]
+        summed, row_norms = pullback(cotangent, want_rows)
+        gradient = [g / batch_size for g in summed]
         loss = _variance_loss(variance_loss, gradient, row_norms)
     return gradient, Diagnostics(unrolled.tokens, score, row_norms, variance_tape.gradient(loss, phi, unconnected_gradients="zero"))
 
@@ -141,12 +139,20 @@ def _checked_entry(
     return entry
 
 
-def _unroll(entry, generator, gumbel, temperature, data, taps):
+def _unroll(entry, generator, gumbel, temperature, data):
+    """Unrolled; the relaxed rows, or None; and the pullback of the rows, or of the log-probabilities, to theta."""
     if entry.tokens == "straight_through":
-        return autoregressive.straight_through(generator, gumbel, temperature)
-    if entry.tokens == "data":
-        return autoregressive.teacher_force(generator, data, taps), None
-    return autoregressive.unroll(generator, gumbel, taps), None
+
+        def relaxed():
+            return autoregressive.straight_through(generator, gumbel, temperature)
+
+        return autoregressive.with_tape(generator, relaxed, lambda _, rows: rows)
+
+    def run():
+        return autoregressive.teacher_force(generator, data) if entry.tokens == "data" else autoregressive.unroll(generator, gumbel)
+
+    unrolled, pullback = autoregressive.with_pullback(generator, run)
+    return unrolled, None, pullback
 
 
 def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
@@ -168,29 +174,14 @@ def _rollout_rewards(generator, reward, tokens, rollouts, seed):
     batch_size, length = tokens.shape
     noise = relaxation.gumbel([rollouts, batch_size, length, length, generator.vocab_size], seed, generator.compute_dtype)
     sampled = autoregressive.sampled_continuations(generator, tokens, noise)
-    rows = tf.one_hot(tf.reshape(sampled, [-1, length]), generator.vocab_size, dtype=noise.dtype)
-    return tf.reduce_mean(tf.reshape(rewards.checked(reward, rows), [rollouts, batch_size, length]), axis=0)
-
-
-def _row_gradients(generator, unrolled, cotangents, tape, targets, weights):
-    if hasattr(generator, "row_gradients") and cotangents[0] is not None:
-        return generator.row_gradients(unrolled, cotangents)
-    return autoregressive.row_gradients(values(generator.trainable_variables), tape, targets, weights)
+    value = rewards.of_tokens(reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype)
+    return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
 
 
 def _variance_loss(kind, gradient, rows):
     if kind == "per_example" and rows is not None:
         return tf.reduce_mean(tf.add_n(rows.squared_norms))
     return tf.add_n([tf.reduce_sum(g**2) for g in gradient])
-
-
-def _dense(gradient, variable):
-    return tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-
-
-def values(variables):
-    """The tf.Variables of Keras variables."""
-    return [v if isinstance(v, tf.Variable) else v.value for v in variables]
 
 
 def _noise(generator, batch_size, seed, copies=1):

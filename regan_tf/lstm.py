@@ -11,6 +11,9 @@ import tensorflow as tf
 # bounds the time spent on tracing.
 UNROLL_LIMIT = 128
 
+# Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
+ONE_HOT_LIMIT = 256
+
 
 def _open_forget_gate(shape, dtype=None):
     """A bias of 1 for the forget gate, 0 for the others (Jozefowicz et al. 2015), as in keras.layers.LSTM."""
@@ -40,20 +43,80 @@ class LSTMCell(keras.layers.Layer):
         """x [..., D] -> x W_x + b [..., 4H]."""
         return x @ self.kernel.value + self.bias.value
 
+    def gates(self, projected, state):
+        """(projected [B, 4H], (h, c) each [B, H]) -> the activated i, f, o, g, each [B, H]."""
+        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6 times slower on a CPU.
+        i, f, o, g = tf.split(projected + state[0] @ self.recurrent_kernel.value, 4, axis=-1)
+        return tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
+
+    def pass_gates(self, gates, state):
+        """((i, f, o, g), (h, c)) -> (h', c')."""
+        i, f, o, g = gates
+        c = f * state[1] + i * g
+        return o * tf.tanh(c), c
+
     def advance(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> (h', c')."""
-        h, c = state
-        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6 times slower on a CPU.
-        i, f, o, g = tf.split(projected + h @ self.recurrent_kernel.value, 4, axis=-1)
-        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-        return tf.sigmoid(o) * tf.tanh(c), c
+        return self.pass_gates(self.gates(projected, state), state)
 
     def initial_state(self, batch_size):
         zeros = tf.zeros([batch_size, self.units], self.compute_dtype)
         return zeros, zeros
 
+    def pullback(self, gates, states, cotangent):
+        """Back-propagation through time, from the zero state: linear in `cotangent`, and made of differentiable ops.
 
-def unroll(step, state, inputs, length):
+        Written out because it is half the ops of what automatic differentiation makes of `advance`: what does not depend on
+        the later steps is computed for all steps at once, and the weights' gradients are one product each.
+
+        Args:
+          gates: (i, f, o, g) of every step, [T, B, H] each.
+          states: (h, c) after every step, [T, B, H] each.
+          cotangent: of every h, [T, B, H].
+        Returns:
+          The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
+        """
+        i, f, o, g = gates
+        squashed = tf.tanh(states[1])
+        local = tf.concat([g * i * (1 - i), before(states[1]) * f * (1 - f), squashed * o * (1 - o), i * (1 - g**2)], axis=-1)
+        to_c, recurrent = o * (1 - squashed**2), tf.transpose(self.recurrent_kernel.value)
+
+        def step(inputs, carry):
+            cotangent_t, local_t, to_c_t, f_t = inputs
+            d_h = cotangent_t + carry[0]
+            d_c = d_h * to_c_t + carry[1]
+            d = tf.concat([d_c, d_c, d_h, d_c], axis=-1) * local_t
+            return d, (d @ recurrent, d_c * f_t)
+
+        start = self.initial_state(tf.shape(f)[1])
+        return unroll(step, start, (cotangent, local, to_c, f), f.shape[0], reverse=True)[0]
+
+
+def before(x):
+    """What there was before each step, zeros at first: [T, B, ...] -> [T, B, ...]."""
+    return tf.concat([tf.zeros_like(x[:1]), x[:-1]], axis=0)
+
+
+def contract(x, d):
+    """The gradient of W in x W, over all leading axes: x [..., X], d [..., D] -> sum x (outer) d, [X, D]."""
+    return tf.tensordot(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), [[0], [0]])
+
+
+def look_up(table, tokens):
+    """Rows of table [N, D]: int32 [...] -> [..., D]. Differentiable in the table."""
+    if table.shape[0] > ONE_HOT_LIMIT:
+        return tf.gather(table, tokens)
+    return tf.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
+
+
+def scatter(tokens, d, size):
+    """The gradient of the table in `look_up`: int32 [...], d [..., D] -> [size, D]."""
+    if size > ONE_HOT_LIMIT:
+        return tf.math.unsorted_segment_sum(tf.reshape(d, [-1, d.shape[-1]]), tf.reshape(tokens, [-1]), size)
+    return contract(tf.one_hot(tokens, size, dtype=d.dtype), d)
+
+
+def unroll(step, state, inputs, length, reverse=False):
     """Runs `outputs, state = step(inputs_t, state)` over the leading (time) axis.
 
     Args:
@@ -61,20 +124,21 @@ def unroll(step, state, inputs, length):
       state: nest of tensors at t = 0.
       inputs: nest of [T, B, ...] tensors.
       length: T, a Python int.
+      reverse: from the last step to the first.
     Returns:
       outputs as a nest of [T, B, ...], and the last state. Gradients flow through both.
     """
     if length <= UNROLL_LIMIT:
         columns = [tf.unstack(x, num=length) for x in tf.nest.flatten(inputs)]
         collected = []
-        for t in range(length):
+        for t in range(length)[:: -1 if reverse else 1]:
             outputs, state = step(tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state)
             collected.append(outputs)
-        return tf.nest.map_structure(lambda *xs: tf.stack(xs), *collected), state
-    return _while_unroll(step, state, inputs, length)
+        return tf.nest.map_structure(lambda *xs: tf.stack(xs), *collected[:: -1 if reverse else 1]), state
+    return _while_unroll(step, state, inputs, length, reverse)
 
 
-def _while_unroll(step, state, inputs, length):
+def _while_unroll(step, state, inputs, length, reverse):
     # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the tensor, at every step.
     columns = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in tf.nest.flatten(inputs)]
 
@@ -84,9 +148,10 @@ def _while_unroll(step, state, inputs, length):
     first, _ = step(tf.nest.map_structure(lambda x: x[0], inputs), state)  # for dtypes and shapes; pruned from the graph
     arrays = tf.nest.map_structure(lambda x: tf.TensorArray(x.dtype, length, element_shape=x.shape), first)
 
-    def body(t, state, arrays):
+    def body(k, state, arrays):
+        t = length - 1 - k if reverse else k
         outputs, state = step(read(t), state)
-        return t + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
+        return k + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
 
-    _, state, arrays = tf.while_loop(lambda t, *_: t < length, body, (0, state, arrays), maximum_iterations=length)
+    _, state, arrays = tf.while_loop(lambda k, *_: k < length, body, (0, state, arrays), maximum_iterations=length)
     return tf.nest.map_structure(lambda a: a.stack(), arrays), state

@@ -10,7 +10,7 @@ from regan_tf.config import UserError
 class DiscriminatorReward:
     """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix.
 
-    A reward is any callable from rows [B, T, V] to [B]. `prefixes` is optional: see `prefix_values`.
+    A reward is any callable from rows [B, T, V] to [B]. `of_tokens` and `prefixes` are optional: see the functions below.
     """
 
     def __init__(self, discriminator):
@@ -19,6 +19,10 @@ class DiscriminatorReward:
     def __call__(self, rows):
         """[B, T, V], one-hot or relaxed -> D in (0, 1), [B]. Differentiable in the rows."""
         return self._discriminator.probability(rows)
+
+    def of_tokens(self, tokens):
+        """The same of hard tokens, int32 [B, T] -> [B]: without their one-hot rows."""
+        return self._discriminator.probability(tokens)
 
     def prefixes(self, tokens, last_rows):
         """D read after t tokens, the last of them relaxed: one cell step for each (row, t), not a pass.
@@ -31,6 +35,13 @@ class DiscriminatorReward:
           `last_rows`.
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
+
+
+def of_tokens(reward, tokens, vocab_size, dtype):
+    """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless the reward has `of_tokens`."""
+    if hasattr(reward, "of_tokens"):
+        return reward.of_tokens(tokens)
+    return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
 
 
 def prefix_values(reward, tokens, last_rows):

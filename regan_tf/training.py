@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
+from regan_tf.autoregressive import chosen, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
-from regan_tf.gradients import estimate_gradient, learned, log_variances, values
+from regan_tf.gradients import estimate_gradient, learned, log_variances
 from regan_tf.rewards import DiscriminatorReward
 
 
@@ -58,11 +59,12 @@ class Trainer:
 
     def likelihood_step(self, tokens):
         """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per sequence."""
-        theta = self.generator.trainable_variables
-        with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(tf.reduce_sum(self.generator.log_prob(tokens), axis=1))
-        self.pretrain_optimizer.apply(tape.gradient(loss, values(theta)), theta)
-        return loss
+        generator = self.generator
+        unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
+        log_prob = tf.reduce_mean(tf.reduce_sum(chosen(unrolled.log_probs, tokens), axis=1))
+        gradient, _ = pullback(tf.one_hot(tokens, generator.vocab_size, dtype=log_prob.dtype) / tokens.shape[0])
+        self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
+        return -log_prob
 
     @tf.function
     def update_generator(self, seed, real):
@@ -124,13 +126,11 @@ class Trainer:
 
     def discriminator_step(self, real, fake):
         """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T]; returns loss and gradient norm."""
-        phi = self.discriminator.trainable_variables
-        rows = tf.one_hot(tf.concat([real, fake], axis=0), self.generator.vocab_size)
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=self.discriminator(rows)))
-        gradient = tape.gradient(loss, values(phi))
-        self.discriminator_optimizer.apply(gradient, phi)
+        logits, pullback = self.discriminator.with_pullback(tf.concat([real, fake], axis=0))
+        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
+        gradient = pullback((tf.sigmoid(logits) - labels) / len(labels))
+        self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
 
 

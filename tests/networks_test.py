@@ -1,6 +1,7 @@
 """The three networks: against Keras' own LSTM, against enumeration, and within their conventions."""
 
 import itertools
+from unittest import mock
 
 import keras
 import numpy as np
@@ -129,6 +130,44 @@ class DiscriminatorTest(tf.test.TestCase):
         self.assertNotAllClose(logits, discriminator(rows[:, ::-1]))
         self.assertTrue(np.all(np.abs(tape.gradient(logits, rows)).sum(axis=-1) > 0))
         self.assertAllClose(discriminator.probability(rows), tf.sigmoid(logits))
+
+
+class PullbackTest(tf.test.TestCase, parameterized.TestCase):
+    """Back-propagation as it is written out, against automatic differentiation; on both sides of the limits."""
+
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
+    def test_generator(self, vocab_size, in_graph_loop):
+        if in_graph_loop:
+            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+        generator, _ = problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
+        cotangent = tf.random.stateless_normal([3, 6, vocab_size], [1, 2], dtype=tf.float64)
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape() as tape:
+            log_probs = generator(tokens)
+        expected = tape.gradient(log_probs, theta, cotangent)
+        found, rows = generator.pullback(generator.teacher_force(tokens), cotangent, row_gradients=True)
+        for a, b in zip(found, expected, strict=True):
+            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+        for j in range(3):
+            alone, _ = generator.pullback(generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1])
+            self.assertAllClose([n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9)
+
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
+    def test_discriminator(self, vocab_size, in_graph_loop):
+        if in_graph_loop:
+            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+        _, discriminator = problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
+        cotangent = tf.constant([0.3, -1.0, 2.0], tf.float64)
+        phi = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = discriminator(tf.one_hot(tokens, vocab_size, dtype=tf.float64))
+        found_logits, pullback = discriminator.with_pullback(tokens)
+        self.assertAllClose(found_logits, logits, rtol=1e-9)
+        self.assertAllClose(discriminator(tokens), logits, rtol=1e-9)
+        for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
+            self.assertAllClose(a, b, rtol=1e-9, atol=1e-9)
 
 
 class ControlNetworkTest(tf.test.TestCase):
