@@ -20,6 +20,9 @@ import tensorflow as tf
 
 from regan_tf import lstm
 
+# Numbers of noise, or of log-probabilities, that are made at once where rows can be taken in parts: 64 MB.
+NOISE_AT_ONCE = 2**24
+
 
 class Unrolled(NamedTuple):
     """One pass of a generator over a batch."""
@@ -97,6 +100,18 @@ def chosen(log_probs, tokens):
     if log_probs.shape[-1] > lstm.ONE_HOT_LIMIT:
         return tf.gather(log_probs, tokens, axis=-1, batch_dims=2)
     return tf.reduce_sum(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1)
+
+
+def in_parts(function, rows, width):
+    """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <= NOISE_AT_ONCE. No gradient."""
+    part = max(1, NOISE_AT_ONCE // width)
+    whole = len(rows) // part
+    if len(rows) <= part:
+        return function(rows)
+    parts = tf.reshape(rows[: whole * part], [whole, part, *rows.shape[1:]])
+    done = tf.map_fn(function, parts, parallel_iterations=1, fn_output_signature=tf.float32)
+    done = tf.reshape(done, [-1, *rows.shape[1:]])
+    return done if whole * part == len(rows) else tf.concat([done, function(rows[whole * part :])], axis=0)
 
 
 def _run(generator, choose, inputs):

@@ -52,16 +52,20 @@ def control_variate(reward, control):
     return reward - control
 
 
-def leave_one_out(signal):
-    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B, ...], B >= 2.
+def leave_one_out(signal, mean, size):
+    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B, ...].
 
         signal_j - 1/(B-1) sum_{i != j} signal_i  =  B/(B-1) (signal_j - mean)
 
     Rows are independent, so this adds no bias. The gradient flows through the mean too: what is trained through the signal
     needs it (a stop-gradient there diverges).
+
+    Args:
+      signal: of all rows, or of some of them.
+      mean: [1, ...], of all rows' signals.
+      size: B >= 2, the number of all rows.
     """
-    size = tf.cast(tf.shape(signal)[0], signal.dtype)
-    return size / (size - 1) * (signal - tf.reduce_mean(signal, axis=0, keepdims=True))
+    return size / (size - 1) * (signal - mean)
 
 
 class Estimator(NamedTuple):

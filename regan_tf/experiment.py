@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import data, metrics, rewards
+from regan_tf import autoregressive, data, metrics, replicas, rewards
 from regan_tf.config import UserError
 from regan_tf.discriminator import Discriminator
 from regan_tf.generator import Generator
@@ -32,6 +32,8 @@ class Experiment:
 
     def __init__(self, config):
         self.config = config
+        if config.batch_size % replicas.count():
+            raise UserError(f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas must share it evenly")
         keras.utils.set_random_seed(config.seed)
         sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
@@ -75,19 +77,19 @@ class Experiment:
 
     @property
     def pretrained(self):
-        return int(self._pretrained)
+        return int(self._pretrained.numpy())
 
     @property
     def iteration(self):
-        return int(self._iteration)
+        return int(self._iteration.numpy())
 
     @property
     def best_iteration(self):
-        return int(self._best_iteration)
+        return int(self._best_iteration.numpy())
 
     @property
     def converged(self):
-        return 0 < self.config.patience <= int(self._stale)
+        return 0 < self.config.patience <= int(self._stale.numpy())
 
     @property
     def finished(self):
@@ -174,7 +176,7 @@ class Experiment:
     def _keep_best(self, record):
         value = record[self.config.metric]
         sign = -1 if self.config.metric in _LOWER_IS_BETTER else 1
-        if np.isnan(self._best_value) or sign * value > sign * self._best_value.numpy():
+        if np.isnan(self._best_value.numpy()) or sign * value > sign * self._best_value.numpy():
             self._best_value.assign(value)
             self._best_iteration.assign(self.iteration)
             self._stale.assign(0)
@@ -204,7 +206,13 @@ class _Measure:
     def __init__(self, generator, heldout, size):
         self._seq_len = generator.seq_len
         self._sample = tf.function(lambda seed: generator.sample(size, seed))
-        self._nll = tf.function(lambda: -tf.reduce_mean(tf.reduce_sum(generator.log_prob(heldout), axis=1)))
+
+        @tf.function
+        def nll():
+            log_prob = autoregressive.in_parts(generator.log_prob, heldout, generator.seq_len * generator.vocab_size)
+            return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
+
+        self._nll = nll
 
     def sample(self, seed):
         return self._sample(seed).numpy()

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf import lstm, relaxation
-from regan_tf.autoregressive import RowGradients, Unrolled, chosen, stateless
+from regan_tf.autoregressive import NOISE_AT_ONCE, RowGradients, Unrolled, chosen, stateless
 
 
 class Generator(keras.Model):
@@ -152,15 +152,25 @@ class Generator(keras.Model):
         return chosen(self(tokens), tokens)
 
     def sample(self, batch_size, seed, temperature=1.0):
-        """Draws sequences, int32 [B, T], without a gradient.
+        """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows are taken in parts.
 
         Args:
           batch_size: B.
           seed: an int, or two: a stateless seed.
           temperature: divides the logits.
         """
-        noise = relaxation.gumbel([batch_size, self.seq_len, self.vocab_size], stateless(seed), self.compute_dtype)
-        return self.unroll(noise, temperature=temperature).tokens
+        seed, part = stateless(seed), max(1, NOISE_AT_ONCE // (self.seq_len * self.vocab_size))
+
+        def draw(size, seed):
+            return self.unroll(
+                relaxation.gumbel([size, self.seq_len, self.vocab_size], seed, self.compute_dtype), temperature
+            ).tokens
+
+        if batch_size <= part:
+            return draw(batch_size, seed)
+        seeds = tf.random.experimental.stateless_split(seed, -(-batch_size // part))
+        parts = tf.map_fn(lambda s: draw(part, s), seeds, parallel_iterations=1, fn_output_signature=tf.int32)
+        return tf.reshape(parts, [-1, self.seq_len])[:batch_size]
 
     def pullback(self, unrolled, cotangent, row_gradients=False):
         """The gradient in the weights of what has the given cotangent, from one pass backward.

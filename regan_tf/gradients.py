@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import autoregressive, estimators, relaxation, rewards
+from regan_tf import autoregressive, estimators, relaxation, replicas, rewards
 from regan_tf.autoregressive import RowGradients, chosen, values
 from regan_tf.control_variate import FORMS, Context, LearnedScalar, evaluate, float_or_tensor, is_zero, slope
 from regan_tf.estimators import ESTIMATORS
@@ -51,7 +51,8 @@ def estimate_gradient(
       generator: keeps the protocol of `autoregressive`.
       reward: maps rows [B, T, V] to [B]. rebar, straight_through, and relax unless eta = 0, want it differentiable in
         relaxed rows. It may offer `prefixes` (see `rewards`).
-      batch_size: B.
+      batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count rows, and estimate, leave-one-out
+        and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
       temperature, eta: lambda > 0 and eta; floats, or `control_variate.LearnedScalar` where they are to be learned.
       control_variate: for rebar and relax, a name in `control_variate.FORMS`: "step" and "rollout" are unbiased, "sequence"
@@ -102,16 +103,18 @@ def estimate_gradient(
             if entry.rollouts:
                 credit = _rollout_rewards(generator, reward, unrolled.tokens, rollouts, rollout_seed)
             signal = entry.signal(credit, conditional)
-            signal = estimators.leave_one_out(signal) if leave_one_out or entry.leave_one_out else signal
+            if leave_one_out or entry.leave_one_out:
+                signal = estimators.leave_one_out(signal, replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True)), batch_size)
             targets, weights = [log_prob, *targets], [tf.broadcast_to(signal, tf.shape(log_prob)), *weights]
         if rows is None:
             cotangent = tape.gradient(targets, unrolled.log_probs, output_gradients=weights)
         else:
             cotangent = slope(lambda y: rewards.checked(reward, y), rows)[1]
         summed, row_norms = pullback(cotangent, want_rows)
-        gradient = [g / batch_size for g in summed]
+        gradient = replicas.mean([g / len(log_prob) for g in summed])
         loss = _variance_loss(variance_loss, gradient, row_norms)
-    return gradient, Diagnostics(unrolled.tokens, score, row_norms, variance_tape.gradient(loss, phi, unconnected_gradients="zero"))
+    control_gradient = replicas.mean(variance_tape.gradient(loss, phi, unconnected_gradients="zero")) if phi else []
+    return gradient, Diagnostics(unrolled.tokens, score, row_norms, control_gradient)
 
 
 def _checked_entry(
@@ -149,7 +152,9 @@ def _unroll(entry, generator, gumbel, temperature, data):
         return autoregressive.with_tape(generator, relaxed, lambda _, rows: rows)
 
     def run():
-        return autoregressive.teacher_force(generator, data) if entry.tokens == "data" else autoregressive.unroll(generator, gumbel)
+        if entry.tokens == "data":
+            return autoregressive.teacher_force(generator, replicas.own_rows(data))
+        return autoregressive.unroll(generator, gumbel)
 
     unrolled, pullback = autoregressive.with_pullback(generator, run)
     return unrolled, None, pullback
@@ -172,7 +177,8 @@ def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
 def _rollout_rewards(generator, reward, tokens, rollouts, seed):
     """SeqGAN's reward per token: the mean of R over continuations of b_<=t, [B, T]; the last is R(b) itself."""
     batch_size, length = tokens.shape
-    noise = relaxation.gumbel([rollouts, batch_size, length, length, generator.vocab_size], seed, generator.compute_dtype)
+    shape = [rollouts, batch_size * replicas.count(), length, length, generator.vocab_size]
+    noise = relaxation.to_gumbel(replicas.own_rows(relaxation.uniform(shape, seed, generator.compute_dtype), axis=1))
     sampled = autoregressive.sampled_continuations(generator, tokens, noise)
     value = rewards.of_tokens(reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype)
     return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
@@ -187,10 +193,10 @@ def _variance_loss(kind, gradient, rows):
 def _noise(generator, batch_size, seed, copies=1):
     """All the randomness of one estimate: Gumbel g [B, T, V], uniform v [K B, T, V], and a seed for continuations."""
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
-    seed = autoregressive.stateless(seed)
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
-    uniform = relaxation.uniform([copies * batch_size, *shape[1:]], seeds[1], dtype)
-    return relaxation.gumbel(shape, seeds[0], dtype), uniform, seeds[2]
+    seeds = tf.unstack(tf.random.experimental.stateless_split(autoregressive.stateless(seed), 3))
+    gumbel = relaxation.to_gumbel(replicas.own_rows(relaxation.uniform(shape, seeds[0], dtype)))
+    uniform = replicas.own_rows(relaxation.uniform([copies, *shape], seeds[1], dtype), axis=1)
+    return gumbel, tf.reshape(uniform, [-1, *shape[1:]]), seeds[2]
 
 
 def learned(control_network, eta, temperature):
@@ -203,18 +209,18 @@ def log_variances(rows, mean_gradient):
     """Log of the variance over rows of the gradient of one row, in nats.
 
     Args:
-      rows: `autoregressive.RowGradients` g_j of B >= 2 rows.
+      rows: `autoregressive.RowGradients` g_j of this replica's rows; B >= 2 in all.
       mean_gradient: their mean over j, one tensor a variable.
     Returns:
       The log variance of the first parameter of the last layer (figures 4b and 5b), and the log of the mean variance over
       all parameters: 1/P sum_p var_j(g_jp) = (sum_j ||g_j||^2 - B ||mean||^2) / ((B - 1) P). Both with B - 1.
     """
-    batch_size = tf.cast(tf.shape(rows.last_layer_first)[0], rows.last_layer_first.dtype)
+    first, parameters = rows.last_layer_first, sum(g.shape.num_elements() for g in mean_gradient)
+    batch_size = len(first) * replicas.count()
     bessel = batch_size / (batch_size - 1)
-    parameters = sum(g.shape.num_elements() for g in mean_gradient)
-    mean_square = tf.reduce_mean(tf.add_n(rows.squared_norms))
+    mean_square, mean_first = replicas.mean([tf.reduce_mean(tf.add_n(rows.squared_norms)), tf.reduce_mean(first)])
     square_mean = tf.add_n([tf.reduce_sum(g**2) for g in mean_gradient])
     variance_all = bessel * (mean_square - square_mean) / parameters
-    variance_first = bessel * tf.math.reduce_variance(rows.last_layer_first)
-    tiny = np.finfo(batch_size.dtype.as_numpy_dtype).tiny
+    variance_first = bessel * replicas.mean(tf.reduce_mean((first - mean_first) ** 2))
+    tiny = np.finfo(first.dtype.as_numpy_dtype).tiny
     return tf.math.log(tf.maximum(variance_first, tiny)), tf.math.log(tf.maximum(variance_all, tiny))

@@ -18,8 +18,13 @@ def uniform(shape, seed, dtype=tf.float32):
 
 
 def gumbel(shape, seed, dtype=tf.float32):
-    """Gumbel(0, 1) noise, -log(-log u): one independent draw for each row, step and token."""
-    return -tf.math.log(-tf.math.log(uniform(shape, seed, dtype)))
+    """Gumbel(0, 1) noise: one independent draw for each row, step and token."""
+    return to_gumbel(uniform(shape, seed, dtype))
+
+
+def to_gumbel(u):
+    """-log(-log u): Gumbel(0, 1) noise from uniform noise."""
+    return -tf.math.log(-tf.math.log(u))
 
 
 class RelaxedTokens(tfd.RelaxedOneHotCategorical):

@@ -1,5 +1,6 @@
 """A run in its directory: go on where it was, show progress, keep what matters, and end with figures, samples and an export."""
 
+import contextlib
 import json
 import shutil
 import signal
@@ -11,8 +12,9 @@ import tensorflow as tf
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import data, plots
+from regan_tf import data, plots, replicas
 from regan_tf.command import INTERRUPTED
+from regan_tf.config import UserError
 from regan_tf.experiment import Experiment, NotFiniteError
 from regan_tf.serving import publishing
 from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
@@ -36,28 +38,64 @@ def run(config, wait=False):
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
-    workdir = Workdir(path, config, wait)
-    experiment = Experiment(config)
-    resumed = restore(path, experiment.checkpoint)
-    if experiment.finished and (workdir.path / SUMMARY).exists():
-        flag = "--patience" if experiment.converged else "--iterations"
-        print(f"{path} is finished: {experiment.iteration} iterations. A higher {flag} goes on with it.")
-        return 0
-    workdir.record(config)
-    (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
-    if remark := _BIASED.get((config.estimator, config.control_variate)) or _BIASED.get((config.estimator, None)):
-        print(f"note: {remark}")
-    print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
-    records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
-    try:
-        with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events:
-            if not _train(experiment, workdir, records, events, interruption):
-                print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
-                return INTERRUPTED
-    except NotFiniteError as error:
-        raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
+    with replicas.strategy(config.distribution).scope():
+        if not replicas.is_chief():
+            return _assist(config, path)
+        workdir = Workdir(path, config, wait)
+        experiment = Experiment(config)
+        resumed = restore(path, experiment.checkpoint)
+        if experiment.finished and (workdir.path / SUMMARY).exists():
+            flag = "--patience" if experiment.converged else "--iterations"
+            print(f"{path} is finished: {experiment.iteration} iterations. A higher {flag} goes on with it.")
+            return 0
+        workdir.record(config)
+        (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
+        if remark := _BIASED.get((config.estimator, config.control_variate)) or _BIASED.get((config.estimator, None)):
+            print(f"note: {remark}")
+        print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
+        records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
+        try:
+            with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events, _others(config, path):
+                if not _train(experiment, workdir, records, events, interruption):
+                    print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
+                    return INTERRUPTED
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
+    if config.distribution != "none":  # what is measured and exported at the end is one replica's
+        experiment = Experiment(config)
+        restore(path, experiment.checkpoint)
     _finish(experiment, workdir, records)
     return 0
+
+
+def _assist(config, path):
+    """The part of a worker that is not the first: takes every step and writes nothing. It reads the same directory."""
+    if not config.workdir:
+        raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
+    experiment = Experiment(config)
+    restore(path, experiment.checkpoint)
+    with _others(config, path):
+        while experiment.pretrained < config.pretrain_batches:
+            experiment.pretrain_epoch()
+        if experiment.iteration < 0:
+            experiment.measure_start()
+        while not experiment.finished:
+            experiment.iterate()
+    return 0
+
+
+@contextlib.contextmanager
+def _others(config, path):
+    """Says it in one line when a worker is lost, or has ended after a Ctrl-C: the others cannot go on without it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if config.distribution != "multi_worker":
+            raise
+        raise UserError(
+            f"another worker is gone ({str(error.message).splitlines()[0][:160]}). When all have ended, start them again with\n"
+            f"  {resume_command(path, config)}"
+        ) from None
 
 
 def _train(experiment, workdir, records, events, interruption):

@@ -2,8 +2,10 @@
 
 import keras
 import tensorflow as tf
+from tensorflow.random.experimental import stateless_fold_in
 
-from regan_tf.autoregressive import chosen, teacher_force, with_pullback
+from regan_tf import relaxation, replicas
+from regan_tf.autoregressive import NOISE_AT_ONCE, chosen, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.gradients import estimate_gradient, learned, log_variances
 from regan_tf.rewards import DiscriminatorReward
@@ -54,15 +56,16 @@ class Trainer:
         """
         losses = tf.TensorArray(tf.float32, steps)
         for i in tf.range(steps):
-            losses = losses.write(i, self.likelihood_step(batches[i]))
+            losses = losses.write(i, replicas.run(self.likelihood_step, batches[i]))
         return losses.stack()
 
     def likelihood_step(self, tokens):
         """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per sequence."""
-        generator = self.generator
+        generator, tokens = self.generator, replicas.own_rows(tokens)
         unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
         log_prob = tf.reduce_mean(tf.reduce_sum(chosen(unrolled.log_probs, tokens), axis=1))
         gradient, _ = pullback(tf.one_hot(tokens, generator.vocab_size, dtype=log_prob.dtype) / tokens.shape[0])
+        *gradient, log_prob = replicas.mean([*gradient, log_prob])
         self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return -log_prob
 
@@ -76,10 +79,14 @@ class Trainer:
         Returns:
           A dict of scalars.
         """
+        return replicas.run(self._update_generator, seed, real)
+
+    def _update_generator(self, seed, real):
         config = self.config
         gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
-        scalars = {"reward": tf.reduce_mean(diagnostics.reward), "gradient_norm": tf.linalg.global_norm(gradient)}
+        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
+        scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
         if config.track_variance:
             scalars["log_variance"], scalars["log_variance_all"] = log_variances(diagnostics.rows, gradient)
         if diagnostics.control_gradient:
@@ -116,25 +123,41 @@ class Trainer:
           The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives, int32 [S B, T].
         """
         steps, batch_size, seq_len = batches.shape
-        fake = self.generator.sample(steps * batch_size, seed)
-        fakes = tf.reshape(fake, [steps, batch_size, seq_len])
-        loss_sum, norm_sum = 0.0, 0.0
+        at_once = steps * batch_size * seq_len * self.generator.vocab_size <= NOISE_AT_ONCE
+        fakes = tf.reshape(replicas.run(self._negatives, steps * batch_size, seed), batches.shape) if at_once else None
+        loss_sum, norm_sum, sampled = 0.0, 0.0, tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
         for i in tf.range(steps):
-            loss, norm = self.discriminator_step(batches[i], fakes[i])
-            loss_sum, norm_sum = loss_sum + loss, norm_sum + norm
-        return {"discriminator_loss": loss_sum / steps, "discriminator_gradient_norm": norm_sum / steps}, fake
+            fake = fakes[i] if at_once else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
+            loss, norm = replicas.run(self.discriminator_step, batches[i], fake)
+            loss_sum, norm_sum, sampled = loss_sum + loss, norm_sum + norm, sampled.write(i, fake)
+        scalars = {"discriminator_loss": loss_sum / steps, "discriminator_gradient_norm": norm_sum / steps}
+        return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
+
+    def _negatives(self, size, seed):
+        """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""
+        generator = self.generator
+        noise = relaxation.uniform([size, generator.seq_len, generator.vocab_size], seed, generator.compute_dtype)
+        return replicas.gather(generator.unroll(relaxation.to_gumbel(replicas.own_rows(noise))).tokens)
 
     def discriminator_step(self, real, fake):
         """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T]; returns loss and gradient norm."""
+        real, fake = replicas.own_rows(real), replicas.own_rows(fake)
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
         logits, pullback = self.discriminator.with_pullback(tf.concat([real, fake], axis=0))
         loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
-        gradient = pullback((tf.sigmoid(logits) - labels) / len(labels))
+        *gradient, loss = replicas.mean([*pullback((tf.sigmoid(logits) - labels) / len(labels)), loss])
         self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
 
 
+class ReducedAdam(keras.optimizers.Adam):
+    """Adam for gradients that are already averaged over replicas: Keras would add them up once more."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars
+
+
 def _adam(learning_rate, variables):
-    optimizer = keras.optimizers.Adam(learning_rate)
+    optimizer = ReducedAdam(learning_rate)
     optimizer.build(variables)
     return optimizer

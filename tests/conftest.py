@@ -4,6 +4,11 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import tensorflow as tf
+
+# Two devices, for the tests of replicas; without a strategy everything runs on the first.
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
 
 def pytest_collection_modifyitems(items):
     """Leaves out `test_session`, which every tf.test.TestCase inherits and skips."""

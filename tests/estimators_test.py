@@ -19,7 +19,8 @@ class SignalTest(tf.test.TestCase):
         self.assertAllClose(estimators.maximum_likelihood(reward, None), [[1.0], [1.0]])
         self.assertAllClose(estimators.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])), [[0.4, 0.8], [-0.1, 0.2]])
         # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
-        self.assertAllClose(estimators.leave_one_out(tf.constant([[1.0], [3.0], [6.0]])), [[-3.5], [-0.5], [4.0]])
+        signal = tf.constant([[1.0], [3.0], [6.0]])
+        self.assertAllClose(estimators.leave_one_out(signal, tf.constant([[10 / 3]]), 3), [[-3.5], [-0.5], [4.0]])
 
     def test_table_and_flags_name_the_same_estimators(self):
         self.assertCountEqual(ESTIMATORS, CONFIG_ESTIMATORS)

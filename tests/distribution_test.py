@@ -1,0 +1,115 @@
+"""Several replicas do what one does: two devices of one process, two processes, and one of them killed."""
+
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf import replicas
+from regan_tf.config import Config, UserError
+from regan_tf.experiment import Experiment
+
+_SMALL = {"data_size": 256, "heldout_size": 32, "eval_samples": 100, "batch_size": 16, "embed_dim": 8, "generator_dim": 8}
+
+
+_mirrored = functools.cache(lambda: replicas.strategy("mirrored"))  # one for all tests: exchanges are numbered anew in each
+
+
+class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
+    def _run(self, strategy, **options):
+        """Records and weights after an epoch of pre-training and three iterations."""
+        options = {"pretrain_learning_rate": 1e-2, "discriminator_learning_rate": 1e-2, "control_learning_rate": 1e-2} | options
+        with strategy.scope():
+            experiment = Experiment(Config(seq_len=4, pretrain_epochs=1, d_steps=3, **_SMALL, **options).resolved())
+            records = [experiment.pretrain_epoch(), experiment.measure_start()] + [experiment.iterate() for _ in range(3)]
+        return records, [v.numpy() for v in experiment.trainer.variables]
+
+    @parameterized.parameters(
+        {"estimator": "mle"},
+        {"estimator": "reinforce_loo"},
+        {"estimator": "reinforce_rollout", "rollouts": 2},
+        {"estimator": "straight_through"},
+        {"estimator": "rebar", "control_samples": 2},
+        {"estimator": "rebar", "control_variate": "rollout", "learn_eta": True, "learn_temperature": True},
+        {"estimator": "relax"},
+        {"estimator": "relax", "control_variate": "step", "leave_one_out": True},
+        {"estimator": "relax", "control_variate": "step", "leave_one_out": True, "variance_loss": "per_example"},
+    )
+    def test_equal_one_device(self, **options):
+        records, weights = self._run(tf.distribute.get_strategy(), **options)
+        found_records, found_weights = self._run(_mirrored(), **options)
+        for expected, found in zip(weights, found_weights, strict=True):
+            self.assertAllClose(found, expected, atol=1e-4)
+        for expected, found in zip(records, found_records, strict=True):
+            for name in ("reward", "discriminator_loss", "log_variance", "log_variance_all", "nll"):
+                if expected[name] is not None:
+                    self.assertAllClose(found[name], expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+    def test_a_batch_that_cannot_be_shared_is_refused(self):
+        with _mirrored().scope(), self.assertRaisesRegex(UserError, "--batch_size=15 is not allowed: 2 replicas"):
+            Experiment(Config(**(_SMALL | {"batch_size": 15})).resolved())
+
+
+class TwoProcessesTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = Path(temporary.name)
+
+    def _start(self, name, *args):
+        """Two workers of a run."""
+        addresses = [f"localhost:{_free_port()}" for _ in range(2)]
+        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
+        flags += [f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", "--checkpoint_every=2", *args]
+        command = [sys.executable, "-m", "regan_tf.main", "--distribution=multi_worker", *flags]
+        configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(2)]
+        pipe = subprocess.PIPE
+        return [subprocess.Popen(command, env=os.environ | {"TF_CONFIG": c}, stdout=pipe, stderr=pipe, text=True) for c in configs]
+
+    def _records(self, name):
+        lines = (self.directory / name / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines if line]
+
+    def test_equal_one_process_also_after_a_worker_is_killed(self):
+        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
+        alone = [sys.executable, "-m", "regan_tf.main", *flags, "--iterations=30", f"--workdir={self.directory / 'alone'}"]
+        subprocess.run([*alone, "--export_generator=none"], check=True, capture_output=True)
+
+        workers = self._start("killed", "--iterations=30")
+        while len(self._records("killed") if (self.directory / "killed/metrics.jsonl").exists() else ()) < 6:
+            time.sleep(0.1)
+            self.assertIsNone(workers[0].poll(), "the first worker ended early")
+        workers[1].send_signal(signal.SIGKILL)
+        for worker in workers:
+            worker.communicate(timeout=120)
+            self.assertNotEqual(worker.returncode, 0)
+
+        workers = self._start("killed", "--iterations=30")
+        outputs = [worker.communicate(timeout=240) for worker in workers]
+        self.assertEqual([worker.returncode for worker in workers], [0, 0], outputs)
+        self.assertIn("The SavedModel for TF Serving is in", outputs[0][0])
+        self.assertEqual(outputs[1][0], "")  # one writer
+        expected, found = self._records("alone"), self._records("killed")
+        self.assertEqual([r["iteration"] for r in found], [r["iteration"] for r in expected])
+        for a, b in zip(expected, found, strict=True):
+            self.assertAllClose(a["nll"], b["nll"], rtol=1e-4)
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+if __name__ == "__main__":
+    tf.test.main()
