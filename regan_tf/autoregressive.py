@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from regan_tf import lstm
 
-# Numbers of noise, or of log-probabilities, that are made at once where rows can be taken in parts: 64 MB.
-NOISE_AT_ONCE = 2**24
+# Numbers of a kind that are made at once where rows can be taken in parts: noise, log-probabilities, row gradients. 64 MB.
+AT_ONCE = 2**24
 
 
 class Unrolled(NamedTuple):
@@ -103,8 +103,8 @@ def chosen(log_probs, tokens):
 
 
 def in_parts(function, rows, width):
-    """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <= NOISE_AT_ONCE. No gradient."""
-    part = max(1, NOISE_AT_ONCE // width)
+    """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <= AT_ONCE. No gradient."""
+    part = max(1, AT_ONCE // width)
     whole = len(rows) // part
     if len(rows) <= part:
         return function(rows)
@@ -215,26 +215,27 @@ def with_pullback(generator, run):
       generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is slower.
       run: () -> Unrolled.
     Returns:
-      Unrolled; and a function (cotangent [B, T, V] of its log_probs, row_gradients=False) -> the gradient, summed over rows,
-      a tensor for each of `trainable_variables`, and RowGradients or None. Both are differentiable in the cotangent.
+      Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a tensor for each of
+      `trainable_variables`, and RowGradients or None. The cotangent is that of log_probs, [B, T, V], or of the tokens' own
+      alone, [B, T]; both results are differentiable in it.
     """
     if hasattr(generator, "pullback"):
         unrolled = run()
         return unrolled, functools.partial(generator.pullback, unrolled)
-    return with_tape(generator, lambda: (run(),), lambda unrolled: unrolled.log_probs)
+    return with_tape(generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens)))
 
 
 def with_tape(generator, run, target):
-    """The same by a tape: of target(*run()), any tensor [B, ...] that is differentiable in the weights. Returns run()'s, too."""
+    """The same by a tape: of target(*run()), tensors [B, ...] of different rank. Returns what run() gives, too."""
     theta = values(generator.trainable_variables)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(theta)
         results = run()
-        output = target(*results)
+        outputs = {output.shape.rank: output for output in target(*results)}
 
     def pullback(cotangent, row_gradients=False):
         def of(cotangent):
-            gradient = tape.gradient(output, theta, cotangent, unconnected_gradients="zero")
+            gradient = tape.gradient(outputs[cotangent.shape.rank], theta, cotangent, unconnected_gradients="zero")
             return [tf.convert_to_tensor(g) for g in gradient]
 
         return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
@@ -243,17 +244,23 @@ def with_tape(generator, run, target):
 
 
 def _row_gradients(pullback, cotangent):
-    """RowGradients for any generator: one backward pass for all rows, vectorised. Slower than a generator's own.
+    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower than a generator's own.
 
     The first parameter of the last layer is taken to be the first of the last variable with two axes.
     """
     size = cotangent.shape[0]
-    rows = tf.vectorized_map(
-        lambda mask: pullback(mask[:, tf.newaxis, tf.newaxis] * cotangent), tf.eye(size, dtype=cotangent.dtype)
-    )
-    last = next((g for g in reversed(rows) if g.shape.rank == 3), rows[-1])
-    norms = [tf.reduce_sum(tf.reshape(g, [size, -1]) ** 2, axis=1) for g in rows]
-    return RowGradients(norms, tf.reshape(last, [size, -1])[:, 0])
+
+    def of_row(mask):
+        gradient = pullback(tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent)
+        last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
+        return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
+
+    parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
+    part = max(1, min(size, AT_ONCE // parameters))
+    masks = tf.reshape(tf.pad(tf.eye(size, dtype=cotangent.dtype), [[0, -size % part], [0, 0]]), [-1, part, size])
+    figures = tf.map_fn(lambda part_masks: tf.vectorized_map(of_row, part_masks), masks, parallel_iterations=1)
+    *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
+    return RowGradients(norms, first)
 
 
 def values(variables):

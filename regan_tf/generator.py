@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf import lstm, relaxation
-from regan_tf.autoregressive import NOISE_AT_ONCE, RowGradients, Unrolled, chosen, stateless
+from regan_tf.autoregressive import AT_ONCE, RowGradients, Unrolled, chosen, stateless
 
 
 class Generator(keras.Model):
@@ -134,7 +134,8 @@ class Generator(keras.Model):
         return self._unrolled(tokens, self._logits(states[0]), states, gates)
 
     def _unrolled(self, tokens, logits, states, gates):
-        return Unrolled(tokens, tf.transpose(tf.nn.log_softmax(logits), [1, 0, 2]), states, gates)
+        log_probs = tf.nn.log_softmax(logits)
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, (gates, log_probs))
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
@@ -159,7 +160,7 @@ class Generator(keras.Model):
           seed: an int, or two: a stateless seed.
           temperature: divides the logits.
         """
-        seed, part = stateless(seed), max(1, NOISE_AT_ONCE // (self.seq_len * self.vocab_size))
+        seed, part = stateless(seed), max(1, AT_ONCE // (self.seq_len * self.vocab_size))
 
         def draw(size, seed):
             return self.unroll(
@@ -180,17 +181,16 @@ class Generator(keras.Model):
 
         Args:
           unrolled: as `unroll` or `teacher_force` gave it.
-          cotangent: of its log_probs, [B, T, V].
+          cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
           row_gradients: also give RowGradients.
         Returns:
           The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients, or None. Both are linear
           or quadratic in `cotangent`, and differentiable in it.
         """
         cell, output = self.cell, self.output_layer.kernel.value
-        hidden = unrolled.states[0]
-        d_log_probs, log_probs = (tf.transpose(x, [1, 0, 2]) for x in (cotangent, unrolled.log_probs))
-        d_logits = d_log_probs - tf.exp(log_probs) * tf.reduce_sum(d_log_probs, axis=-1, keepdims=True)
-        d = cell.pullback(unrolled.saved, unrolled.states, d_logits @ tf.transpose(output))
+        hidden, (gates, log_probs) = unrolled.states[0], unrolled.saved
+        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
+        d = cell.pullback(gates, unrolled.states, d_logits @ tf.transpose(output))
         inputs = self._inputs(unrolled.tokens)
         embedded, d_embedded = tf.gather(self.embedding.embeddings.value, inputs), d @ tf.transpose(cell.kernel.value)
         used = {  # each weight by the x and the d of its products
@@ -212,6 +212,20 @@ class Generator(keras.Model):
         if x is None:
             return tf.reduce_sum(d, axis=[0, 1])
         return lstm.scatter(x, d, self.vocab_size + 1) if x.dtype.is_integer else lstm.contract(x, d)
+
+
+def _through_log_softmax(log_probs, tokens, cotangent):
+    """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens' entries of l alone."""
+    if cotangent.shape.rank == 3:
+        d = tf.transpose(cotangent, [1, 0, 2])
+        return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
+    d = tf.transpose(cotangent)
+    others = -tf.exp(log_probs) * d[..., tf.newaxis]
+    if log_probs.shape[-1] <= lstm.ONE_HOT_LIMIT:
+        return others + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype) * d[..., tf.newaxis]
+    flat = tf.reshape(others, [-1, others.shape[-1]])
+    places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tf.transpose(tokens), [-1])], axis=1)
+    return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
 
 
 def outer_norm(x, d):

@@ -91,13 +91,10 @@ def estimate_gradient(
         score = rewards.of_tokens(reward, unrolled.tokens, generator.vocab_size, log_prob.dtype)
         if rows is not None or (entry.relaxed and not is_zero(eta)):
             rewards.require_differentiable(reward, tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=log_prob.dtype))
-        # g_hat is the gradient of `targets`, each with its weight. Weights are made outside the tape: nothing in them
-        # reaches theta, but the variance tape sees phi in them.
-        targets, weights, conditional = [], [], None
+        conditional, slopes, signal = None, None, None
         if entry.relaxed:
             context = Context(generator, reward, network, unrolled, gumbel, temperature, eta)
             conditional, slopes = evaluate(FORMS[control_variate], pair, context, coupled)
-            targets, weights = list(pair), slopes
         if entry.signal:
             credit = score[:, tf.newaxis]
             if entry.rollouts:
@@ -105,11 +102,15 @@ def estimate_gradient(
             signal = entry.signal(credit, conditional)
             if leave_one_out or entry.leave_one_out:
                 signal = estimators.leave_one_out(signal, replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True)), batch_size)
-            targets, weights = [log_prob, *targets], [tf.broadcast_to(signal, tf.shape(log_prob)), *weights]
-        if rows is None:
-            cotangent = tape.gradient(targets, unrolled.log_probs, output_gradients=weights)
-        else:
+            signal = tf.broadcast_to(signal, tf.shape(log_prob))
+        # g_hat is the gradient of log p, z and z~, with signal and slopes for weights. Those are made outside the tape:
+        # nothing in them reaches theta, but the variance tape sees phi in them.
+        if rows is not None:
             cotangent = slope(lambda y: rewards.checked(reward, y), rows)[1]
+        elif entry.relaxed:
+            cotangent = tape.gradient([log_prob, *pair], unrolled.log_probs, output_gradients=[signal, *slopes])
+        else:
+            cotangent = signal
         summed, row_norms = pullback(cotangent, want_rows)
         gradient = replicas.mean([g / len(log_prob) for g in summed])
         loss = _variance_loss(variance_loss, gradient, row_norms)
@@ -149,7 +150,7 @@ def _unroll(entry, generator, gumbel, temperature, data):
         def relaxed():
             return autoregressive.straight_through(generator, gumbel, temperature)
 
-        return autoregressive.with_tape(generator, relaxed, lambda _, rows: rows)
+        return autoregressive.with_tape(generator, relaxed, lambda _, rows: [rows])
 
     def run():
         if entry.tokens == "data":

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import relaxation, replicas
-from regan_tf.autoregressive import NOISE_AT_ONCE, chosen, teacher_force, with_pullback
+from regan_tf.autoregressive import AT_ONCE, chosen, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.gradients import estimate_gradient, learned, log_variances
 from regan_tf.rewards import DiscriminatorReward
@@ -64,7 +64,7 @@ class Trainer:
         generator, tokens = self.generator, replicas.own_rows(tokens)
         unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
         log_prob = tf.reduce_mean(tf.reduce_sum(chosen(unrolled.log_probs, tokens), axis=1))
-        gradient, _ = pullback(tf.one_hot(tokens, generator.vocab_size, dtype=log_prob.dtype) / tokens.shape[0])
+        gradient, _ = pullback(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)))
         *gradient, log_prob = replicas.mean([*gradient, log_prob])
         self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return -log_prob
@@ -123,7 +123,7 @@ class Trainer:
           The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives, int32 [S B, T].
         """
         steps, batch_size, seq_len = batches.shape
-        at_once = steps * batch_size * seq_len * self.generator.vocab_size <= NOISE_AT_ONCE
+        at_once = steps * batch_size * seq_len * self.generator.vocab_size <= AT_ONCE
         fakes = tf.reshape(replicas.run(self._negatives, steps * batch_size, seed), batches.shape) if at_once else None
         loss_sum, norm_sum, sampled = 0.0, 0.0, tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
         for i in tf.range(steps):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from unittest import mock
 
 import keras
 import numpy as np
@@ -62,6 +63,16 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         found = problems.Comparison(problems.batch_means(draw, 100), exact)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
+
+    def test_row_gradients_are_taken_in_parts_where_they_are_large(self):
+        generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
+        options = {"batch_size": 7, "seed": 5, "row_gradients": True}
+        whole = regan_tf.estimate_gradient("reinforce", Protocol(generator), discriminator.probability, **options)[1].rows
+        parameters = sum(v.shape.num_elements() for v in generator.trainable_variables)
+        with mock.patch.object(autoregressive, "AT_ONCE", 3 * parameters):
+            parts = regan_tf.estimate_gradient("reinforce", Protocol(generator), discriminator.probability, **options)[1].rows
+        self.assertAllClose(parts.squared_norms, whole.squared_norms, rtol=1e-5)
+        self.assertAllClose(parts.last_layer_first, whole.last_layer_first, rtol=1e-5)
 
     @parameterized.product(
         estimator=["mle", "reinforce", "rebar", "relax", "straight_through"], form=list(FORMS), control_samples=[1, 2]

@@ -1,10 +1,9 @@
 """What all tests share."""
 
-import os
+from regan_tf import command
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import tensorflow as tf
+with command.silent_stderr():
+    import tensorflow as tf
 
 # Two devices, for the tests of replicas; without a strategy everything runs on the first.
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)

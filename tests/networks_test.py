@@ -149,6 +149,10 @@ class PullbackTest(tf.test.TestCase, parameterized.TestCase):
         found, rows = generator.pullback(generator.teacher_force(tokens), cotangent, row_gradients=True)
         for a, b in zip(found, expected, strict=True):
             self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+        chosen, weights = tf.one_hot(tokens, vocab_size, dtype=tf.float64), cotangent[..., 0]
+        of_tokens, _ = generator.pullback(generator.teacher_force(tokens), weights)
+        dense, _ = generator.pullback(generator.teacher_force(tokens), chosen * weights[..., tf.newaxis])
+        self.assertAllClose(problems.flat(of_tokens), problems.flat(dense), rtol=1e-9)
         for j in range(3):
             alone, _ = generator.pullback(generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1])
             self.assertAllClose([n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9)
