@@ -130,6 +130,7 @@ def _run(generator, choose, inputs):
     start = generator.step(tf.fill([size], generator.vocab_size), generator.initial_state(size))
     time_major = tf.transpose(inputs, [1, 0, *range(2, inputs.shape.rank)])
     (collected, log_probs, states), _ = lstm.unroll(step, start, time_major, inputs.shape[1])
+    collected, log_probs, states = lstm.stack((collected, log_probs, states))
     return collected, tf.transpose(log_probs, [1, 0, 2]), states
 
 

@@ -1,10 +1,14 @@
-"""Times the compiled steps against each other in one run: interleaved repeats, medians, ratios.
+"""Times the compiled steps against each other in one run: interleaved repeats, medians and quartiles, ratios.
 
-python -m regan_tf.benchmark --seq_len=15 --batch_size=128
-python -m regan_tf.benchmark --memory_iterations=1000     (resident memory over so many adversarial iterations)
+python -m regan_tf.benchmark                                        (the paper's size: every step, a whole iteration)
+python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000 --hidden_dim=512
+python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_size, vocab_size, hidden_dim)
+python -m regan_tf.benchmark --memory_iterations=1000               (resident memory over so many adversarial iterations)
 """
 
 import json
+import multiprocessing
+import resource
 import time
 
 from absl import flags
@@ -16,14 +20,18 @@ from regan_tf.config import Config, UserError
 
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound=3)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per minibatch.", lower_bound=2)
+_VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 5, "Tokens V.", lower_bound=2)
+_HIDDEN_DIM = flags.DEFINE_integer("hidden_dim", 32, "Hidden units of both LSTMs, and size of the embedding.", lower_bound=1)
+_PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "As in regan_tf.main.")
+_UPDATES = flags.DEFINE_list("updates", [], "Only these updates, and what they are held against.")
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds in which every step is timed in turn.", lower_bound=1)
 _CALLS = flags.DEFINE_integer("calls", 20, "Calls of a step per round.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
-_GROWTH = flags.DEFINE_list("growth", [], "Instead, time the updates at each of these lengths.")
+_GROWTH = flags.DEFINE_string("growth", "", "Instead, time the updates at several sizes: NAME:VALUE,VALUE...; a process each.")
 _MEMORY = flags.DEFINE_integer("memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0)
-_JSON = flags.DEFINE_string("json", "", "Also write the figures to this file.")
+_OUTPUT = flags.DEFINE_string("output", "", "Also write the figures to this JSON file, and those of --growth to a PNG beside it.")
 
-_UPDATES = {
+UPDATES = {
     "reinforce": {"estimator": "reinforce"},
     "rebar": {"estimator": "rebar"},
     "relax": {"estimator": "relax"},
@@ -33,58 +41,111 @@ _UPDATES = {
     "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
 }
 _TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
+_SIZES = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE, "hidden_dim": _HIDDEN_DIM}
 
 
 def main():
     """Prints the figures; returns the exit code."""
-    lengths = [_length(text) for text in _GROWTH.value]
-    command.start_tensorflow(_THREADS.value)
-    figures = growth(lengths) if lengths else memory() if _MEMORY.value else times()
-    if _JSON.value:
+    updates = _UPDATES.value or list(UPDATES)
+    for name in updates:
+        if name not in UPDATES:
+            raise UserError(f"--updates={name} is not allowed: it must be among {', '.join(UPDATES)}")
+    sizes = {name: flag.value for name, flag in _SIZES.items()}
+    if _GROWTH.value:
+        figures = growth(*_growth(), sizes, updates)
+    else:
+        command.start_tensorflow(_THREADS.value, _PRECISION.value)
+        figures = memory(sizes) if _MEMORY.value else times(sizes, updates)
+    if _OUTPUT.value:
         from regan_tf.workdir import write_atomically
 
-        write_atomically(_JSON.value, json.dumps(figures, indent=2) + "\n")
+        write_atomically(_OUTPUT.value, json.dumps(figures, indent=2) + "\n")
     return 0
 
 
-def _length(text):
-    if not (text.isdigit() and int(text) >= 3):
-        raise UserError(f"--growth={text} is not allowed: each must be a length of at least 3")
-    return int(text)
+def _growth():
+    name, _, values = _GROWTH.value.partition(":")
+    values = values.split(",")
+    if name not in _SIZES or not all(v.isdigit() and int(v) > 2 for v in values):
+        raise UserError(f"--growth={_GROWTH.value} is not allowed: write NAME:VALUE,VALUE... with one of {', '.join(_SIZES)}")
+    return name, [int(v) for v in values]
 
 
-def times():
+def times(sizes, updates):
     """Milliseconds of each step, and their ratios to the MLE step, the bare LSTM and the reinforce update."""
     import numpy as np
 
-    rounds = _timed(_steps(_SEQ_LEN.value))
-    references = {"x MLE": "mle step", "x bare LSTM": "bare keras LSTM", "x reinforce": "reinforce update"}
+    steps, operations = _steps(sizes, updates)
+    rounds = _timed(steps)
+    references = {
+        "x MLE": "mle step",
+        "x bare LSTM": "bare keras LSTM",
+        "x reinforce": "reinforce update",
+        "x products": "bare products",
+    }
     figures = {}
     for name, values in rounds.items():
         # Ratios are taken within a round, so that a change of the machine's speed touches both sides.
-        ratios = {title: float(np.median(values / rounds[reference])) for title, reference in references.items()}
+        ratios = {title: float(np.median(values / rounds[ref])) for title, ref in references.items() if ref in rounds}
         low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
         figures[name] = {"ms": middle, "1st quartile": low, "3rd": high, **ratios}
-    print(f"length {_SEQ_LEN.value}, batch {_BATCH_SIZE.value}, {_THREADS.value} thread(s)")
+    print(_title(sizes))
     print(tabulate([[n, *f.values()] for n, f in figures.items()], ["step", *next(iter(figures.values()))], floatfmt=".2f"))
-    return figures
+    print(f"bare products of a reinforce update: {operations / 1e6 / figures['bare products']['ms']:.1f} GFLOP/s")
+    parts = rounds["reinforce update"] + rounds["discriminator epoch"]
+    ratio = float(np.median(rounds["whole iteration"] / parts))
+    print(f"a whole iteration over its update and its discriminator epoch: {ratio:.3f}")
+    return figures | {"iteration over its parts": ratio}
 
 
-def growth(lengths):
-    """Milliseconds of the updates at each length, and the exponent a of time ~ T^a between the first and the last."""
+def growth(name, values, sizes, updates):
+    """Milliseconds, seconds of tracing and peak memory of each update at each size, and the exponent a of time ~ size^a."""
     import numpy as np
 
-    names = ("reinforce", "rebar step", "relax step", "rebar rollout")
-    figures = {name: [] for name in names}
-    for length in lengths:
-        rounds = _timed({name: _update(length, _UPDATES[name]) for name in names})
-        for name in names:
-            figures[name].append(float(np.median(rounds[name])))
-    print(f"batch {_BATCH_SIZE.value}, {_THREADS.value} thread(s), milliseconds")
-    exponents = [np.log(f[-1] / f[0]) / np.log(lengths[-1] / lengths[0]) for f in figures.values()]
-    rows = [[name, *f, exponent] for (name, f), exponent in zip(figures.items(), exponents, strict=True)]
-    print(tabulate(rows, ["update", *[f"T={n}" for n in lengths], "exponent"], floatfmt=".2f"))
-    return {"lengths": lengths, **figures}
+    from regan_tf import plots
+
+    figures = {update: [] for update in updates}
+    with tqdm(total=len(values) * len(updates), desc="points") as bar:
+        for value in values:
+            for update in updates:
+                figures[update].append(_in_a_process(sizes | {name: value}, update))
+                bar.update()
+    exponents = {
+        update: float(np.log(points[-1]["ms"] / points[0]["ms"]) / np.log(values[-1] / values[0]))
+        for update, points in figures.items()
+    }
+    print(_title({k: v for k, v in sizes.items() if k != name}))
+    for quantity, form in (("ms", ".2f"), ("tracing [s]", ".1f"), ("peak memory [MB]", ".0f")):
+        rows = [[u, *(p[quantity] for p in points), *([exponents[u]] if quantity == "ms" else [])] for u, points in figures.items()]
+        print(tabulate(rows, [quantity, *[f"{name}={v}" for v in values], "exponent"], floatfmt=form) + "\n")
+    if _OUTPUT.value:
+        plots.plot_growth(name, values, figures, _OUTPUT.value.removesuffix(".json") + ".png")
+    return {name: values, "exponents": exponents, **figures}
+
+
+def _in_a_process(sizes, update):
+    """One point of `growth`, in a process of its own: its peak memory is then the point's."""
+    arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_point, arguments)
+
+
+def _point(sizes, update, threads, precision, rounds):
+    command.start_tensorflow(threads, precision)
+    import numpy as np
+
+    step = _update(sizes, UPDATES[update])
+    before = _peak_memory()
+    started = time.perf_counter()
+    step()
+    tracing = time.perf_counter() - started
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - started)
+    figures = {"ms": 1e3 * float(np.median(seconds)), "tracing [s]": tracing - min(seconds)}
+    return figures | {"peak memory [MB]": _peak_memory(), "of it before [MB]": before}
 
 
 def _timed(steps):
@@ -98,7 +159,7 @@ def _timed(steps):
     for _ in tqdm(range(_ROUNDS.value), desc="timing", leave=False):
         for name, call in steps.items():
             seconds = []
-            for _ in range(_CALLS.value):
+            for _ in range(_CALLS.value if name not in _LONG else 1):
                 started = time.perf_counter()
                 call()
                 seconds.append(time.perf_counter() - started)
@@ -106,75 +167,91 @@ def _timed(steps):
     return {name: np.array(values) for name, values in rounds.items()}
 
 
-def _steps(seq_len):
+_LONG = ("discriminator epoch", "whole iteration")
+
+
+def _steps(sizes, updates):
     import tensorflow as tf
 
-    trainer, real = _trainer(seq_len)
+    from regan_tf import yardsticks
+
+    trainer, real = _trainer(sizes)
+    config, seed = trainer.config, tf.constant([0, 0])
+    batches = tf.tile(real[tf.newaxis], [config.d_steps, 1, 1])
     likelihood_step, discriminator_step = tf.function(trainer.likelihood_step), tf.function(trainer.discriminator_step)
-    steps = {"bare keras LSTM": _bare_lstm(seq_len), "mle step": lambda: likelihood_step(real)}
-    steps["discriminator step"] = lambda: discriminator_step(real, real)
-    for name, options in _UPDATES.items():
-        steps[f"{name} update"] = _update(seq_len, options)
+    multiply, operations = yardsticks.products(config, sizes["vocab_size"])
+
+    def update():
+        return trainer.update_generator(seed, real)["reward"].numpy()
+
+    def epoch():
+        return trainer.train_discriminator(batches, seed)[0]["discriminator_loss"].numpy()
+
+    steps = {"bare products": multiply, "bare keras LSTM": yardsticks.keras_lstm(config), "mle step": lambda: likelihood_step(real)}
+    steps |= {"discriminator step": lambda: discriminator_step(real, real), "discriminator epoch": epoch}
+    steps |= {"whole iteration": lambda: (update(), epoch()), "reinforce update": update}
+    for name in updates:
+        if name != "reinforce":
+            steps[f"{name} update"] = _update(sizes, UPDATES[name])
         if name in _TRACKED:
-            steps[f"{name} update, with variance"] = _update(seq_len, options, track_variance=True)
-    return steps
+            steps[f"{name} update, with variance"] = _update(sizes, UPDATES[name], track_variance=True)
+    return steps, operations
 
 
-def _update(seq_len, options, track_variance=False):
+def _update(sizes, options, track_variance=False):
     import tensorflow as tf
 
-    trainer, real = _trainer(seq_len, track_variance=track_variance, **options)
+    trainer, real = _trainer(sizes, track_variance=track_variance, **options)
     seed = tf.constant([0, 0])
-    return lambda: trainer.update_generator(seed, real)
+    return lambda: trainer.update_generator(seed, real)["reward"].numpy()
 
 
-def _trainer(seq_len, **options):
+def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
     import tensorflow as tf
 
-    from regan_tf.experiment import Experiment
+    from regan_tf.discriminator import Discriminator
+    from regan_tf.generator import Generator
+    from regan_tf.training import Trainer
 
-    experiment = Experiment(Config(seq_len=seq_len, batch_size=_BATCH_SIZE.value, **options).resolved())
-    return experiment.trainer, tf.constant(experiment.real[: _BATCH_SIZE.value])
-
-
-def _bare_lstm(seq_len):
-    """The yardstick: keras.layers.LSTM of the generator's shape, unrolled; forward, backward and Adam, nothing else."""
-    import keras
-    import tensorflow as tf
-
-    config = Config()
-    layer = keras.layers.LSTM(config.generator_dim, return_sequences=True, unroll=True, use_cudnn=False)
-    layer.build((None, seq_len, config.embed_dim))
-    optimizer = keras.optimizers.Adam(1e-3)
-    optimizer.build(layer.trainable_variables)
-    x = tf.random.stateless_normal([_BATCH_SIZE.value, seq_len, config.embed_dim], [0, 0])
-
-    @tf.function
-    def step():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(layer(x) ** 2)
-        gradient = tape.gradient(loss, [v.value for v in layer.trainable_variables])
-        optimizer.apply(gradient, layer.trainable_variables)
-        return loss
-
-    return step
+    hidden, shape = sizes["hidden_dim"], [sizes["batch_size"], sizes["seq_len"]]
+    config = Config(
+        estimator=estimator,
+        track_variance=track_variance,
+        seq_len=sizes["seq_len"],
+        batch_size=sizes["batch_size"],
+        data_size=max(10_000, sizes["batch_size"]),
+        embed_dim=hidden,
+        generator_dim=hidden,
+        discriminator_dim=hidden,
+        **options,
+    ).resolved()
+    generator = Generator(sizes["vocab_size"], sizes["seq_len"], hidden, hidden)
+    tokens = tf.random.stateless_uniform(shape, [0, 0], maxval=sizes["vocab_size"], dtype=tf.int32)
+    return Trainer(config, generator, Discriminator(sizes["vocab_size"], hidden)), tokens
 
 
-def memory():
+def memory(sizes):
     """Resident memory in MB over a run's iterations, every tenth of them."""
-    import resource
-
     from regan_tf.experiment import Experiment
 
-    experiment = Experiment(Config(seq_len=_SEQ_LEN.value, batch_size=_BATCH_SIZE.value, iterations=_MEMORY.value).resolved())
+    config = Config(seq_len=sizes["seq_len"], batch_size=sizes["batch_size"], iterations=_MEMORY.value)
+    experiment = Experiment(config.resolved())
     experiment.measure_start()
     peaks = {}
     for i in tqdm(range(1, _MEMORY.value + 1), desc="iterations", leave=False):
         experiment.iterate()
-        if i % max(1, _MEMORY.value // 10) == 0:
-            peaks[i] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if i % max(1, _MEMORY.value // 10) == 0 or i == 100:
+            peaks[i] = _peak_memory()
     print(tabulate(peaks.items(), ["iteration", "peak resident memory [MB]"], floatfmt=".1f"))
     return peaks
+
+
+def _peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _title(sizes):
+    return f"{', '.join(f'{name}={value}' for name, value in sizes.items())}, {_THREADS.value} thread(s), {_PRECISION.value}"
 
 
 if __name__ == "__main__":

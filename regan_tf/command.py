@@ -32,7 +32,7 @@ def run(main, takes_arguments=False):
     app.run(checked)
 
 
-def start_tensorflow(threads):
+def start_tensorflow(threads, precision="float32"):
     """Loads TensorFlow and makes its ops deterministic: the same seed gives the same numbers, bit for bit.
 
     Commands call this once their flags are good, so that a bad flag is refused at once. TensorFlow's greetings on loading
@@ -40,13 +40,18 @@ def start_tensorflow(threads):
 
     Args:
       threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
+      precision: float32; or bfloat16, in which a CPU that can multiplies matrices, with sums in float32.
     """
+    if precision == "bfloat16":
+        os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16"
     with silent_stderr():
         import tensorflow as tf
         import tensorflow_probability  # noqa: F401
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,11 @@ class Config:
     control_learning_rate: float = _setting(1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0)
     seed: int = _setting(0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1)
     threads: int = _setting(1, "CPU threads; one is fastest at the paper's sizes. 0: TensorFlow's choice.", at_least=0)
+    precision: str = _setting(
+        "float32",
+        "Of matrix products; bfloat16 is faster for large networks on CPUs that have it.",
+        choices=("float32", "bfloat16"),
+    )
     distribution: str = _setting(
         "none",
         "Split every minibatch over the GPUs of this machine (mirrored) or the workers of TF_CONFIG (multi_worker); the numbers "

@@ -50,20 +50,19 @@ class Discriminator(keras.Model):
         """
 
         def step(projected_t, state):
-            gates = self.cell.gates(projected_t, state)
-            state = self.cell.pass_gates(gates, state)
-            return (state, gates), state
+            state, trace = self.cell.traced(projected_t, state)
+            return (state, trace), state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        (states, gates), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
+        ((hidden, cells), trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
 
         def pullback(cotangent):
             d_logit = cotangent[:, tf.newaxis]
-            d_last = d_logit @ tf.transpose(self.head.kernel.value)
-            d = self.cell.pullback(gates, states, tf.pad(d_last[tf.newaxis], [[length - 1, 0], [0, 0], [0, 0]]))
+            d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
+            d = self.cell.pullback(trace, cells, d_last, length)
             gradient = {
                 id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
-                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(states[0]), d),
+                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(lstm.stack(hidden)), d),
                 id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
                 id(self.head.kernel): lstm.contract(last, d_logit),
                 id(self.head.bias): tf.reduce_sum(d_logit, axis=0),
@@ -98,7 +97,7 @@ class Discriminator(keras.Model):
         start = self.cell.initial_state(batch_size)
         before = [first[tf.newaxis] for first in start]
         if length > 1:
-            states, _ = lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)
+            states = lstm.stack(lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0])
             before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
         flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
         projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))

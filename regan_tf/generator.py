@@ -61,7 +61,7 @@ class Generator(keras.Model):
         return self.cell.project(lstm.look_up(embeddings, inputs) if is_token else inputs @ embeddings[: self.vocab_size])
 
     def _logits(self, hidden):
-        return hidden @ self.output_layer.kernel.value + self.output_layer.bias.value
+        return lstm.product(hidden, self.output_layer.kernel.value) + self.output_layer.bias.value
 
     def unroll(self, noise, temperature=1.0):
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick), equation (6).
@@ -111,31 +111,29 @@ class Generator(keras.Model):
 
         def step(inputs_t, carry):
             state, previous = carry
-            gates = self.cell.gates(self._project(previous, table), state)
-            state = self.cell.pass_gates(gates, state)
+            state, trace = self.cell.traced(self._project(previous, table), state)
             logits = self._logits(state[0])
             token = draw(logits, inputs_t)
-            return (token, logits, state, gates), (state, token)
+            return (token, logits, state, trace), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
-        (tokens, logits, states, gates), _ = lstm.unroll(step, start, inputs, length)
-        return self._unrolled(tf.transpose(tokens), logits, states, gates)
+        (tokens, logits, states, trace), _ = lstm.unroll(step, start, inputs, length)
+        return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
 
     def teacher_force(self, tokens):
         """Reads given tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
 
         def step(projected_t, state):
-            gates = self.cell.gates(projected_t, state)
-            state = self.cell.pass_gates(gates, state)
-            return (state, gates), state
+            state, trace = self.cell.traced(projected_t, state)
+            return (state, trace), state
 
         projected = self._project(self._inputs(tokens))
-        (states, gates), _ = lstm.unroll(step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1])
-        return self._unrolled(tokens, self._logits(states[0]), states, gates)
+        (states, trace), _ = lstm.unroll(step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1])
+        return self._unrolled(tokens, self._logits(lstm.stack(states[0])), states, trace)
 
-    def _unrolled(self, tokens, logits, states, gates):
+    def _unrolled(self, tokens, logits, states, trace):
         log_probs = tf.nn.log_softmax(logits)
-        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, (gates, log_probs))
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, states[1], log_probs))
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
@@ -188,24 +186,30 @@ class Generator(keras.Model):
           or quadratic in `cotangent`, and differentiable in it.
         """
         cell, output = self.cell, self.output_layer.kernel.value
-        hidden, (gates, log_probs) = unrolled.states[0], unrolled.saved
+        hidden, (trace, cells, log_probs) = unrolled.states[0], unrolled.saved
         d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-        d = cell.pullback(gates, unrolled.states, d_logits @ tf.transpose(output))
+        d = cell.pullback(trace, cells, lstm.product(d_logits, output, transpose=True), d_logits.shape[0])
         inputs = self._inputs(unrolled.tokens)
-        embedded, d_embedded = tf.gather(self.embedding.embeddings.value, inputs), d @ tf.transpose(cell.kernel.value)
+        embeddings, kernel = self.embedding.embeddings.value, cell.kernel.value
+        d_embedded = lstm.product(d, kernel, transpose=True)
         used = {  # each weight by the x and the d of its products
             id(self.embedding.embeddings): (inputs, d_embedded),
-            id(cell.kernel): (embedded, d),
+            id(cell.kernel): (tf.gather(embeddings, inputs), d),
             id(cell.recurrent_kernel): (lstm.before(hidden), d),
             id(cell.bias): (None, d),
             id(self.output_layer.kernel): (hidden, d_logits),
             id(self.output_layer.bias): (None, d_logits),
         }
-        used = [used[id(v)] for v in self.trainable_variables]
-        gradient = [self._weight_gradient(x, d) for x, d in used]
+        gradient = {key: self._weight_gradient(x, d) for key, (x, d) in used.items()}
+        if self._is_small:  # the same by way of the few rows of the input table
+            d_table = lstm.scatter(inputs, d, self.vocab_size + 1)
+            gradient[id(self.embedding.embeddings)] = lstm.product(d_table, kernel, transpose=True)
+            gradient[id(cell.kernel)] = lstm.contract(embeddings, d_table)
+        order = [id(v) for v in self.trainable_variables]
+        gradient = [gradient[key] for key in order]
         if not row_gradients:
             return gradient, None
-        norms = [outer_norm(x, d) for x, d in used]
+        norms = [outer_norm(*used[key]) for key in order]
         return gradient, RowGradients(norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0))
 
     def _weight_gradient(self, x, d):

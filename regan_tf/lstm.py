@@ -41,7 +41,7 @@ class LSTMCell(keras.layers.Layer):
 
     def project(self, x):
         """x [..., D] -> x W_x + b [..., 4H]."""
-        return x @ self.kernel.value + self.bias.value
+        return product(x, self.kernel.value) + self.bias.value
 
     def gates(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> the activated i, f, o, g, each [B, H]."""
@@ -50,63 +50,101 @@ class LSTMCell(keras.layers.Layer):
         return tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
 
     def pass_gates(self, gates, state):
-        """((i, f, o, g), (h, c)) -> (h', c')."""
+        """((i, f, o, g), (h, c)) -> (h', c'), and tanh(c')."""
         i, f, o, g = gates
         c = f * state[1] + i * g
-        return o * tf.tanh(c), c
+        squashed = tf.tanh(c)
+        return (o * squashed, c), squashed
 
     def advance(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> (h', c')."""
-        return self.pass_gates(self.gates(projected, state), state)
+        return self.pass_gates(self.gates(projected, state), state)[0]
 
     def initial_state(self, batch_size):
         zeros = tf.zeros([batch_size, self.units], self.compute_dtype)
         return zeros, zeros
 
-    def pullback(self, gates, states, cotangent):
+    def traced(self, projected, state):
+        """`advance`, and what `pullback` wants of the step: (i, f, o, g, tanh(c')), [B, H] each."""
+        gates = self.gates(projected, state)
+        state, squashed = self.pass_gates(gates, state)
+        return state, (*gates, squashed)
+
+    def pullback(self, trace, cells, cotangent, length):
         """Back-propagation through time, from the zero state: linear in `cotangent`, and made of differentiable ops.
 
-        Written out because it is half the ops of what automatic differentiation makes of `advance`: what does not depend on
-        the later steps is computed for all steps at once, and the weights' gradients are one product each.
+        Written out so that the weights' gradients are one product over all steps each, not a sum of one a step, and a
+        `tf.while_loop` need not keep every intermediate.
 
         Args:
-          gates: (i, f, o, g) of every step, [T, B, H] each.
-          states: (h, c) after every step, [T, B, H] each.
-          cotangent: of every h, [T, B, H].
+          trace: what `traced` gave at every step, as `unroll` collected it.
+          cells: c after every step, as `unroll` collected it.
+          cotangent: of every h, [T, B, H]; or of the last one, [B, H].
         Returns:
           The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
         """
-        i, f, o, g = gates
-        squashed = tf.tanh(states[1])
-        local = tf.concat([g * i * (1 - i), before(states[1]) * f * (1 - f), squashed * o * (1 - o), i * (1 - g**2)], axis=-1)
-        to_c, recurrent = o * (1 - squashed**2), tf.transpose(self.recurrent_kernel.value)
+        recurrent = self.recurrent_kernel.value
 
         def step(inputs, carry):
-            cotangent_t, local_t, to_c_t, f_t = inputs
-            d_h = cotangent_t + carry[0]
-            d_c = d_h * to_c_t + carry[1]
-            d = tf.concat([d_c, d_c, d_h, d_c], axis=-1) * local_t
-            return d, (d @ recurrent, d_c * f_t)
+            (i, f, o, g, squashed), c, *of_h = inputs
+            d_h = carry[0] + of_h[0] if of_h else carry[0]
+            d_c = _tanh_grad(squashed, d_h * o) + carry[1]
+            d_o = _sigmoid_grad(o, d_h * squashed)
+            d_i, d_f, d_g = _sigmoid_grad(i, d_c * g), _sigmoid_grad(f, d_c * c), _tanh_grad(g, d_c * i)
+            d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
+            return d, (product(d, recurrent, transpose=True), d_c * f)
 
-        start = self.initial_state(tf.shape(f)[1])
-        return unroll(step, start, (cotangent, local, to_c, f), f.shape[0], reverse=True)[0]
+        start, inputs = self.initial_state(tf.shape(cotangent)[-2]), (trace, before(cells))
+        if cotangent.shape.rank == 2:
+            start = (cotangent, start[1])
+        else:
+            inputs += (cotangent,)
+        return stack(unroll(step, start, inputs, length, reverse=True)[0])
+
+
+def _sigmoid_grad(y, d):
+    return tf.raw_ops.SigmoidGrad(y=y, dy=d)
+
+
+def _tanh_grad(y, d):
+    return tf.raw_ops.TanhGrad(y=y, dy=d)
+
+
+class Steps:
+    """What an unrolled graph collected, a tensor [B, ...] for each step: another `unroll` can read it as it is."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+
+def stack(collected):
+    """What `unroll` collected as a nest of tensors [T, B, ...]."""
+    return tf.nest.map_structure(lambda x: tf.stack(x.tensors) if isinstance(x, Steps) else x, collected)
 
 
 def before(x):
-    """What there was before each step, zeros at first: [T, B, ...] -> [T, B, ...]."""
+    """What there was before each step, zeros at first; [T, B, ...], or Steps."""
+    if isinstance(x, Steps):
+        return Steps([tf.zeros_like(x.tensors[0]), *x.tensors[:-1]])
     return tf.concat([tf.zeros_like(x[:1]), x[:-1]], axis=0)
 
 
 def contract(x, d):
     """The gradient of W in x W, over all leading axes: x [..., X], d [..., D] -> sum x (outer) d, [X, D]."""
-    return tf.tensordot(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), [[0], [0]])
+    return tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), transpose_a=True)
+
+
+def product(x, weight, transpose=False):
+    """x W, or x W^T, as one product of matrices: x [..., X] -> [..., D]."""
+    flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=transpose)
+    return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], flat.shape[-1:]], axis=0)) if x.shape.rank > 2 else flat
 
 
 def look_up(table, tokens):
     """Rows of table [N, D]: int32 [...] -> [..., D]. Differentiable in the table."""
     if table.shape[0] > ONE_HOT_LIMIT:
         return tf.gather(table, tokens)
-    return tf.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
+    return product(tf.one_hot(tokens, table.shape[0], dtype=table.dtype), table)
 
 
 def scatter(tokens, d, size):
@@ -122,20 +160,21 @@ def unroll(step, state, inputs, length, reverse=False):
     Args:
       step: function of (nest of [B, ...], state) giving (nest of [B, ...], state).
       state: nest of tensors at t = 0.
-      inputs: nest of [T, B, ...] tensors.
+      inputs: nest of [T, B, ...] tensors, or of what another `unroll` collected.
       length: T, a Python int.
       reverse: from the last step to the first.
     Returns:
-      outputs as a nest of [T, B, ...], and the last state. Gradients flow through both.
+      outputs, collected: a nest of Steps or of [T, B, ...], which `stack` makes the same; and the last state. Gradients flow
+      through both.
     """
-    if length <= UNROLL_LIMIT:
-        columns = [tf.unstack(x, num=length) for x in tf.nest.flatten(inputs)]
-        collected = []
-        for t in range(length)[:: -1 if reverse else 1]:
-            outputs, state = step(tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state)
-            collected.append(outputs)
-        return tf.nest.map_structure(lambda *xs: tf.stack(xs), *collected[:: -1 if reverse else 1]), state
-    return _while_unroll(step, state, inputs, length, reverse)
+    if length > UNROLL_LIMIT:
+        return _while_unroll(step, state, stack(inputs), length, reverse)
+    columns = [x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length) for x in tf.nest.flatten(inputs)]
+    collected = []
+    for t in range(length)[:: -1 if reverse else 1]:
+        outputs, state = step(tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state)
+        collected.append(outputs)
+    return tf.nest.map_structure(lambda *xs: Steps(list(xs)), *collected[:: -1 if reverse else 1]), state
 
 
 def _while_unroll(step, state, inputs, length, reverse):

@@ -15,7 +15,7 @@ from regan_tf import command, config_flags
 def main():
     """Runs the experiment that the flags ask for; returns the exit code."""
     config = config_flags.parsed()
-    command.start_tensorflow(config.threads)
+    command.start_tensorflow(config.threads, config.precision)
     from regan_tf.run import run  # TensorFlow is loaded only once the flags are good
 
     return run(config)

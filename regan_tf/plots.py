@@ -127,6 +127,29 @@ def plot_against(field, lines, title, path):
     _write(figure, path)
 
 
+def plot_growth(name, values, figures, path):
+    """Draws the time, the tracing and the peak memory of updates against a size; in the first a linear law is dashed.
+
+    Args:
+      name, values: the size, and where it was measured.
+      figures: a dict from update to its points, dicts by quantity, as `benchmark` measures them.
+      path: of the PNG.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    for each, quantity in zip(axes, ("ms", "tracing [s]", "peak memory [MB]"), strict=True):
+        for (update, points), style in zip(figures.items(), _styles(len(figures)), strict=True):
+            each.plot(values, [p[quantity] for p in points], marker="o", label=update, **style)
+        if quantity == "ms":
+            least = min(points[0]["ms"] for points in figures.values())
+            each.plot(values, least * np.array(values) / values[0], color="grey", linestyle="--", label="linear")
+        each.set(xlabel=name, ylabel={"ms": "milliseconds an update"}.get(quantity, quantity), xscale="log", yscale="log")
+        each.set_xticks(values, values)
+        each.minorticks_off()
+        each.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    _write(figure, path)
+
+
 def _draw_curve(axes, group, name, style, transform=lambda values: values):
     iterations, mean, low, high = group.curve(name)
     if not len(iterations):

@@ -135,7 +135,7 @@ def _main(job):
     try:
         # TensorFlow removes its temporary files at exit, which a forked process does not come to.
         with tempfile.TemporaryDirectory(prefix="regan_tf-") as tempfile.tempdir:
-            command.start_tensorflow(job.config.threads)
+            command.start_tensorflow(job.config.threads, job.config.precision)
             from regan_tf.run import run
 
             sys.exit(run(job.config, wait=True))

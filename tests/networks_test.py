@@ -35,7 +35,7 @@ class LSTMTest(tf.test.TestCase):
             return state[0], state
 
         hidden, _ = lstm.unroll(step, cell.initial_state(3), cell.project(tf.transpose(x, [1, 0, 2])), 5)
-        self.assertAllClose(tf.transpose(hidden, [1, 0, 2]), reference(x), atol=1e-6)
+        self.assertAllClose(tf.transpose(lstm.stack(hidden), [1, 0, 2]), reference(x), atol=1e-6)
 
     def test_forget_gate_starts_open(self):
         cell = lstm.LSTMCell(3)
