@@ -9,7 +9,7 @@ import tensorflow as tf
 
 # Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a `tf.while_loop`
 # bounds the time spent on tracing.
-UNROLL_LIMIT = 128
+UNROLL_LIMIT = 64
 
 # Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
 ONE_HOT_LIMIT = 256
