@@ -8,6 +8,7 @@ python -m regan_tf.benchmark --memory_iterations=1000               (resident me
 
 import json
 import multiprocessing
+import os
 import resource
 import time
 
@@ -29,6 +30,7 @@ _CALLS = flags.DEFINE_integer("calls", 20, "Calls of a step per round.", lower_b
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
 _GROWTH = flags.DEFINE_string("growth", "", "Instead, time the updates at several sizes: NAME:VALUE,VALUE...; a process each.")
 _MEMORY = flags.DEFINE_integer("memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0)
+_WORKERS = flags.DEFINE_integer("workers", 1, "Instead, time each update on one worker, and shared by so many.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "", "Also write the figures to this JSON file, and those of --growth to a PNG beside it.")
 
 UPDATES = {
@@ -53,6 +55,8 @@ def main():
     sizes = {name: flag.value for name, flag in _SIZES.items()}
     if _GROWTH.value:
         figures = growth(*_growth(), sizes, updates)
+    elif _WORKERS.value > 1:
+        figures = workers(_WORKERS.value, sizes, updates)
     else:
         command.start_tensorflow(_THREADS.value, _PRECISION.value)
         figures = memory(sizes) if _MEMORY.value else times(sizes, updates)
@@ -123,6 +127,17 @@ def growth(name, values, sizes, updates):
     return {name: values, "exponents": exponents, **figures}
 
 
+def workers(count, sizes, updates):
+    """Milliseconds of each update on one worker and on several, and the ratio: the speed-up."""
+    figures = {}
+    for update in tqdm(updates, desc="updates"):
+        one, several = _in_a_process(sizes, update)["ms"], _in_processes(count, sizes, update)
+        figures[update] = {"one worker [ms]": one, f"{count} workers [ms]": several, "speed-up": one / several}
+    print(f"{_title(sizes)} a worker, {count} workers")
+    print(tabulate([[n, *f.values()] for n, f in figures.items()], ["update", *next(iter(figures.values()))], floatfmt=".2f"))
+    return figures
+
+
 def _in_a_process(sizes, update):
     """One point of `growth`, in a process of its own: its peak memory is then the point's."""
     arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
@@ -130,11 +145,34 @@ def _in_a_process(sizes, update):
         return pool.apply(_point, arguments)
 
 
-def _point(sizes, update, threads, precision, rounds):
+def _in_processes(count, sizes, update):
+    """Milliseconds where so many processes share the minibatch: the slowest one's."""
+    import socket
+
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    addresses = [f"localhost:{s.getsockname()[1]}" for s in sockets]
+    for each in sockets:
+        each.close()
+    configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(count)]
+    arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        points = [pool.apply_async(_point, (*arguments, config)) for config in configs]
+        return max(point.get()["ms"] for point in points)
+
+
+def _point(sizes, update, threads, precision, rounds, tf_config=None):
+    if tf_config:
+        os.environ["TF_CONFIG"] = tf_config
     command.start_tensorflow(threads, precision)
+    from regan_tf import replicas
+
+    with replicas.strategy("multi_worker" if tf_config else "none").scope():
+        return _measured(_update(sizes, UPDATES[update]), rounds)
+
+
+def _measured(step, rounds):
     import numpy as np
 
-    step = _update(sizes, UPDATES[update])
     before = _peak_memory()
     started = time.perf_counter()
     step()

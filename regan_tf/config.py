@@ -98,6 +98,9 @@ class Config:
         choices=("none", "mirrored", "multi_worker"),
         extends=True,
     )
+    row_parts: int = _setting(
+        1, "Parts in which a generator update takes its rows, one after the other, to save memory.", at_least=1
+    )
     # Measuring.
     track_variance: bool = _setting(True, "Measure the variance of the gradient over the minibatch at each update.")
     eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
@@ -135,6 +138,12 @@ class Config:
             self._contradiction("d_steps", "is rewarded by the discriminator; mle is not")
         if self.batch_size < 2 and (self.leave_one_out or self.estimator == "reinforce_loo"):
             raise UserError("--batch_size=1 is not allowed with leave-one-out: it must be at least 2")
+        if self.batch_size % self.row_parts or (self.row_parts > 1 and self.batch_size < 2 * self.row_parts):
+            raise UserError(
+                f"--row_parts={self.row_parts} is not allowed: it must divide --batch_size={self.batch_size}, two rows a part"
+            )
+        if self.row_parts > 1 and self.distribution != "none":
+            raise UserError(f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: take more replicas")
         if self.iterations == 0 and self.pretrain_epochs == 0:
             raise UserError("--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0")
 

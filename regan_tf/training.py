@@ -5,9 +5,9 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import relaxation, replicas
-from regan_tf.autoregressive import AT_ONCE, chosen, teacher_force, with_pullback
+from regan_tf.autoregressive import AT_ONCE, RowGradients, chosen, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
-from regan_tf.gradients import estimate_gradient, learned, log_variances
+from regan_tf.gradients import Diagnostics, estimate_gradient, learned, log_variances
 from regan_tf.rewards import DiscriminatorReward
 
 
@@ -95,13 +95,48 @@ class Trainer:
         return scalars
 
     def estimate(self, seed, real, row_gradients=False):
-        """The configured estimate at the networks as they are: see `gradients.estimate_gradient`."""
+        """The configured estimate at the networks as they are: see `gradients.estimate_gradient`.
+
+        With --row_parts it is the mean of several, each of a part of the rows and made after the other: leave-one-out and the
+        batch loss are then within a part.
+        """
+        parts = self.config.row_parts
+        if parts == 1:
+            return self._estimate(self.config.batch_size, seed, real, row_gradients)
+        size = self.config.batch_size // parts
+        seeds, real = tf.random.experimental.stateless_split(seed, parts), tf.reshape(real, [parts, size, -1])
+
+        def part(i):
+            gradient, diagnostics = self._estimate(size, seeds[i], real[i], row_gradients)
+            by_row = [diagnostics.tokens, diagnostics.reward]
+            if row_gradients:
+                by_row += [*diagnostics.rows.squared_norms, diagnostics.rows.last_layer_first]
+            return [*gradient, *diagnostics.control_gradient], by_row
+
+        theta = self.generator.trainable_variables
+        sums = [tf.zeros(v.shape, v.dtype) for v in [*theta, *self.control_variables]]
+        figures = 1 + row_gradients * (len(theta) + 1)
+        columns = [tf.TensorArray(self.generator.compute_dtype, parts, element_shape=[size]) for _ in range(figures)]
+        columns = [tf.TensorArray(tf.int32, parts, element_shape=[size, real.shape[-1]]), *columns]
+
+        def body(i, sums, columns):
+            summands, by_row = part(i)
+            added = [a + b for a, b in zip(sums, summands, strict=True)]
+            return i + 1, added, [c.write(i, x) for c, x in zip(columns, by_row, strict=True)]
+
+        _, sums, columns = tf.while_loop(lambda i, *_: i < parts, body, (0, sums, columns), parallel_iterations=1)
+        tokens, reward, *norms = (tf.reshape(c.concat(), [parts * size, *c.element_shape[1:]]) for c in columns)
+        rows = RowGradients(norms[:-1], norms[-1]) if row_gradients else None
+        means = [total / parts for total in sums]
+        return means[: len(theta)], Diagnostics(tokens, reward, rows, means[len(theta) :])
+
+    def _estimate(self, batch_size, seed, real, row_gradients):
         config = self.config
         return estimate_gradient(
             config.estimator,
             self.generator,
             self.reward,
-            batch_size=config.batch_size,
+            batch_size=batch_size,
             seed=seed,
             temperature=self.temperature,
             eta=self.eta,

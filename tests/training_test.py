@@ -61,6 +61,27 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(start, 0.7)
         self.assertGreater(experiment.evaluate_last()["goodness"], 0.9)
 
+    @parameterized.parameters(
+        {"estimator": "mle"},
+        {"estimator": "reinforce_loo"},
+        {"estimator": "rebar"},
+        {"estimator": "relax", "control_variate": "step"},
+    )
+    def test_rows_taken_in_parts_give_the_mean_of_the_parts(self, **options):
+        whole, parts = _experiment(**options), _experiment(row_parts=4, **options)
+        real, seed = tf.constant(parts.real[:64]), tf.constant([3, 4])
+        gradient, diagnostics = parts.trainer.estimate(seed, real, row_gradients=True)
+        seeds = tf.random.experimental.stateless_split(seed, 4)
+        estimates = [whole.trainer._estimate(16, seeds[i], real[16 * i : 16 * i + 16], True) for i in range(4)]
+        for k, found in enumerate(gradient):
+            self.assertAllClose(found, sum(e[0][k] for e in estimates) / 4, atol=1e-6)
+        for k, found in enumerate(diagnostics.control_gradient):
+            self.assertAllClose(found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6)
+        self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
+        norms = tf.concat([e[1].rows.squared_norms[0] for e in estimates], axis=0)
+        self.assertAllClose(diagnostics.rows.squared_norms[0], norms, rtol=1e-5)
+        parts.trainer.update_generator(seed, real)
+
     def test_relax_trains_its_control_network_and_no_other_estimator_has_one(self):
         experiment = _experiment(estimator="relax", pretrain_epochs=0)
         before = [v.numpy() for v in experiment.trainer.control_network.variables]
@@ -134,12 +155,19 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         ({"estimator": "reinforce", "control_variate": "step"}, "--control_variate=step contradicts --estimator=reinforce"),
         ({"estimator": "straight_through", "leave_one_out": True}, "--leave_one_out=True contradicts --estimator=straight_through"),
         ({"estimator": "reinforce_loo", "learn_eta": True}, "--learn_eta=True contradicts --estimator=reinforce_loo"),
+        ({"row_parts": 3}, "--row_parts=3 is not allowed: it must divide --batch_size=128"),
+        ({"row_parts": 2, "distribution": "mirrored"}, "--row_parts=2 contradicts --distribution=mirrored"),
         ({"iterations": 0, "pretrain_epochs": 0.0}, "--iterations=0 contradicts --pretrain_epochs=0"),
     )
     def test_bad_values_are_named_with_what_is_allowed(self, values, message):
         with self.assertRaises(UserError) as caught:
             Config(**values)
         self.assertStartsWith(str(caught.exception), message)
+
+    def test_an_update_that_cannot_fit_is_refused_at_the_start(self):
+        options = {"generator_dim": 4096, "seq_len": 1000, "batch_size": 10_000, "data_size": 10_000}
+        with self.assertRaisesRegex(UserError, "--batch_size=10000 needs about .* GiB, and there are .* --row_parts"):
+            Experiment(Config(**options).resolved())
 
     def test_defaults_follow_the_length(self):
         short, long = Config().resolved(), Config(seq_len=15).resolved()
