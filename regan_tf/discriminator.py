@@ -51,15 +51,15 @@ class Discriminator(keras.Model):
 
         def step(projected_t, state):
             state, trace = self.cell.traced(projected_t, state)
-            return (state, trace), state
+            return (state[0], trace), state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        ((hidden, cells), trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
+        (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
 
         def pullback(cotangent):
             d_logit = cotangent[:, tf.newaxis]
             d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
-            d = self.cell.pullback(trace, cells, d_last, length)
+            d = self.cell.pullback(trace, d_last, length)
             gradient = {
                 id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
                 id(self.cell.recurrent_kernel): lstm.contract(lstm.before(lstm.stack(hidden)), d),

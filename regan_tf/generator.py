@@ -133,7 +133,7 @@ class Generator(keras.Model):
 
     def _unrolled(self, tokens, logits, states, trace):
         log_probs = tf.nn.log_softmax(logits)
-        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, states[1], log_probs))
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, log_probs))
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
@@ -186,9 +186,9 @@ class Generator(keras.Model):
           or quadratic in `cotangent`, and differentiable in it.
         """
         cell, output = self.cell, self.output_layer.kernel.value
-        hidden, (trace, cells, log_probs) = unrolled.states[0], unrolled.saved
+        hidden, (trace, log_probs) = unrolled.states[0], unrolled.saved
         d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-        d = cell.pullback(trace, cells, lstm.product(d_logits, output, transpose=True), d_logits.shape[0])
+        d = cell.pullback(trace, lstm.product(d_logits, output, transpose=True), d_logits.shape[0])
         inputs = self._inputs(unrolled.tokens)
         embeddings, kernel = self.embedding.embeddings.value, cell.kernel.value
         d_embedded = lstm.product(d, kernel, transpose=True)

@@ -65,12 +65,12 @@ class LSTMCell(keras.layers.Layer):
         return zeros, zeros
 
     def traced(self, projected, state):
-        """`advance`, and what `pullback` wants of the step: (i, f, o, g, tanh(c')), [B, H] each."""
-        gates = self.gates(projected, state)
+        """`advance`, and what `pullback` wants of the step: (i, f, o, g, c, tanh(c')), [B, H] each."""
+        gates, before = self.gates(projected, state), state[1]
         state, squashed = self.pass_gates(gates, state)
-        return state, (*gates, squashed)
+        return state, (*gates, before, squashed)
 
-    def pullback(self, trace, cells, cotangent, length):
+    def pullback(self, trace, cotangent, length):
         """Back-propagation through time, from the zero state: linear in `cotangent`, and made of differentiable ops.
 
         Written out so that the weights' gradients are one product over all steps each, not a sum of one a step, and a
@@ -78,7 +78,6 @@ class LSTMCell(keras.layers.Layer):
 
         Args:
           trace: what `traced` gave at every step, as `unroll` collected it.
-          cells: c after every step, as `unroll` collected it.
           cotangent: of every h, [T, B, H]; or of the last one, [B, H].
         Returns:
           The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
@@ -86,7 +85,7 @@ class LSTMCell(keras.layers.Layer):
         recurrent = self.recurrent_kernel.value
 
         def step(inputs, carry):
-            (i, f, o, g, squashed), c, *of_h = inputs
+            (i, f, o, g, c, squashed), *of_h = inputs
             d_h = carry[0] + of_h[0] if of_h else carry[0]
             d_c = _tanh_grad(squashed, d_h * o) + carry[1]
             d_o = _sigmoid_grad(o, d_h * squashed)
@@ -94,7 +93,7 @@ class LSTMCell(keras.layers.Layer):
             d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
             return d, (product(d, recurrent, transpose=True), d_c * f)
 
-        start, inputs = self.initial_state(tf.shape(cotangent)[-2]), (trace, before(cells))
+        start, inputs = self.initial_state(tf.shape(cotangent)[-2]), (trace,)
         if cotangent.shape.rank == 2:
             start = (cotangent, start[1])
         else:
@@ -111,21 +110,23 @@ def _tanh_grad(y, d):
 
 
 class Steps:
-    """What an unrolled graph collected, a tensor [B, ...] for each step: another `unroll` can read it as it is."""
+    """What `unroll` collected, a tensor [B, ...] for each step, in a list or a tf.TensorArray: another `unroll` can read it."""
 
     def __init__(self, tensors):
         self.tensors = tensors
 
+    def stack(self):
+        """[T, B, ...]."""
+        return tf.stack(self.tensors) if isinstance(self.tensors, list) else self.tensors.stack()
+
 
 def stack(collected):
-    """What `unroll` collected as a nest of tensors [T, B, ...]."""
-    return tf.nest.map_structure(lambda x: tf.stack(x.tensors) if isinstance(x, Steps) else x, collected)
+    """A nest of Steps as a nest of tensors [T, B, ...]."""
+    return tf.nest.map_structure(lambda x: x.stack(), collected)
 
 
 def before(x):
-    """What there was before each step, zeros at first; [T, B, ...], or Steps."""
-    if isinstance(x, Steps):
-        return Steps([tf.zeros_like(x.tensors[0]), *x.tensors[:-1]])
+    """What there was before each step, zeros at first: [T, B, ...] -> [T, B, ...]."""
     return tf.concat([tf.zeros_like(x[:1]), x[:-1]], axis=0)
 
 
@@ -164,11 +165,10 @@ def unroll(step, state, inputs, length, reverse=False):
       length: T, a Python int.
       reverse: from the last step to the first.
     Returns:
-      outputs, collected: a nest of Steps or of [T, B, ...], which `stack` makes the same; and the last state. Gradients flow
-      through both.
+      outputs, as a nest of Steps, which `stack` makes tensors [T, B, ...]; and the last state. Gradients flow through both.
     """
     if length > UNROLL_LIMIT:
-        return _while_unroll(step, state, stack(inputs), length, reverse)
+        return _while_unroll(step, state, inputs, length, reverse)
     columns = [x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length) for x in tf.nest.flatten(inputs)]
     collected = []
     for t in range(length)[:: -1 if reverse else 1]:
@@ -179,13 +179,19 @@ def unroll(step, state, inputs, length, reverse=False):
 
 def _while_unroll(step, state, inputs, length, reverse):
     # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the tensor, at every step.
-    columns = [tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in tf.nest.flatten(inputs)]
+    def array(dtype, shape):
+        return tf.TensorArray(dtype, length, element_shape=shape, clear_after_read=False)
+
+    def column(x):
+        return x.tensors if isinstance(x, Steps) else array(x.dtype, x.shape[1:]).unstack(x)
+
+    columns = [column(x) for x in tf.nest.flatten(inputs)]
 
     def read(t):
         return tf.nest.pack_sequence_as(inputs, [column.read(t) for column in columns])
 
-    first, _ = step(tf.nest.map_structure(lambda x: x[0], inputs), state)  # for dtypes and shapes; pruned from the graph
-    arrays = tf.nest.map_structure(lambda x: tf.TensorArray(x.dtype, length, element_shape=x.shape), first)
+    first, _ = step(read(0), state)  # for dtypes and shapes; pruned from the graph
+    arrays = tf.nest.map_structure(lambda x: array(x.dtype, x.shape), first)
 
     def body(k, state, arrays):
         t = length - 1 - k if reverse else k
@@ -193,4 +199,4 @@ def _while_unroll(step, state, inputs, length, reverse):
         return k + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
 
     _, state, arrays = tf.while_loop(lambda k, *_: k < length, body, (0, state, arrays), maximum_iterations=length)
-    return tf.nest.map_structure(lambda a: a.stack(), arrays), state
+    return tf.nest.map_structure(Steps, arrays), state
