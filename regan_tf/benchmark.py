@@ -23,6 +23,7 @@ _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per minibatch.", lower_bound=2)
 _VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 5, "Tokens V.", lower_bound=2)
 _HIDDEN_DIM = flags.DEFINE_integer("hidden_dim", 32, "Hidden units of both LSTMs, and size of the embedding.", lower_bound=1)
+_D_STEPS = flags.DEFINE_integer("d_steps", 78, "Discriminator minibatches in a whole iteration.", lower_bound=1)
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "As in regan_tf.main.")
 _UPDATES = flags.DEFINE_list("updates", [], "Only these updates, and what they are held against.")
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds in which every step is timed in turn.", lower_bound=1)
@@ -215,7 +216,7 @@ def _steps(sizes, updates):
 
     trainer, real = _trainer(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
-    batches = tf.tile(real[tf.newaxis], [config.d_steps, 1, 1])
+    batches = tf.tile(real[tf.newaxis], [_D_STEPS.value, 1, 1])
     likelihood_step, discriminator_step = tf.function(trainer.likelihood_step), tf.function(trainer.discriminator_step)
     multiply, operations = yardsticks.products(config, sizes["vocab_size"])
 
@@ -257,7 +258,7 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
         track_variance=track_variance,
         seq_len=sizes["seq_len"],
         batch_size=sizes["batch_size"],
-        data_size=max(10_000, sizes["batch_size"]),
+        data_size=sizes["batch_size"],
         embed_dim=hidden,
         generator_dim=hidden,
         discriminator_dim=hidden,

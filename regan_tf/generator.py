@@ -61,7 +61,7 @@ class Generator(keras.Model):
         return self.cell.project(lstm.look_up(embeddings, inputs) if is_token else inputs @ embeddings[: self.vocab_size])
 
     def _logits(self, hidden):
-        return lstm.product(hidden, self.output_layer.kernel.value) + self.output_layer.bias.value
+        return lstm.product(hidden, self.output_layer.kernel.value, self.output_layer.bias.value)
 
     def unroll(self, noise, temperature=1.0):
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick), equation (6).
@@ -224,7 +224,7 @@ def _through_log_softmax(log_probs, tokens, cotangent):
         d = tf.transpose(cotangent, [1, 0, 2])
         return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
     d = tf.transpose(cotangent)
-    others = -tf.exp(log_probs) * d[..., tf.newaxis]
+    others = tf.exp(log_probs) * -d[..., tf.newaxis]
     if log_probs.shape[-1] <= lstm.ONE_HOT_LIMIT:
         return others + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype) * d[..., tf.newaxis]
     flat = tf.reshape(others, [-1, others.shape[-1]])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 # Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a `tf.while_loop`
 # bounds the time spent on tracing.
-UNROLL_LIMIT = 64
+UNROLL_LIMIT = 128
 
 # Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
 ONE_HOT_LIMIT = 256
@@ -41,7 +41,7 @@ class LSTMCell(keras.layers.Layer):
 
     def project(self, x):
         """x [..., D] -> x W_x + b [..., 4H]."""
-        return product(x, self.kernel.value) + self.bias.value
+        return product(x, self.kernel.value, self.bias.value)
 
     def gates(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> the activated i, f, o, g, each [B, H]."""
@@ -135,9 +135,10 @@ def contract(x, d):
     return tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), transpose_a=True)
 
 
-def product(x, weight, transpose=False):
-    """x W, or x W^T, as one product of matrices: x [..., X] -> [..., D]."""
+def product(x, weight, bias=None, transpose=False):
+    """x W + b, or x W^T, as one product of matrices: x [..., X] -> [..., D]."""
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=transpose)
+    flat = flat if bias is None else tf.nn.bias_add(flat, bias)  # which TensorFlow fuses with the product
     return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], flat.shape[-1:]], axis=0)) if x.shape.rank > 2 else flat
 
 

@@ -12,9 +12,9 @@ tfd = tfp.distributions
 
 
 def uniform(shape, seed, dtype=tf.float32):
-    """Uniform noise in (0, 1): it starts at the smallest positive number, since log(0) would follow."""
+    """Uniform noise in (0, 1): 0 becomes the smallest positive number, since log(0) would follow."""
     tiny = np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny
-    return tf.random.stateless_uniform(shape, seed, minval=tiny, maxval=1.0, dtype=dtype)
+    return tf.maximum(tf.random.stateless_uniform(shape, seed, dtype=dtype), tiny)
 
 
 def gumbel(shape, seed, dtype=tf.float32):
