@@ -6,6 +6,7 @@ python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_si
 python -m regan_tf.benchmark --memory_iterations=1000               (resident memory over so many adversarial iterations)
 """
 
+import concurrent.futures
 import json
 import multiprocessing
 import os
@@ -142,8 +143,8 @@ def workers(count, sizes, updates):
 def _in_a_process(sizes, update):
     """One point of `growth`, in a process of its own: its peak memory is then the point's."""
     arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_point, arguments)
+    with _processes(1) as pool:
+        return pool.submit(_point, *arguments).result()
 
 
 def _in_processes(count, sizes, update):
@@ -156,9 +157,13 @@ def _in_processes(count, sizes, update):
         each.close()
     configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(count)]
     arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
-        points = [pool.apply_async(_point, (*arguments, config)) for config in configs]
-        return max(point.get()["ms"] for point in points)
+    with _processes(count) as pool:
+        points = [pool.submit(_point, *arguments, config) for config in configs]
+        return max(point.result()["ms"] for point in points)
+
+
+def _processes(count):
+    return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
 
 
 def _point(sizes, update, threads, precision, rounds, tf_config=None):
