@@ -40,13 +40,14 @@ def start_tensorflow(threads, precision="float32"):
 
     Args:
       threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
-      precision: float32; or bfloat16, in which a CPU that can multiplies matrices, with sums in float32.
+      precision: float32; or bfloat16, in which TensorFlow then computes matrix products, and what is safe between them. Weights
+        and sums stay float32.
     """
-    if precision == "bfloat16":
-        os.environ["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16"
     with silent_stderr():
         import tensorflow as tf
         import tensorflow_probability  # noqa: F401
+    if precision == "bfloat16":
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
