@@ -142,9 +142,11 @@ def plot_growth(name, values, figures, path):
         if quantity == "ms":
             least = min(points[0]["ms"] for points in figures.values())
             each.plot(values, least * np.array(values) / values[0], color="grey", linestyle="--", label="linear")
-        each.set(xlabel=name, ylabel={"ms": "milliseconds an update"}.get(quantity, quantity), xscale="log", yscale="log")
+        each.set(xlabel=name, ylabel={"ms": "milliseconds an update"}.get(quantity, quantity), xscale="log")
+        each.set_yscale("log" if quantity == "ms" else "linear")
         each.set_xticks(values, values)
         each.minorticks_off()
+        each.set_ylim(bottom=None if quantity == "ms" else 0)
         each.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     _write(figure, path)

@@ -38,9 +38,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "reinforce_loo"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "straight_through"},
-        {"estimator": "rebar", "control_samples": 2},
-        {"estimator": "rebar", "control_variate": "rollout", "learn_eta": True, "learn_temperature": True},
-        {"estimator": "relax"},
+        {"estimator": "rebar", "control_samples": 2, "control_variate": "rollout", "learn_eta": True, "learn_temperature": True},
         {"estimator": "relax", "control_variate": "step", "leave_one_out": True},
         {"estimator": "relax", "control_variate": "step", "leave_one_out": True, "variance_loss": "per_example"},
     )
