@@ -79,6 +79,7 @@ class LSTMCell(keras.layers.Layer):
         Args:
           trace: what `traced` gave at every step, as `unroll` collected it.
           cotangent: of every h, [T, B, H]; or of the last one, [B, H].
+          length: T.
         Returns:
           The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
         """

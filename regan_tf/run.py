@@ -37,6 +37,8 @@ def run(config, wait=False):
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
+    if config.distribution == "multi_worker" and not config.workdir:
+        raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     with replicas.strategy(config.distribution).scope():
         if not replicas.is_chief():
@@ -70,8 +72,6 @@ def run(config, wait=False):
 
 def _assist(config, path):
     """The part of a worker that is not the first: takes every step and writes nothing. It reads the same directory."""
-    if not config.workdir:
-        raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
     experiment = Experiment(config)
     restore(path, experiment.checkpoint)
     with _others(config, path):

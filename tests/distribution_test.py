@@ -57,6 +57,21 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             Experiment(Config(**(_SMALL | {"batch_size": 15})).resolved())
 
 
+class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ([], None, "--distribution=multi_worker needs --workdir"),
+        (["--workdir=never"], None, "--distribution=multi_worker needs the environment variable TF_CONFIG"),
+        (["--workdir=never"], "{", "--distribution=multi_worker: TF_CONFIG="),
+    )
+    def test_are_named(self, flags, tf_config, message):
+        environment = os.environ | ({"TF_CONFIG": tf_config} if tf_config else {})
+        command = [sys.executable, "-m", "regan_tf.main", "--distribution=multi_worker", *flags]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"error: {message}", result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+
+
 class TwoProcessesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
