@@ -86,7 +86,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         self.assertNotIn("Traceback", whole.stderr)
 
         rng, output = random.Random(4), self.directory / "killed"
-        for kill in (self._kill, self._kill_with_its_runs, self._interrupt):
+        for kill in (self._interrupt, self._kill, self._kill_with_its_runs):  # what must find it running comes first
             process = subprocess.Popen(self._command(output), stderr=subprocess.DEVNULL, start_new_session=True)
             self._wait_for_a_metric(output, process)
             time.sleep(2 * rng.random())
