@@ -3,6 +3,7 @@
 python -m regan_tf.benchmark                                        (the paper's size: every step, a whole iteration)
 python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000 --hidden_dim=512
 python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_size, vocab_size, hidden_dim)
+python -m regan_tf.benchmark --workers=2 --vocab_size=5000          (so many processes against one, the same minibatch)
 python -m regan_tf.benchmark --memory_iterations=1000               (resident memory over so many adversarial iterations)
 """
 
@@ -11,6 +12,7 @@ import json
 import multiprocessing
 import os
 import resource
+import socket
 import time
 
 from absl import flags
@@ -45,6 +47,7 @@ UPDATES = {
     "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
 }
 _TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
+_LONG = ("discriminator epoch", "whole iteration")  # called once a round
 _SIZES = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE, "hidden_dim": _HIDDEN_DIM}
 
 
@@ -114,7 +117,7 @@ def growth(name, values, sizes, updates):
     with tqdm(total=len(values) * len(updates), desc="points") as bar:
         for value in values:
             for update in updates:
-                figures[update].append(_in_a_process(sizes | {name: value}, update))
+                figures[update] += _points(sizes | {name: value}, update)
                 bar.update()
     exponents = {
         update: float(np.log(points[-1]["ms"] / points[0]["ms"]) / np.log(values[-1] / values[0]))
@@ -133,63 +136,54 @@ def workers(count, sizes, updates):
     """Milliseconds of each update on one worker and on several, and the ratio: the speed-up."""
     figures = {}
     for update in tqdm(updates, desc="updates"):
-        one, several = _in_a_process(sizes, update)["ms"], _in_processes(count, sizes, update)
+        (alone,), shared = _points(sizes, update), _points(sizes, update, _tf_configs(count))
+        one, several = alone["ms"], max(point["ms"] for point in shared)
         figures[update] = {"one worker [ms]": one, f"{count} workers [ms]": several, "speed-up": one / several}
     print(f"{_title(sizes)} a worker, {count} workers")
     print(tabulate([[n, *f.values()] for n, f in figures.items()], ["update", *next(iter(figures.values()))], floatfmt=".2f"))
     return figures
 
 
-def _in_a_process(sizes, update):
-    """One point of `growth`, in a process of its own: its peak memory is then the point's."""
+def _points(sizes, update, tf_configs=(None,)):
+    """What each of so many processes measures of an update, all at once: one alone, or workers, each by its TF_CONFIG.
+
+    In a process of its own, since its peak memory is then the update's.
+    """
     arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
-    with _processes(1) as pool:
-        return pool.submit(_point, *arguments).result()
+    with concurrent.futures.ProcessPoolExecutor(len(tf_configs), multiprocessing.get_context("spawn")) as pool:
+        points = [pool.submit(_point, *arguments, config) for config in tf_configs]
+        return [point.result() for point in points]
 
 
-def _in_processes(count, sizes, update):
-    """Milliseconds where so many processes share the minibatch: the slowest one's."""
-    import socket
-
+def _tf_configs(count):
+    """TF_CONFIG of so many workers on this machine."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
     addresses = [f"localhost:{s.getsockname()[1]}" for s in sockets]
     for each in sockets:
         each.close()
-    configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(count)]
-    arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
-    with _processes(count) as pool:
-        points = [pool.submit(_point, *arguments, config) for config in configs]
-        return max(point.result()["ms"] for point in points)
+    return [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(count)]
 
 
-def _processes(count):
-    return concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
-
-
-def _point(sizes, update, threads, precision, rounds, tf_config=None):
+def _point(sizes, update, threads, precision, rounds, tf_config):
     if tf_config:
         os.environ["TF_CONFIG"] = tf_config
     command.start_tensorflow(threads, precision)
+    import numpy as np
+
     from regan_tf import replicas
 
     with replicas.strategy("multi_worker" if tf_config else "none").scope():
-        return _measured(_update(sizes, UPDATES[update]), rounds)
-
-
-def _measured(step, rounds):
-    import numpy as np
-
-    before = _peak_memory()
-    started = time.perf_counter()
-    step()
-    tracing = time.perf_counter() - started
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - started)
-    figures = {"ms": 1e3 * float(np.median(seconds)), "tracing [s]": tracing - min(seconds)}
+        step = _update(sizes, UPDATES[update])
+        before = _peak_memory()
+        first, *seconds = [_seconds(step) for _ in range(1 + rounds)]
+    figures = {"ms": 1e3 * float(np.median(seconds)), "tracing [s]": first - min(seconds)}
     return figures | {"peak memory [MB]": _peak_memory(), "of it before [MB]": before}
+
+
+def _seconds(call):
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 def _timed(steps):
@@ -202,16 +196,9 @@ def _timed(steps):
     rounds = {name: [] for name in steps}
     for _ in tqdm(range(_ROUNDS.value), desc="timing", leave=False):
         for name, call in steps.items():
-            seconds = []
-            for _ in range(_CALLS.value if name not in _LONG else 1):
-                started = time.perf_counter()
-                call()
-                seconds.append(time.perf_counter() - started)
-            rounds[name].append(1e3 * np.median(seconds))
+            calls = 1 if name in _LONG else _CALLS.value
+            rounds[name].append(1e3 * np.median([_seconds(call) for _ in range(calls)]))
     return {name: np.array(values) for name, values in rounds.items()}
-
-
-_LONG = ("discriminator epoch", "whole iteration")
 
 
 def _steps(sizes, updates):

@@ -43,9 +43,9 @@ def gather(x):
 
 def run(function, *args):
     """Calls function(*args) on every replica; returns what it gives on the first one of this process."""
-    strategy = tf.distribute.get_strategy()
     if not tf.distribute.has_strategy():
         return function(*args)
+    strategy = tf.distribute.get_strategy()
     return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], strategy.run(function, args))
 
 

@@ -79,12 +79,15 @@ class TwoProcessesTest(tf.test.TestCase):
         self.addCleanup(temporary.cleanup)
         self.directory = Path(temporary.name)
 
-    def _start(self, name, *args):
+    def _command(self, name, *args):
+        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
+        flags += ["--iterations=30", "--checkpoint_every=2", f"--workdir={self.directory / name}", *args]
+        return [sys.executable, "-m", "regan_tf.main", *flags]
+
+    def _start(self, name):
         """Two workers of a run."""
         addresses = [f"localhost:{_free_port()}" for _ in range(2)]
-        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
-        flags += [f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", "--checkpoint_every=2", *args]
-        command = [sys.executable, "-m", "regan_tf.main", "--distribution=multi_worker", *flags]
+        command = self._command(name, "--distribution=multi_worker", f"--export_dir={self.directory / 'export'}")
         configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(2)]
         pipe = subprocess.PIPE
         return [subprocess.Popen(command, env=os.environ | {"TF_CONFIG": c}, stdout=pipe, stderr=pipe, text=True) for c in configs]
@@ -94,11 +97,9 @@ class TwoProcessesTest(tf.test.TestCase):
         return [json.loads(line) for line in lines if line]
 
     def test_equal_one_process_also_after_a_worker_is_killed(self):
-        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
-        alone = [sys.executable, "-m", "regan_tf.main", *flags, "--iterations=30", f"--workdir={self.directory / 'alone'}"]
-        subprocess.run([*alone, "--export_generator=none"], check=True, capture_output=True)
+        subprocess.run(self._command("alone", "--export_generator=none"), check=True, capture_output=True)
 
-        workers = self._start("killed", "--iterations=30")
+        workers = self._start("killed")
         while len(self._records("killed") if (self.directory / "killed/metrics.jsonl").exists() else ()) < 6:
             time.sleep(0.1)
             self.assertIsNone(workers[0].poll(), "the first worker ended early")
@@ -107,7 +108,7 @@ class TwoProcessesTest(tf.test.TestCase):
             worker.communicate(timeout=120)
             self.assertNotEqual(worker.returncode, 0)
 
-        workers = self._start("killed", "--iterations=30")
+        workers = self._start("killed")
         outputs = [worker.communicate(timeout=240) for worker in workers]
         self.assertEqual([worker.returncode for worker in workers], [0, 0], outputs)
         self.assertIn("The SavedModel for TF Serving is in", outputs[0][0])

@@ -135,12 +135,16 @@ class DiscriminatorTest(tf.test.TestCase):
 class PullbackTest(tf.test.TestCase, parameterized.TestCase):
     """Back-propagation as it is written out, against automatic differentiation; on both sides of the limits."""
 
-    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
-    def test_generator(self, vocab_size, in_graph_loop):
+    def _problem(self, vocab_size, in_graph_loop):
+        """A generator, a discriminator and tokens [3, 6]."""
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
-        generator, _ = problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5)
         tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
+        return *problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5), tokens
+
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
+    def test_generator(self, vocab_size, in_graph_loop):
+        generator, _, tokens = self._problem(vocab_size, in_graph_loop)
         cotangent = tf.random.stateless_normal([3, 6, vocab_size], [1, 2], dtype=tf.float64)
         theta = [v.value for v in generator.trainable_variables]
         with tf.GradientTape() as tape:
@@ -159,10 +163,7 @@ class PullbackTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
     def test_discriminator(self, vocab_size, in_graph_loop):
-        if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
-        _, discriminator = problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5)
-        tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
+        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop)
         cotangent = tf.constant([0.3, -1.0, 2.0], tf.float64)
         phi = [v.value for v in discriminator.trainable_variables]
         with tf.GradientTape() as tape:
