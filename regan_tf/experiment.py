@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import autoregressive, data, memory, metrics, replicas, rewards
+from regan_tf import autoregressive, data, metrics, replicas, rewards
 from regan_tf.config import UserError
 from regan_tf.discriminator import Discriminator
 from regan_tf.generator import Generator
@@ -34,7 +34,6 @@ class Experiment:
         self.config = config
         if config.batch_size % replicas.count():
             raise UserError(f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas must share it evenly")
-        memory.require(config, len(data.SYMBOLS), replicas.count())
         keras.utils.set_random_seed(config.seed)
         sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)

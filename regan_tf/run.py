@@ -12,7 +12,7 @@ import tensorflow as tf
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import data, plots, replicas
+from regan_tf import data, memory, plots, replicas
 from regan_tf.command import INTERRUPTED
 from regan_tf.config import UserError
 from regan_tf.experiment import Experiment, NotFiniteError
@@ -41,6 +41,7 @@ def run(config, wait=False):
         raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     with replicas.strategy(config.distribution).scope():
+        memory.require(config, len(data.SYMBOLS), replicas.count())
         if not replicas.is_chief():
             return _assist(config, path)
         workdir = Workdir(path, config, wait)

@@ -7,6 +7,7 @@ from absl.testing import parameterized
 from regan_tf import data
 from regan_tf.config import ESTIMATORS, Config, UserError
 from regan_tf.experiment import Experiment, NotFiniteError
+from regan_tf.run import run
 
 _SMALL = {"data_size": 640, "heldout_size": 50, "eval_samples": 500, "embed_dim": 8, "generator_dim": 8, "batch_size": 64}
 
@@ -167,7 +168,7 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
     def test_an_update_that_cannot_fit_is_refused_at_the_start(self):
         options = {"generator_dim": 4096, "seq_len": 1000, "batch_size": 10_000, "data_size": 10_000}
         with self.assertRaisesRegex(UserError, "--batch_size=10000 needs about .* GiB, and there are .* --row_parts"):
-            Experiment(Config(**options).resolved())
+            run(Config(**options).resolved())
 
     def test_defaults_follow_the_length(self):
         short, long = Config().resolved(), Config(seq_len=15).resolved()
