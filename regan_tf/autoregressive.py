@@ -8,8 +8,11 @@ The protocol: any Keras model or layer with
     initial_state(batch_size)     a nest of tensors [B, ...]
     step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state), differentiable in both
 
-may be trained. `unroll`, `teacher_force` and `pullback`, as our `Generator` has them, are optional: they are faster ways to the
-same.
+may be trained. Optional: `end_token`, the token at which a sequence ends before T; and `unroll`, `teacher_force` and `pullback`, as
+our `Generator` has them, which are faster ways to the same.
+
+A sequence shorter than T is a row that ends with its end token, repeated up to T. So tokens need no mask beside them: `alive` says
+which of them are the sequence, and nothing after its end counts.
 """
 
 import functools
@@ -57,7 +60,7 @@ def unroll(generator, noise):
         token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
         return token, token
 
-    tokens, log_probs, states = _run(generator, sample, noise)
+    tokens, _, log_probs, states = _run(generator, sample, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states)
 
 
@@ -65,7 +68,7 @@ def teacher_force(generator, tokens):
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
     if hasattr(generator, "teacher_force"):
         return generator.teacher_force(tokens)
-    _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
+    _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
 
 
@@ -84,10 +87,30 @@ def straight_through(generator, noise, temperature):
         z = log_probs + noise_t
         soft, token = tf.nn.softmax(z / temperature), tf.argmax(z, axis=-1, output_type=tf.int32)
         row = soft + tf.stop_gradient(tf.one_hot(token, generator.vocab_size, dtype=z.dtype) - soft)
-        return row, (token, row)
+        return token, row
 
-    (tokens, rows), log_probs, states = _run(generator, sample, noise)
+    tokens, rows, log_probs, states = _run(generator, sample, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def alive(generator, tokens):
+    """Which tokens belong to their sequence: 1 up to its end token, that included, 0 after it.
+
+    Args:
+      generator: keeps the protocol above.
+      tokens: int32 [B, T].
+    Returns:
+      [B, T], of the generator's dtype; or None where sequences have no end token: all are alive.
+    """
+    end = getattr(generator, "end_token", None)
+    if end is None:
+        return None
+    return tf.cast(tf.cumsum(tf.cast(tokens == end, tf.int32), axis=1, exclusive=True) == 0, generator.compute_dtype)
+
+
+def masked(x, mask):
+    """x [B, T, ...] where the mask of `alive` has 1, else 0."""
+    return x if mask is None else x * tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (x.shape.rank - 2)])
 
 
 def stateless(seed):
@@ -115,23 +138,29 @@ def in_parts(function, rows, width):
 
 
 def _run(generator, choose, inputs):
-    """The recurrence of the three above: choose(l_t, inputs_t) gives what is read next, and what is collected.
+    """The recurrence of the three above: choose(l_t, inputs_t) gives the token, and how it is read: as it is, or as a row.
 
-    inputs [B, T, ...] -> collected [T, B, ...], l [B, T, V], states [T, B, ...].
+    inputs [B, T, ...] -> tokens [T, B], as they were read [T, B, ...], l [B, T, V], states [T, B, ...].
     """
     size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
+    end = getattr(generator, "end_token", None)
 
     def step(inputs_t, carry):
-        logits, state = carry
+        logits, state, ended = carry
         log_probs = tf.nn.log_softmax(logits)
-        read, collected = choose(log_probs, inputs_t)
-        return (collected, log_probs, state), generator.step(read, state)
+        token, read = choose(log_probs, inputs_t)
+        if end is not None:  # nothing but the end token follows it
+            token = tf.where(ended, end, token)
+            is_row = read.shape.rank == 2
+            read = tf.where(ended[:, tf.newaxis], tf.one_hot(end, read.shape[-1], dtype=read.dtype), read) if is_row else token
+            ended = token == end
+        return (token, read, log_probs, state), (*generator.step(read, state), ended)
 
     start = generator.step(tf.fill([size], generator.vocab_size), generator.initial_state(size))
     time_major = tf.transpose(inputs, [1, 0, *range(2, inputs.shape.rank)])
-    (collected, log_probs, states), _ = lstm.unroll(step, start, time_major, inputs.shape[1])
-    collected, log_probs, states = lstm.stack((collected, log_probs, states))
-    return collected, tf.transpose(log_probs, [1, 0, 2]), states
+    collected, _ = lstm.unroll(step, (*start, tf.fill([size], False)), time_major, inputs.shape[1])
+    tokens, read, log_probs, states = lstm.stack(collected)
+    return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states
 
 
 def relaxed_continuations(generator, unrolled, rows, noise, temperature):

@@ -35,7 +35,9 @@ def sequence(z, context):
     value = tf.zeros_like(z[:, 0, 0])
     if not is_zero(context.eta):
         value = context.eta * rewards.checked(context.reward, _relax(z, context))
-    return value + context.network(z) if context.network else value
+    if not context.network:
+        return value
+    return value + context.network(autoregressive.masked(z, autoregressive.alive(context.generator, context.unrolled.tokens)))
 
 
 def step(z, context):
@@ -122,7 +124,12 @@ def _features(unrolled, reward_features):
 
 
 def _relax(z, context):
-    return RelaxedTokens(context.temperature, context.unrolled.log_probs).relax(z)
+    """s_lambda(z), and the end token after the end."""
+    rows = RelaxedTokens(context.temperature, context.unrolled.log_probs).relax(z)
+    alive = autoregressive.alive(context.generator, context.unrolled.tokens)
+    if alive is None:
+        return rows
+    return tf.where(alive[..., tf.newaxis] > 0, rows, tf.one_hot(context.generator.end_token, rows.shape[-1], dtype=rows.dtype))
 
 
 def is_zero(eta):

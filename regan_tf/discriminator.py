@@ -9,14 +9,18 @@ from regan_tf import lstm
 class Discriminator(keras.Model):
     """Scores whole sequences: D = sigmoid(logit) is the probability that the rows are real data.
 
+    With an end token it scores its state after that token: what follows counts for nothing. Relaxed rows end at each step with the
+    probability that they give the end token, and the states are averaged accordingly: smooth, and the same on hard rows.
+
     Args:
       vocab_size: V, the width of a row.
       hidden_dim: size of the LSTM's state.
+      end_token: see `autoregressive.alive`; None: all sequences have T tokens.
     """
 
-    def __init__(self, vocab_size, hidden_dim=32, **kwargs):
+    def __init__(self, vocab_size, hidden_dim=32, end_token=None, **kwargs):
         super().__init__(**kwargs)
-        self.vocab_size = vocab_size
+        self.vocab_size, self.end_token = vocab_size, end_token
         self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
         self.head = keras.layers.Dense(1, dtype=self.dtype_policy, name="head")
         self.cell.build((None, vocab_size))
@@ -28,12 +32,26 @@ class Discriminator(keras.Model):
 
         Gradients flow through the rows and the weights.
         """
+        start, length = self.cell.initial_state(tf.shape(rows)[0]), rows.shape[1]
+        if self.end_token is None:
+            _, (hidden, _) = lstm.unroll(lambda x, state: ((), self.cell.advance(x, state)), start, self._project(rows), length)
+            return self._logit(hidden)
 
-        def step(projected_t, state):
-            return (), self.cell.advance(projected_t, state)
+        def step(inputs_t, carry):
+            projected_t, ends_t = inputs_t
+            state, alive, summed = carry
+            state = self.cell.advance(projected_t, state)
+            return (), (state, alive * (1 - ends_t), summed + alive * ends_t * state[0])
 
-        _, (hidden, _) = lstm.unroll(step, self.cell.initial_state(tf.shape(rows)[0]), self._project(rows), rows.shape[1])
-        return self._logit(hidden)
+        ends = self._ends(rows)
+        carry = (start, tf.ones_like(ends[0]), start[0])
+        _, ((hidden, _), alive, summed) = lstm.unroll(step, carry, (self._project(rows), ends), length)
+        return self._logit(summed + alive * hidden)
+
+    def _ends(self, rows):
+        """The probability of the end token at each step, [T, B, 1]."""
+        ends = tf.cast(rows == self.end_token, self.compute_dtype) if rows.dtype.is_integer else rows[..., self.end_token]
+        return tf.transpose(ends)[..., tf.newaxis]
 
     def _project(self, rows):
         """[B, T, V], or tokens [B, T] -> [T, B, 4H]."""
@@ -55,14 +73,20 @@ class Discriminator(keras.Model):
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
+        hidden, is_last = lstm.stack(hidden), None
+        if self.end_token is not None:
+            ends = self._ends(tokens)
+            alive = tf.cast(tf.cumsum(ends, axis=0, exclusive=True) == 0, ends.dtype)
+            is_last = alive * tf.concat([ends[:-1], tf.ones_like(ends[:1])], axis=0)
+            last = tf.reduce_sum(is_last * hidden, axis=0)
 
         def pullback(cotangent):
             d_logit = cotangent[:, tf.newaxis]
             d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
-            d = self.cell.pullback(trace, d_last, length)
+            d = self.cell.pullback(trace, d_last if is_last is None else is_last * d_last, length)
             gradient = {
                 id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
-                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(lstm.stack(hidden)), d),
+                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(hidden), d),
                 id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
                 id(self.head.kernel): lstm.contract(last, d_logit),
                 id(self.head.bias): tf.reduce_sum(d_logit, axis=0),

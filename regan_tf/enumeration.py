@@ -14,7 +14,7 @@ ENUMERABLE = 10**6
 
 
 def exact_gradient(generator, reward, chunk_size=4096):
-    """grad J by enumeration of all V^T sequences b: grad sum_b p(b) R(b). No randomness.
+    """grad J by enumeration of all sequences b: grad sum_b p(b) R(b). No randomness.
 
     Args:
       generator: a `Generator`; V^T may be up to ENUMERABLE.
@@ -37,11 +37,14 @@ def exact_gradient(generator, reward, chunk_size=4096):
     def chunk_gradient(tokens):
         scores = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
         with tf.GradientTape() as tape:
-            log_probs = autoregressive.teacher_force(generator, tokens).log_probs
-            expected = tf.reduce_sum(tf.exp(tf.reduce_sum(chosen(log_probs, tokens), axis=1)) * scores)
+            log_prob = chosen(autoregressive.teacher_force(generator, tokens).log_probs, tokens)
+            log_prob = tf.reduce_sum(autoregressive.masked(log_prob, autoregressive.alive(generator, tokens)), axis=1)
+            expected = tf.reduce_sum(tf.exp(log_prob) * scores)
         return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
 
+    end = getattr(generator, "end_token", None)
     sequences = itertools.product(range(vocab_size), repeat=length)
+    sequences = (b for b in sequences if all(after == end or before != end for before, after in itertools.pairwise(b)))
     total = None
     while chunk := list(itertools.islice(sequences, chunk_size)):
         part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf import lstm, relaxation
-from regan_tf.autoregressive import AT_ONCE, RowGradients, Unrolled, chosen, stateless
+from regan_tf.autoregressive import AT_ONCE, RowGradients, Unrolled, alive, chosen, masked, stateless
 
 
 class Generator(keras.Model):
@@ -12,13 +12,14 @@ class Generator(keras.Model):
 
     Args:
       vocab_size: V. Token V is the begin symbol; it is read first and never written.
-      seq_len: T, the length of every sequence.
+      seq_len: T, the length of every sequence; of the longest, if there is an end token.
       embed_dim, hidden_dim: sizes of the embedding and of the LSTM's state.
+      end_token: after which there is nothing but itself, see `autoregressive.alive`; None: all sequences have T tokens.
     """
 
-    def __init__(self, vocab_size, seq_len, embed_dim=32, hidden_dim=32, **kwargs):
+    def __init__(self, vocab_size, seq_len, embed_dim=32, hidden_dim=32, end_token=None, **kwargs):
         super().__init__(**kwargs)
-        self.vocab_size, self.seq_len = vocab_size, seq_len
+        self.vocab_size, self.seq_len, self.end_token = vocab_size, seq_len, end_token
         self.embedding = keras.layers.Embedding(vocab_size + 1, embed_dim, dtype=self.dtype_policy, name="embedding")
         self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
         self.output_layer = keras.layers.Dense(vocab_size, dtype=self.dtype_policy, name="output")
@@ -89,7 +90,7 @@ class Generator(keras.Model):
           temperature: [B], above 0.
         Returns:
           tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the law that they were drawn from,
-          softmax(l / temperature): 0 at given ones.
+          softmax(l / temperature): 0 at given ones, and after the end.
         """
 
         def invert(logits, inputs):
@@ -101,7 +102,8 @@ class Generator(keras.Model):
 
         drawn = self._autoregress(invert, (tf.transpose(prefix), tf.transpose(uniform)))
         tempered = tf.nn.log_softmax(drawn.log_probs / temperature[:, tf.newaxis, tf.newaxis])
-        return drawn.tokens, tf.where(prefix < 0, chosen(tempered, drawn.tokens), 0.0)
+        log_probs = masked(chosen(tempered, drawn.tokens), alive(self, drawn.tokens))
+        return drawn.tokens, tf.where(prefix < 0, log_probs, 0.0)
 
     def _autoregress(self, draw, inputs):
         """Reads its own tokens, b_t = draw(logits_t, inputs_t); inputs: a nest of [T', B, ...]."""
@@ -114,6 +116,8 @@ class Generator(keras.Model):
             state, trace = self.cell.traced(self._project(previous, table), state)
             logits = self._logits(state[0])
             token = draw(logits, inputs_t)
+            if self.end_token is not None:
+                token = tf.where(previous == self.end_token, self.end_token, token)
             return (token, logits, state, trace), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
@@ -147,8 +151,10 @@ class Generator(keras.Model):
         return self.teacher_force(tokens).log_probs
 
     def log_prob(self, tokens):
-        """log p(b_t | b_<t) of given tokens (equation 6): int32 [B, T] -> [B, T], in nats. Differentiable in the weights."""
-        return chosen(self(tokens), tokens)
+        """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T], in nats. Differentiable
+        in the weights.
+        """
+        return masked(chosen(self(tokens), tokens), alive(self, tokens))
 
     def sample(self, batch_size, seed, temperature=1.0):
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows are taken in parts.

@@ -44,7 +44,7 @@ def estimate_gradient(
         g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad c_t(z~_jt) ]
 
     Equations (8)-(12) for control_variate="sequence". The gradient of c reaches theta through z and z~ alone, that is through
-    the log-probabilities l: what else c contains is constant.
+    the log-probabilities l: what else c contains is constant. With an end token the sum over t ends there.
 
     Args:
       estimator: a name in `estimators.ESTIMATORS`.
@@ -84,6 +84,7 @@ def estimate_gradient(
         variance_tape.watch(phi)
         eta, temperature = (float_or_tensor(scalar, generator.compute_dtype) for scalar in (eta, temperature))
         unrolled, rows, pullback = _unroll(entry, generator, gumbel, temperature, data)
+        mask = autoregressive.alive(generator, unrolled.tokens)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(unrolled.log_probs)
             log_prob = chosen(unrolled.log_probs, unrolled.tokens)
@@ -101,6 +102,7 @@ def estimate_gradient(
                 credit = _rollout_rewards(generator, reward, unrolled.tokens, rollouts, rollout_seed)
             signal = entry.signal(credit, conditional)
             if leave_one_out or entry.leave_one_out:
+                signal = _held(signal, mask)
                 signal = estimators.leave_one_out(signal, replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True)), batch_size)
             signal = tf.broadcast_to(signal, tf.shape(log_prob))
         # g_hat is the gradient of log p, z and z~, with signal and slopes for weights. Those are made outside the tape:
@@ -111,7 +113,7 @@ def estimate_gradient(
             cotangent = tape.gradient([log_prob, *pair], unrolled.log_probs, output_gradients=[signal, *slopes])
         else:
             cotangent = signal
-        summed, row_norms = pullback(cotangent, want_rows)
+        summed, row_norms = pullback(autoregressive.masked(cotangent, mask), want_rows)
         gradient = replicas.mean([g / len(log_prob) for g in summed])
         loss = _variance_loss(variance_loss, gradient, row_norms)
     control_gradient = replicas.mean(variance_tape.gradient(loss, phi, unconnected_gradients="zero")) if phi else []
@@ -173,6 +175,14 @@ def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
     conditional = law.conditional(tokens, uniform)
     noise = tf.stop_gradient(conditional - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
     return law.unrelaxed(noise), conditional
+
+
+def _held(signal, mask):
+    """A row that has ended stands among the others, whose mean it lowers or raises, with its last signal: [B, T]."""
+    if mask is None or signal.shape[1] == 1:
+        return signal
+    last = tf.cast(tf.reduce_sum(mask, axis=1), tf.int32) - 1
+    return tf.where(mask > 0, signal, tf.gather(signal, last, axis=1, batch_dims=1)[:, tf.newaxis])
 
 
 def _rollout_rewards(generator, reward, tokens, rollouts, seed):

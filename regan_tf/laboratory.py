@@ -182,6 +182,7 @@ def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
         tape.watch(theta)
         unrolled = autoregressive.unroll(generator, relaxation.gumbel([batch_size, length, vocab_size], seeds[0]))
         log_prob, probs = autoregressive.chosen(unrolled.log_probs, unrolled.tokens), tf.exp(unrolled.log_probs)
+    mask = autoregressive.alive(generator, unrolled.tokens)
     noise = relaxation.gumbel([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
     tokens = [autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i) for i in range(vocab_size)]
     tokens = tf.stack(tokens, axis=1)
@@ -189,7 +190,8 @@ def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
     q = tf.reduce_mean(tf.reshape(rewards.checked(reward, rows), [rollouts, vocab_size, batch_size, length]), axis=0)
     q = tf.transpose(q, [1, 2, 0])
     score = rewards.checked(reward, tf.one_hot(unrolled.tokens, vocab_size))[:, tf.newaxis]
-    summed = tape.gradient([log_prob, probs], theta, [score - autoregressive.chosen(q, unrolled.tokens), q])
+    weights = [score - autoregressive.chosen(q, unrolled.tokens), q]
+    summed = tape.gradient([log_prob, probs], theta, [autoregressive.masked(w, mask) for w in weights])
     return [tf.convert_to_tensor(g) / batch_size for g in summed]
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import relaxation, replicas
-from regan_tf.autoregressive import AT_ONCE, RowGradients, chosen, teacher_force, with_pullback
+from regan_tf.autoregressive import AT_ONCE, RowGradients, alive, chosen, masked, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.gradients import Diagnostics, estimate_gradient, learned, log_variances
 from regan_tf.rewards import DiscriminatorReward
@@ -63,8 +63,9 @@ class Trainer:
         """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per sequence."""
         generator, tokens = self.generator, replicas.own_rows(tokens)
         unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
-        log_prob = tf.reduce_mean(tf.reduce_sum(chosen(unrolled.log_probs, tokens), axis=1))
-        gradient, _ = pullback(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)))
+        mask = alive(generator, tokens)
+        log_prob = tf.reduce_mean(tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1))
+        gradient, _ = pullback(masked(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)), mask))
         *gradient, log_prob = replicas.mean([*gradient, log_prob])
         self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return -log_prob

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import enumeration, gradients, lstm
+from regan_tf import autoregressive, enumeration, gradients, lstm
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.estimators import ESTIMATORS
 from regan_tf.relaxation import RelaxedTokens
@@ -69,10 +69,10 @@ def _arguments(name, options, generator, discriminator):
 
 
 class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.product(name=list(_UNBIASED), case=[(3, 2, 2), (4, 3, 3), (2, 4, 1)])
+    @parameterized.product(name=list(_UNBIASED), case=[(3, 2, 2, None), (2, 4, 1, None), (4, 3, 7, 3)])
     def test_is_unbiased(self, name, case):
-        vocab_size, length, seed = case
-        networks = problems.networks(seed, vocab_size, length, reward_spread=3.0)
+        vocab_size, length, seed, end_token = case
+        networks = problems.networks(seed, vocab_size, length, reward_spread=3.0, end_token=end_token)
         estimator, generator, reward, options = _arguments(name, _UNBIASED[name], *networks)
         found = _compare(estimator, generator, reward, **options)
         self.assertLess(found.relative_noise, 0.03, str(found))
@@ -99,12 +99,22 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
 class MutationTest(tf.test.TestCase, parameterized.TestCase):
     """The unbiasedness test finds the errors that the original code has."""
 
-    def _is_unbiased(self):
-        generator, discriminator = problems.networks(3, 4, 3, reward_spread=3.0)
+    def _is_unbiased(self, seed=3, end_token=None):
+        generator, discriminator = problems.networks(seed, 4, 3, reward_spread=3.0, end_token=end_token)
         return _compare("rebar", generator, DiscriminatorReward(discriminator), temperature=0.5).is_unbiased()
 
     def test_it_passes_without_an_error(self):
         self.assertTrue(self._is_unbiased())
+
+    def test_it_finds_a_sum_that_goes_on_after_the_end(self):
+        self.assertTrue(self._is_unbiased(7, end_token=3))
+        generator, discriminator = problems.networks(7, 4, 3, reward_spread=3.0, end_token=3)
+        exact = enumeration.exact_gradient(generator, DiscriminatorReward(discriminator))
+        with (
+            mock.patch.object(autoregressive, "masked", lambda x, mask: x),
+            mock.patch.object(enumeration, "exact_gradient", return_value=exact),
+        ):
+            self.assertFalse(self._is_unbiased(7, end_token=3))
 
     def test_it_finds_a_wrong_sign_of_the_pathwise_terms(self):
         control = gradients.evaluate
@@ -166,12 +176,15 @@ class ExactGradientTest(tf.test.TestCase):
 class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
     """The variance from one backward pass, against a plain loop that gives each row a batch of its own."""
 
-    @parameterized.product(estimator=["mle", "reinforce", "rebar", "relax"], length=[3, 12], in_graph_loop=[False, True])
-    def test_equals_a_loop_over_rows(self, estimator, length, in_graph_loop):
+    @parameterized.product(
+        estimator=["mle", "reinforce", "rebar", "relax"], case=[(3, False, 1), (12, False, None), (3, True, None), (12, True, 1)]
+    )
+    def test_equals_a_loop_over_rows(self, estimator, case):
+        length, in_graph_loop, end_token = case
         # Lengths on both sides of the ghost norm's threshold.
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
-        generator, discriminator = problems.networks(2, 4, length, hidden_dim=5, spread=0.5)
+        generator, discriminator = problems.networks(2, 4, length, hidden_dim=5, spread=0.5, end_token=end_token)
         batch_size, seed = 4, tf.constant([7, 8])
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, length]), tf.int32)
         options = {"control_network": _random_network(4), "control_variate": "sequence", "seed": seed}

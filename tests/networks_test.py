@@ -9,7 +9,7 @@ import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import Discriminator, Generator, lstm, relaxation
+from regan_tf import Discriminator, Generator, autoregressive, lstm, relaxation
 from regan_tf.control_variate import ControlNetwork
 from tests import problems
 
@@ -70,16 +70,33 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         sequences = np.array(list(itertools.product(range(3), repeat=4)), np.int32)
         self.assertAllClose(tf.reduce_sum(tf.exp(tf.reduce_sum(generator.log_prob(sequences), axis=1))), 1.0, rtol=1e-5)
 
-    @parameterized.parameters(1.0, 0.5)
-    def test_samples_have_the_law_of_log_prob(self, temperature):
-        generator, _ = problems.networks(1, 3, 3, spread=0.7)
+    @parameterized.parameters((1.0, None), (0.5, None), (0.5, 1))
+    def test_samples_have_the_law_of_log_prob(self, temperature, end_token):
+        generator, _ = problems.networks(1, 3, 3, spread=0.7, end_token=end_token)
         sequences = np.array(list(itertools.product(range(3), repeat=3)), np.int32)
         log_probs = generator(sequences).numpy().astype(np.float64) / temperature
         log_probs -= np.log(np.exp(log_probs).sum(axis=-1, keepdims=True))
-        law = np.exp(np.take_along_axis(log_probs, sequences[..., np.newaxis], axis=-1)[..., 0].sum(axis=1))
+        log_probs = np.take_along_axis(log_probs, sequences[..., np.newaxis], axis=-1)[..., 0]
+        if end_token is not None:  # after the end token there is only itself, for sure
+            ended = np.cumsum(sequences == end_token, axis=1) - (sequences == end_token) > 0
+            log_probs = np.where(ended, np.where(sequences == end_token, 0, -np.inf), log_probs)
+        law = np.exp(log_probs.sum(axis=1))
+        self.assertAllClose(law.sum(), 1.0, rtol=1e-6)
         tokens = generator.sample(30_000, 5, temperature).numpy()
         counts = np.bincount(tokens @ [9, 3, 1], minlength=27)
+        self.assertAllEqual(counts[law == 0], np.zeros(np.sum(law == 0)))
+        counts, law = counts[law > 0], law[law > 0]
         self.assertGreater(scipy.stats.chisquare(counts, 30_000 * law / law.sum()).pvalue, 1e-3)
+        unrolled = autoregressive.unroll(_Protocol(generator), relaxation.gumbel([50, 3, 3], [1, 2]))
+        own = generator.unroll(relaxation.gumbel([50, 3, 3], [1, 2]))
+        self.assertAllEqual(unrolled.tokens, own.tokens)
+
+    def test_log_prob_of_a_shorter_sequence_is_that_of_its_tokens_and_its_end(self):
+        generator, _ = problems.networks(1, 3, 4, end_token=2)
+        tokens = tf.constant([[0, 1, 2, 2], [2, 2, 2, 2], [0, 1, 0, 1]])
+        raw = generator(tokens).numpy()
+        expected = [[raw[0, 0, 0], raw[0, 1, 1], raw[0, 2, 2], 0], [raw[1, 0, 2], 0, 0, 0], raw[2, range(4), [0, 1, 0, 1]]]
+        self.assertAllClose(generator.log_prob(tokens), expected)
 
     def test_step_by_step_equals_teacher_forcing_and_unrolling(self):
         generator, _ = problems.networks(2, 4, 5)
@@ -119,7 +136,31 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(log_prob(generator.sample(size, 0)).shape, [size, 5])
 
 
+class _Protocol:
+    """A generator with what the protocol asks for and nothing more."""
+
+    def __init__(self, generator):
+        for name in ("vocab_size", "seq_len", "end_token", "compute_dtype", "initial_state", "step"):
+            setattr(self, name, getattr(generator, name))
+
+
 class DiscriminatorTest(tf.test.TestCase):
+    def test_what_follows_the_end_counts_for_nothing(self):
+        _, discriminator = problems.networks(0, 4, 5, end_token=3)
+        _, fixed = problems.networks(0, 4, 5)
+        tokens = tf.constant([[0, 3, 3, 3, 3], [0, 3, 1, 2, 0], [0, 1, 2, 0, 1], [0, 1, 2, 0, 3]])
+        logits = discriminator(tokens)
+        self.assertAllClose(logits[0], fixed(tokens[:1, :2])[0], rtol=1e-6)
+        self.assertAllClose(logits[1], logits[0], rtol=1e-6)
+        self.assertAllClose(logits[2:], fixed(tokens[2:]), rtol=1e-6)
+        rows = tf.one_hot(tokens, 4)
+        self.assertAllClose(discriminator(rows), logits, rtol=1e-6)
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            relaxed = discriminator(0.9 * rows + 0.025)
+        gradient = tape.gradient(relaxed, rows)
+        self.assertTrue(np.all(np.abs(gradient) > 0) and np.all(np.isfinite(gradient)))
+
     def test_reads_rows_in_order_and_gradients_reach_relaxed_rows(self):
         discriminator = Discriminator(4, 8)
         rows = tf.nn.softmax(tf.random.stateless_normal([3, 6, 4], [0, 1]))
@@ -135,12 +176,12 @@ class DiscriminatorTest(tf.test.TestCase):
 class PullbackTest(tf.test.TestCase, parameterized.TestCase):
     """Back-propagation as it is written out, against automatic differentiation; on both sides of the limits."""
 
-    def _problem(self, vocab_size, in_graph_loop):
+    def _problem(self, vocab_size, in_graph_loop, end_token=None):
         """A generator, a discriminator and tokens [3, 6]."""
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
         tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
-        return *problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5), tokens
+        return *problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token), tokens
 
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
     def test_generator(self, vocab_size, in_graph_loop):
@@ -161,9 +202,9 @@ class PullbackTest(tf.test.TestCase, parameterized.TestCase):
             alone, _ = generator.pullback(generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1])
             self.assertAllClose([n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9)
 
-    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
-    def test_discriminator(self, vocab_size, in_graph_loop):
-        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop)
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
+    def test_discriminator(self, vocab_size, in_graph_loop, end_token):
+        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop, end_token)
         cotangent = tf.constant([0.3, -1.0, 2.0], tf.float64)
         phi = [v.value for v in discriminator.trainable_variables]
         with tf.GradientTape() as tape:

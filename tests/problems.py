@@ -8,11 +8,11 @@ import tensorflow as tf
 from regan_tf import Discriminator, Generator
 
 
-def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5, reward_spread=1.0):
+def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5, reward_spread=1.0, end_token=None):
     """A generator and a discriminator with random weights far from their initial ones, so that nothing is near zero."""
     keras.utils.set_random_seed(seed)
-    generator = Generator(vocab_size, seq_len, hidden_dim, hidden_dim, dtype=dtype)
-    discriminator = Discriminator(vocab_size, hidden_dim, dtype=dtype)
+    generator = Generator(vocab_size, seq_len, hidden_dim, hidden_dim, end_token, dtype=dtype)
+    discriminator = Discriminator(vocab_size, hidden_dim, end_token, dtype=dtype)
     rng = np.random.default_rng(seed)
     for variable in generator.variables + discriminator.variables:
         variable.assign(spread * rng.normal(size=variable.shape))
