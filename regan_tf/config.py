@@ -11,26 +11,31 @@ from dataclasses import dataclass
 ESTIMATORS = ("mle", "reinforce", "reinforce_loo", "reinforce_rollout", "rebar", "relax", "straight_through")
 _WITH_CONTROL_VARIATE = ("rebar", "relax")
 FORMS = ("sequence", "step", "rollout")
+TEXTS = ("text", "pydoc")
 METRICS = ("goodness", "validity", "distinct", "nll_excess")
+TEXT_METRICS = ("nll", "bleu_2", "bleu_3", "bleu_4", "bleu_5")
 
 # The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value is taken.
 _LONG = 9
+_GRAMMAR_SIZE = 10_000  # training sequences (section 4.1)
 
 
 class UserError(Exception):
     """Something that the user can put right: shown as one line, without a traceback; the exit code is 1."""
 
 
-def _setting(default, doc, *, choices=None, at_least=None, at_most=None, above=None, extends=False, local=False):
+def _setting(default, doc, *, choices=None, at_least=None, at_most=None, above=None, extends=False, optional=False, local=False):
     """A field of Config.
 
     Args:
       default, doc: the flag's default and help.
       choices, at_least, at_most, above: what is allowed.
       extends: the flag may differ when a run is resumed.
+      optional: it need not be given then.
       local: the flag says where or how to run, not what: it is no part of the recorded configuration.
     """
-    checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above, "extends": extends, "local": local}
+    checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above}
+    checks |= {"extends": extends, "optional": optional, "local": local}
     return dataclasses.field(default=default, metadata={"doc": doc, **checks})
 
 
@@ -57,9 +62,27 @@ class Config:
     rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
     reward: str = _setting("", "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator.")
     # Data, section 4.1.
-    seq_len: int = _setting(3, "Sequence length T; the paper uses 3 and 15.", at_least=3)
-    data_size: int = _setting(10_000, "Training sequences (section 4.1).", at_least=1)
-    heldout_size: int = _setting(1_000, "Held-out sequences, for the likelihood.", at_least=1)
+    dataset: str = _setting(
+        "grammar",
+        "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own help.",
+        choices=("grammar", *TEXTS),
+    )
+    data_file: str = _setting("", "Texts to learn from, one a line, UTF-8.")
+    eval_file: str = _setting("", "Held-out texts; by default some lines of --data_file.")
+    tokens: str = _setting("word", "What a text is cut into: words (at white space), or characters.", choices=("word", "char"))
+    vocab_size: int = _setting(
+        5_000, "Of texts: the most frequent tokens are kept, so many with the end and the unknown token.", at_least=3
+    )
+    seq_len: int | None = _setting(
+        None,
+        "Sequence length T; the paper uses 3 (default) and 15. Of texts the longest, by default 32 words, 100 characters.",
+        at_least=3,
+    )
+    data_size: int | None = _setting(None, "Training sequences: by default 10,000 (section 4.1), of a text all.", at_least=1)
+    heldout_size: int | None = _setting(
+        None, "Held-out sequences: by default 1,000; of a text a tenth of its lines, or all of --eval_file.", at_least=1
+    )
+    data_sha256: str = _setting("", "Refuse other texts than these; a run records that of its own.", optional=True)
     # Networks, section 4.3 (the paper gives no sizes).
     embed_dim: int = _setting(32, "Size of the generator's token embedding.", at_least=1)
     generator_dim: int = _setting(32, "Hidden units of the generator's LSTM.", at_least=1)
@@ -69,19 +92,30 @@ class Config:
     # Training, Algorithm 1.
     batch_size: int = _setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
     pretrain_epochs: float | None = _setting(
-        None, "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for short, 3 for long.", at_least=0
+        None,
+        "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for short, 3 for long, 10 for texts.",
+        at_least=0,
     )
     pretrain_learning_rate: float | None = _setting(
-        None, "Adam's learning rate there; by default such that the rest starts about where the paper's curves start.", above=0
+        None,
+        "Adam's learning rate there; by default such that the rest starts about where the paper's curves start, 1e-3 for texts.",
+        above=0,
+    )
+    pretrain_patience: int = _setting(
+        0, "Epochs there without a lower held-out NLL after which it ends; the best generator goes on. 0: all epochs.", at_least=0
     )
     iterations: int | None = _setting(
         None, "Adversarial iterations; by default 200 for short, 234 for long. A higher one goes on.", at_least=0, extends=True
     )
     g_steps: int = _setting(1, "Generator updates per iteration.", at_least=1)
     d_steps: int | None = _setting(
-        None, "Discriminator minibatches after each generator update; by default one epoch of the data. 0: none (mle).", at_least=0
+        None,
+        "Discriminator minibatches after each generator update; by default one epoch of the data, 10 for texts. 0: none (mle).",
+        at_least=0,
     )
-    generator_learning_rate: float = _setting(1e-2, "Adam's learning rate for the generator.", above=0)
+    generator_learning_rate: float | None = _setting(
+        None, "Adam's learning rate for the generator; by default 1e-2, for texts 1e-4.", above=0
+    )
     discriminator_learning_rate: float = _setting(1e-3, "Adam's learning rate for the discriminator.", above=0)
     control_learning_rate: float = _setting(1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0)
     seed: int = _setting(0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1)
@@ -104,8 +138,14 @@ class Config:
     # Measuring.
     track_variance: bool = _setting(True, "Measure the variance of the gradient over the minibatch at each update.")
     eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
-    eval_samples: int = _setting(10_000, "Sequences sampled at an evaluation point.", at_least=1)
-    metric: str = _setting("goodness", "Metric that tells the best generator, and stops early.", choices=METRICS)
+    eval_samples: int | None = _setting(
+        None, "Sequences sampled at an evaluation point; by default 10,000, of texts 2,000.", at_least=2
+    )
+    metric: str | None = _setting(
+        None,
+        "Metric that tells the best generator, and stops early; by default goodness, for texts nll.",
+        choices=METRICS + TEXT_METRICS,
+    )
     patience: int = _setting(
         0, "Evaluation points without a better --metric after which the run has converged; 0: never.", at_least=0, extends=True
     )
@@ -119,8 +159,17 @@ class Config:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
-        if self.batch_size > self.data_size:
-            raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={self.data_size}")
+        most = self.data_size or (math.inf if self.is_text else _GRAMMAR_SIZE)
+        if self.batch_size > most:
+            raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={most}")
+        if (self.dataset == "text") != bool(self.data_file):
+            raise UserError(
+                f"--dataset={self.dataset} contradicts --data_file={self.data_file}: --dataset=text has a file, no other has"
+            )
+        if self.eval_file and not self.data_file:
+            raise UserError(f"--eval_file={self.eval_file} contradicts --dataset={self.dataset}: it goes with --data_file")
+        if self.metric and self.metric not in self._metrics:
+            raise UserError(f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of {', '.join(self._metrics)}")
         if self.track_variance and self.batch_size < 2:
             raise UserError("--batch_size=1 is not allowed with --track_variance: it must be at least 2")
         if self.control_variate != "sequence" and self.estimator not in _WITH_CONTROL_VARIATE:
@@ -152,30 +201,52 @@ class Config:
 
     def resolved(self):
         """The run with every None replaced."""
-        is_long = self.seq_len >= _LONG
-        defaults = {
-            "pretrain_epochs": 3.0 if is_long else 1.0,
-            "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
-            "iterations": 234 if is_long else 200,
-            "d_steps": self.batches_per_epoch,
-        }
+        if self.is_text:
+            defaults = {
+                "seq_len": 32 if self.tokens == "word" else 100,
+                "pretrain_epochs": 10.0,
+                "pretrain_learning_rate": 1e-3,
+                "iterations": 200,
+                "d_steps": 10,
+                "generator_learning_rate": 1e-4,
+                "eval_samples": 2_000,
+            }
+        else:
+            seq_len, data_size = self.seq_len or 3, self.data_size or _GRAMMAR_SIZE
+            is_long = seq_len >= _LONG
+            defaults = {
+                "seq_len": seq_len,
+                "data_size": data_size,
+                "heldout_size": 1_000,
+                "pretrain_epochs": 3.0 if is_long else 1.0,
+                "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
+                "iterations": 234 if is_long else 200,
+                "d_steps": data_size // self.batch_size,
+                "generator_learning_rate": 1e-2,
+                "eval_samples": 10_000,
+            }
+        defaults["metric"] = self._metrics[0]
         missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **missing, model_name=self.model_name or f"regan-{self.estimator}-{self.seq_len}")
+        found = dataclasses.replace(self, **missing)
+        return dataclasses.replace(found, model_name=self.model_name or f"regan-{self.estimator}-{found._kind}")
 
     @property
-    def batches_per_epoch(self):
-        """Minibatches in one epoch of the data; what does not fill one is left out."""
-        return self.data_size // self.batch_size
+    def is_text(self):
+        """Whether the data are texts: of tokens that end, and without a law that is known."""
+        return self.dataset in TEXTS
+
+    @property
+    def _metrics(self):
+        return TEXT_METRICS if self.is_text else METRICS
+
+    @property
+    def _kind(self):
+        return f"{self.tokens}-{self.seq_len}" if self.is_text else f"{self.seq_len}"
 
     @property
     def needs_differentiable_reward(self):
         """Whether the estimator differentiates the reward in relaxed rows."""
         return self.estimator == "straight_through" or (self.estimator in _WITH_CONTROL_VARIATE and self.eta != 0)
-
-    @property
-    def pretrain_batches(self):
-        """Minibatches of maximum likelihood in all."""
-        return round(self.pretrain_epochs * self.batches_per_epoch)
 
 
 def _check(field, value):

@@ -44,7 +44,7 @@ def to_flag(config, name):
 def to_text(config):
     """A flagfile that repeats the run in a directory of its own."""
     lines = ["# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new directory>"]
-    return "\n".join(lines + [to_flag(config, name) for name in recorded(config)]) + "\n"
+    return "\n".join(lines + [to_flag(config, name) for name in recorded(config) if getattr(config, name) is not None]) + "\n"
 
 
 def recorded(config):
@@ -54,9 +54,9 @@ def recorded(config):
 
 def export_flags(config):
     """The flags that say where the export goes, where they are not the defaults: they are no part of the flagfile."""
-    names = [f.name for f in dataclasses.fields(config) if f.metadata["local"] and f.name != "workdir"]
-    default = Config(estimator=config.estimator, seq_len=config.seq_len, pretrain_epochs=1).resolved()
-    return [to_flag(config, name) for name in names if getattr(config, name) != getattr(default, name)]
+    local = {f.name: f.default for f in dataclasses.fields(config) if f.metadata["local"] and f.name != "workdir"}
+    default = dataclasses.replace(config, **local).resolved()
+    return [to_flag(config, name) for name in local if getattr(config, name) != getattr(default, name)]
 
 
 def read_run(workdir):
@@ -75,7 +75,9 @@ def read_run(workdir):
 
 def require_same(config, earlier, workdir):
     """Raises UserError unless the run in the directory, `earlier`, is what `config` asks for, or may be extended to it."""
+    not_asked = {f.name for f in dataclasses.fields(config) if f.metadata["optional"] and getattr(config, f.name) == f.default}
     compared = [f.name for f in dataclasses.fields(config) if not (f.metadata["local"] or f.metadata["extends"])]
+    compared = [name for name in compared if name not in not_asked]
     differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
     if differing:
         pairs = ", ".join(f"{to_flag(config, name)} (there: {to_flag(earlier, name)})" for name in differing)

@@ -1,12 +1,101 @@
-"""The grammar data of ReGAN section 4.1: "x operator x operator ...", operators uniform over + - * /."""
+"""The data of a run: the grammar of ReGAN section 4.1, "x operator x operator ...", operators uniform over + - * /; or texts."""
 
+import hashlib
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-SYMBOLS = "x+-*/"  # token i is SYMBOLS[i]; the begin symbol, len(SYMBOLS), belongs to the generator, never to the data
-OPERATORS = len(SYMBOLS) - 1
+from regan_tf import text
+from regan_tf.config import UserError
+from regan_tf.text import Vocabulary
+
+VOCABULARY = Vocabulary(tuple("x+-*/"))  # the grammar's; the begin symbol, V, belongs to the generator, never to the data
+OPERATORS = len(VOCABULARY) - 1
+_SPLIT_SEED = 0  # which texts are held out does not depend on the run's seed: runs can be compared
+
+
+class Dataset(NamedTuple):
+    """What a run learns from and is measured on.
+
+    Attributes:
+      vocabulary: a text.Vocabulary.
+      real, heldout: int32 [N, T] and [M, T], rows that are shorter ending with the end token, repeated.
+      sha256: of the texts; "" for the grammar.
+      remarks: what the user should know of the texts, a list of lines.
+    """
+
+    vocabulary: Vocabulary
+    real: np.ndarray
+    heldout: np.ndarray
+    sha256: str = ""
+    remarks: tuple = ()
+
+
+def load(config):
+    """The dataset that a resolved Config asks for. Raises UserError if its files do not serve."""
+    dataset = _grammar(config) if config.dataset == "grammar" else _texts(config)
+    if config.data_sha256 not in ("", dataset.sha256):
+        raise UserError(
+            f"--data_sha256={config.data_sha256[:12]}... is not that of the data, {dataset.sha256[:12]}...: they have changed"
+        )
+    if len(dataset.real) < config.batch_size:
+        raise UserError(f"--batch_size={config.batch_size} is not allowed: there are {len(dataset.real)} training sequences")
+    return dataset
+
+
+def _grammar(config):
+    sizes = config.data_size, config.heldout_size
+    real, heldout = (grammar(n, config.seq_len, [config.seed, stream]) for stream, n in enumerate(sizes))
+    return Dataset(VOCABULARY, real, heldout)
+
+
+def _texts(config):
+    """Texts from files, or from Python's help topics; those of more than --seq_len tokens are left out."""
+    separator, length = text.SEPARATORS[config.tokens], config.seq_len
+    if config.dataset == "pydoc":
+        flag, lines, eval_lines = "dataset", text.python_help(), None
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    else:
+        flag = "data_file"
+        lines, digest = text.read(config.data_file, flag)
+        eval_lines, eval_digest = text.read(config.eval_file, "eval_file") if config.eval_file else (None, "")
+        digest = hashlib.sha256((digest + eval_digest).encode()).hexdigest() if eval_digest else digest
+
+    def short(lines, flag):
+        kept = [line for line in lines if len(text.split(line, separator)) <= length]
+        if not kept:
+            raise UserError(f"--{flag}={getattr(config, flag)} has no line of at most --seq_len={length} {config.tokens}s")
+        return kept, len(lines) - len(kept)
+
+    lines, left_out = short(lines, flag)
+    if eval_lines is None:
+        real, heldout = _split(lines, config, flag)
+    else:
+        real, (heldout, more) = lines, short(eval_lines, "eval_file")
+        left_out += more
+        heldout = heldout[: config.heldout_size]
+    real = real[: config.data_size]
+    vocabulary = Vocabulary.of(real, separator, config.vocab_size)
+    if len(vocabulary) < 3:
+        raise UserError(f"--{flag}={getattr(config, flag)} has no token but the unknown one")
+    remarks = [f"{len(real)} training and {len(heldout)} held-out texts, {len(vocabulary)} tokens with the end and the unknown one"]
+    if left_out:
+        remarks.append(f"{left_out} texts of more than --seq_len={length} {config.tokens}s are left out")
+    return Dataset(vocabulary, vocabulary.encode(real, length), vocabulary.encode(heldout, length), digest, tuple(remarks))
+
+
+def _split(lines, config, flag):
+    """Training and held-out lines. Lines that are equal stay together, so that none is on both sides."""
+    distinct = list(dict.fromkeys(lines))
+    size = min(config.heldout_size or len(distinct) // 10, len(distinct) // 2)
+    if not size:
+        few = f"has too few different lines ({len(distinct)}) to hold some out"
+        raise UserError(f"--{flag}={getattr(config, flag)} {few}: add lines, or --eval_file")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(distinct))
+    kept_out = {distinct[i] for i in order[:size]}
+    return [line for line in lines if line not in kept_out], sorted(kept_out)
 
 
 def grammar(size, seq_len, seed):
@@ -29,12 +118,7 @@ def support(seq_len):
 def unigram(seq_len):
     """Frequency of each symbol in the grammar's law, as a dict."""
     share = (seq_len // 2) / seq_len
-    return {s: 1 - share if s == "x" else share / OPERATORS for s in SYMBOLS}
-
-
-def to_text(tokens):
-    """Tokens [N, T] -> N strings."""
-    return ["".join(SYMBOLS[i] for i in row) for row in tokens]
+    return {s: 1 - share if s == "x" else share / OPERATORS for s in VOCABULARY.symbols}
 
 
 def minibatches(tokens, batch_size, steps, seed, skip=0):

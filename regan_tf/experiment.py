@@ -6,16 +6,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf import autoregressive, data, metrics, replicas, rewards
+from regan_tf import autoregressive, data, replicas, rewards
 from regan_tf.config import UserError
 from regan_tf.discriminator import Discriminator
 from regan_tf.generator import Generator
+from regan_tf.metrics import GrammarMetrics
+from regan_tf.text_metrics import TextMetrics
 from regan_tf.training import Trainer
 
 # Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint needs no random state.
-_DATA, _HELDOUT, _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(7)
+_PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(2, 7)  # 0 and 1 are the data's
 
-_LOWER_IS_BETTER = {"nll_excess"}
+_LOWER_IS_BETTER = {"nll_excess", "nll"}
 
 
 class NotFiniteError(UserError):
@@ -25,26 +27,35 @@ class NotFiniteError(UserError):
 class Experiment:
     """One run of Algorithm 1.
 
+    Args:
+      config: a resolved Config.
+      dataset: what `data.load(config)` gives, if it has been called already.
+
     Attributes:
+      dataset, metrics: the data, and what samples are judged by.
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, dataset=None):
         self.config = config
+        self.dataset = data.load(config) if dataset is None else dataset
+        self.metrics = TextMetrics(self.dataset) if config.is_text else GrammarMetrics(config.seq_len)
         if config.batch_size % replicas.count():
             raise UserError(f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas must share it evenly")
         keras.utils.set_random_seed(config.seed)
-        sizes = (len(data.SYMBOLS), config.seq_len, config.embed_dim, config.generator_dim)
+        vocabulary, heldout = self.dataset.vocabulary, tf.constant(self.dataset.heldout)
+        sizes = (len(vocabulary), config.seq_len, config.embed_dim, config.generator_dim, vocabulary.end)
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
-        discriminator = Discriminator(len(data.SYMBOLS), config.discriminator_dim)
-        self.real = data.grammar(config.data_size, config.seq_len, [config.seed, _DATA])
+        discriminator = Discriminator(len(vocabulary), config.discriminator_dim, vocabulary.end)
         self.trainer = Trainer(config, self.generator, discriminator, self._own_reward())
-        heldout = tf.constant(data.grammar(config.heldout_size, config.seq_len, [config.seed, _HELDOUT]))
-        self._measure = _Measure(self.generator, heldout, config.eval_samples)
-        self._measure_best = _Measure(self.best_generator, heldout, config.eval_samples)
+        self._heldout = heldout
+        self._measure = _Measure(self.generator, heldout, config.eval_samples, self.metrics)
+        self._measure_best = _Measure(self.best_generator, heldout, config.eval_samples, self.metrics)
 
         self._pretrained = tf.Variable(0, dtype=tf.int64)  # minibatches of maximum likelihood so far
+        self._least_nll = tf.Variable(np.inf, dtype=tf.float64)  # in pre-training, if it may end early ...
+        self._stale_epochs = tf.Variable(0, dtype=tf.int64)  # ... and epochs since then; -1: it has ended
         self._iteration = tf.Variable(-1, dtype=tf.int64)  # adversarial iterations so far; -1: iteration 0 is not measured yet
         self._best_iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
@@ -54,6 +65,7 @@ class Experiment:
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             best=[v.value for v in self.best_generator.variables],
             progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
+            pretraining=[self._least_nll, self._stale_epochs],
         )
         self._batches = None
 
@@ -62,7 +74,7 @@ class Experiment:
         config = self.config
         if not config.reward:
             return None
-        reward, rows = rewards.load(config.reward), tf.one_hot(self.real[:2], len(data.SYMBOLS))
+        reward, rows = rewards.load(config.reward), tf.one_hot(self.dataset.real[:2], len(self.dataset.vocabulary))
         try:
             rewards.checked(reward, rows)
             if config.needs_differentiable_reward:
@@ -78,6 +90,21 @@ class Experiment:
     @property
     def pretrained(self):
         return int(self._pretrained.numpy())
+
+    @property
+    def batches_per_epoch(self):
+        """Minibatches in one epoch of the data; what does not fill one is left out."""
+        return len(self.dataset.real) // self.config.batch_size
+
+    @property
+    def pretrain_batches(self):
+        """Minibatches of maximum likelihood in all, unless it ends early."""
+        return round(self.config.pretrain_epochs * self.batches_per_epoch)
+
+    @property
+    def pretraining(self):
+        """Whether there is pre-training left."""
+        return self.pretrained < self.pretrain_batches and int(self._stale_epochs.numpy()) >= 0
 
     @property
     def iteration(self):
@@ -98,10 +125,12 @@ class Experiment:
     def pretrain_epoch(self):
         """Line 3: maximum likelihood over one epoch, or what is left of the last one. Returns the record of it."""
         started = time.perf_counter()
-        per_epoch = self.config.batches_per_epoch
+        config, per_epoch = self.config, self.batches_per_epoch
         epoch = self.pretrained // per_epoch
-        steps = min(per_epoch, self.config.pretrain_batches - self.pretrained)
-        batches = next(iter(data.minibatches(self.real, self.config.batch_size, per_epoch, self._stream(_PRETRAIN_ORDER), epoch)))
+        steps = min(per_epoch, self.pretrain_batches - self.pretrained)
+        batches = next(
+            iter(data.minibatches(self.dataset.real, config.batch_size, per_epoch, self._stream(_PRETRAIN_ORDER), epoch))
+        )
         losses = self.trainer.pretrain(batches, tf.constant(steps)).numpy()
         if not np.all(np.isfinite(losses)):
             first = int(np.argmin(np.isfinite(losses)))
@@ -110,7 +139,22 @@ class Experiment:
                 "try a smaller --pretrain_learning_rate"
             )
         self._pretrained.assign_add(steps)
-        return self._record("pretrain", self.pretrained, self._evaluation_samples(), started)
+        record = self._record("pretrain", self.pretrained, self._evaluation_samples(), started)
+        if config.pretrain_patience:
+            self._stop_early(record["nll"])
+        return record
+
+    def _stop_early(self, nll):
+        """Keeps the best generator of pre-training, in the place of the best of all, and goes on with it at the end."""
+        if nll < self._least_nll.numpy():
+            self._least_nll.assign(nll)
+            self._stale_epochs.assign(0)
+            _copy(self.generator, self.best_generator)
+        else:
+            self._stale_epochs.assign_add(1)
+        if self.pretrained >= self.pretrain_batches or self._stale_epochs.numpy() >= self.config.pretrain_patience:
+            self._stale_epochs.assign(-1)
+            _copy(self.best_generator, self.generator)
 
     def measure_start(self):
         """Iteration 0: the generator as pre-training left it. Returns its record."""
@@ -122,7 +166,7 @@ class Experiment:
         """Lines 5-18: one adversarial iteration. Returns its record.
 
         Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, or where there is
-        no discriminator to train, of `eval_samples` more.
+        no discriminator to train, of `eval_samples` more. Texts, whose metrics take longer, are judged at evaluation points only.
         """
         started = time.perf_counter()
         number = self.iteration + 1
@@ -138,7 +182,10 @@ class Experiment:
         _require_finite(values, number)
         self._iteration.assign(number)
         at_evaluation_point = number % self.config.eval_every == 0
-        samples = self._evaluation_samples() if at_evaluation_point or negatives is None else negatives.numpy()
+        if at_evaluation_point or (negatives is None and not self.config.is_text):
+            samples = self._evaluation_samples()
+        else:
+            samples = None if self.config.is_text else negatives.numpy()
         record = self._record("adversarial", number, samples, started, values)
         return self._keep_best(record) if at_evaluation_point else record
 
@@ -147,7 +194,7 @@ class Experiment:
 
         For measuring at a state without an adversarial history.
         """
-        while self.pretrained < self.config.pretrain_batches:
+        while self.pretraining:
             self.pretrain_epoch()
         losses, _ = self.trainer.train_discriminator(self._next_batches(0), self._seed(_NEGATIVES, 0))
         return float(losses["discriminator_loss"])
@@ -164,12 +211,16 @@ class Experiment:
         """int [size, T] of the last evaluation's samples."""
         return self._evaluation_samples()[:size]
 
+    def nll_function(self, generator):
+        """A compiled function from a sampling temperature to the held-out NLL of the generator's law at it, in nats a sequence."""
+        return _nll_function(generator, self._heldout)
+
     def _evaluation_samples(self):
         return self._measure.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
 
     def _record(self, phase, number, tokens, started, values=None):
         names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
-        record = {"phase": phase, "iteration": number} | self._measure.metrics(tokens)
+        record = {"phase": phase, "iteration": number} | ({} if tokens is None else self._measure.metrics(tokens))
         record |= {name: (values or {}).get(name) for name in names}
         return record | {"seconds": time.perf_counter() - started}
 
@@ -180,8 +231,7 @@ class Experiment:
             self._best_value.assign(value)
             self._best_iteration.assign(self.iteration)
             self._stale.assign(0)
-            for kept, current in zip(self.best_generator.variables, self.generator.variables, strict=True):
-                kept.assign(current.value)
+            _copy(self.generator, self.best_generator)
         else:
             self._stale.assign_add(1)
         return record
@@ -190,7 +240,7 @@ class Experiment:
         if self._batches is None:  # at the start, and after a resume
             config = self.config
             seed = self._stream(_ORDER)
-            self._batches = iter(data.minibatches(self.real, config.batch_size, max(config.d_steps, 1), seed, skip=update))
+            self._batches = iter(data.minibatches(self.dataset.real, config.batch_size, max(config.d_steps, 1), seed, skip=update))
         return next(self._batches)
 
     def _stream(self, stream):
@@ -203,24 +253,33 @@ class Experiment:
 class _Measure:
     """Samples and metrics of one generator, compiled once."""
 
-    def __init__(self, generator, heldout, size):
-        self._seq_len = generator.seq_len
+    def __init__(self, generator, heldout, size, metrics):
+        self._metrics = metrics
         self._sample = tf.function(lambda seed: generator.sample(size, seed))
 
-        @tf.function
-        def nll():
-            log_prob = autoregressive.in_parts(generator.log_prob, heldout, generator.seq_len * generator.vocab_size)
-            return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
-
-        self._nll = nll
+        self._nll = _nll_function(generator, heldout)
 
     def sample(self, seed):
         return self._sample(seed).numpy()
 
     def metrics(self, tokens):
-        """Of int32 [N, T]; the held-out likelihood is the generator's own, exact, in nats per sequence."""
-        nll = float(self._nll())
-        return metrics.describe(tokens) | {"nll": nll, "nll_excess": nll - data.entropy(self._seq_len)}
+        """Of int32 [N, T]; the held-out likelihood is the generator's own, exact."""
+        return self._metrics.describe(tokens) | self._metrics.of_likelihood(float(self._nll()))
+
+
+def _nll_function(generator, heldout):
+    @tf.function
+    def nll(temperature=None):
+        width = generator.seq_len * generator.vocab_size
+        log_prob = autoregressive.in_parts(lambda tokens: generator.log_prob(tokens, temperature), heldout, width)
+        return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
+
+    return nll
+
+
+def _copy(source, target):
+    for to, value in zip(target.variables, source.variables, strict=True):
+        to.assign(value.value)
 
 
 def _require_finite(values, iteration):

@@ -150,11 +150,12 @@ class Generator(keras.Model):
         """Teacher-forced log-probabilities: tokens int32 [B, T] -> l [B, T, V]."""
         return self.teacher_force(tokens).log_probs
 
-    def log_prob(self, tokens):
+    def log_prob(self, tokens, temperature=None):
         """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T], in nats. Differentiable
-        in the weights.
+        in the weights. With a temperature, under the law at which `sample` draws with it.
         """
-        return masked(chosen(self(tokens), tokens), alive(self, tokens))
+        log_probs = self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)
+        return masked(chosen(log_probs, tokens), alive(self, tokens))
 
     def sample(self, batch_size, seed, temperature=1.0):
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows are taken in parts.

@@ -45,10 +45,11 @@ def available_bytes():
 
 
 def require(config, vocab_size, replicas=1):
-    """Raises UserError if an update cannot fit, before anything is spent on it."""
+    """The estimate in bytes. Raises UserError if an update cannot fit, before anything is spent on it."""
     needed, available = update_bytes(config, vocab_size, replicas), available_bytes()
     if needed > available:
         raise UserError(
             f"an update with --batch_size={config.batch_size} needs about {needed / 2**30:.0f} GiB, and there are "
             f"{available / 2**30:.0f}: take a smaller one, or a larger --row_parts (now {config.row_parts})"
         )
+    return needed

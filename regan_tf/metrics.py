@@ -1,8 +1,42 @@
-"""What generated sequences are judged by. NumPy in, numbers out; tokens are int [N, T], token 0 being x."""
+"""What generated sequences of the grammar are judged by. NumPy in, numbers out; tokens are int [N, T], token 0 being x."""
 
 import numpy as np
 
 from regan_tf import data
+
+
+class GrammarMetrics:
+    """Judges samples by what the grammar's law is known to be.
+
+    Args:
+      seq_len: T.
+    """
+
+    headline = "goodness"
+
+    def __init__(self, seq_len):
+        self._seq_len = seq_len
+
+    def describe(self, tokens):
+        """All metrics of int [N, T], by the names used in metrics.jsonl; each is a function below."""
+        return {
+            "goodness": goodness(tokens),
+            "goodness_max": goodness_max(tokens.shape[1]),
+            "validity": float(np.mean(is_valid(tokens))),
+            "distinct": distinct(tokens),
+            "unigram": unigram(tokens),
+            "samples": len(tokens),
+        }
+
+    def of_likelihood(self, nll):
+        """What follows from the held-out negative log-likelihood in nats per sequence, by name."""
+        return {"nll": nll, "nll_excess": nll - data.entropy(self._seq_len)}
+
+    def ideal(self, size):
+        """The metrics of the data's law itself, which do not depend on a number of samples."""
+        del size
+        exact = {"goodness": float(goodness_max(self._seq_len)), "validity": 1.0, "distinct": 1.0, "nll_excess": 0.0}
+        return exact | {"unigram": data.unigram(self._seq_len)}
 
 
 def goodness_max(seq_len):
@@ -39,20 +73,8 @@ def distinct(tokens):
 
 def unigram(tokens):
     """Frequency of each symbol (section 4.3.1), as a dict from symbol to fraction."""
-    counts = np.bincount(tokens.ravel(), minlength=len(data.SYMBOLS))
-    return dict(zip(data.SYMBOLS, (counts / tokens.size).tolist(), strict=True))
-
-
-def describe(tokens):
-    """All of the above, by the names used in metrics.jsonl."""
-    return {
-        "goodness": goodness(tokens),
-        "goodness_max": goodness_max(tokens.shape[1]),
-        "validity": float(np.mean(is_valid(tokens))),
-        "distinct": distinct(tokens),
-        "unigram": unigram(tokens),
-        "samples": len(tokens),
-    }
+    counts = np.bincount(tokens.ravel(), minlength=len(data.VOCABULARY))
+    return dict(zip(data.VOCABULARY.symbols, (counts / tokens.size).tolist(), strict=True))
 
 
 def _alternates(tokens):

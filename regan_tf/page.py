@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import jinja2
 import numpy as np
@@ -10,8 +11,18 @@ from regan_tf import data, plots, results
 from regan_tf.config_flags import recorded, to_flag
 from regan_tf.workdir import write_atomically
 
-HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity", "distinct", "NLL excess",
-           "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
+_HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity", "distinct", "NLL excess",
+            "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
+_TEXT_SCORES = {
+    "perplexity": "perplexity",
+    **{f"bleu_{n}": f"BLEU-{n}" for n in (2, 3, 4, 5)},
+    **{f"self_bleu_{n}": f"self-BLEU-{n}" for n in (2, 3, 4, 5)},
+    **{f"distinct_{n}": f"distinct-{n}" for n in (1, 2, 3)},
+    **{"kl_1": "KL-1", "kl_1_reverse": "reverse", "kl_2": "KL-2", "kl_2_reverse": "reverse"},
+    **{"length": "length", "length_distance": "its distance", "unknown": "unknown", "copied": "copied"},
+    **{"log_variance": "log var 1", "log_variance_all": "log var all"},
+}
+_TEXT_HEADERS = ("", "seeds", "NLL a token at 0", "at the end", *_TEXT_SCORES.values(), "seconds")
 
 # What is tested between groups: its name in words, and the direction that is better.
 _TESTED = {
@@ -19,7 +30,17 @@ _TESTED = {
     "goodness": ("goodness at the end", 1),
     "nll_excess": ("NLL excess at the end", -1),
 }
+_TESTED_OF_TEXTS = {
+    "nll_per_token": ("held-out NLL a token at the end", -1),
+    "bleu_4": ("BLEU-4 at the end", 1),
+    "self_bleu_4": ("self-BLEU-4 at the end", -1),
+}
 _SAMPLES = 8
+
+
+def headers(name):
+    """The scores' headers, for a key of `results.grouped`."""
+    return _TEXT_HEADERS if isinstance(name, str) else _HEADERS
 
 
 def draw(groups, output):
@@ -29,23 +50,46 @@ def draw(groups, output):
       groups: as from `results.grouped`.
       output: the directory.
     Returns:
-      The pictures' names: lists by length, and under "all" those of the figures against a flag.
+      The pictures' names: lists by the groups' key, and under "all" those of the figures against a flag.
     """
-    names = {}
-    for length, members in groups.items():
-        names[length] = [f"length_{length}.png", f"variance_and_learning_{length}.png"]
-        plots.plot_groups(members, length, output / names[length][0])
-        plots.plot_variance_and_learning(members, length, output / names[length][1])
-    names["all"] = []
-    for field, lines in results.lines([g for members in groups.values() for g in members]).items():
-        names["all"].append(f"by_{field}.png")
-        plots.plot_against(field, lines, f"By {field}: means over seeds with 95 % intervals", output / f"by_{field}.png")
+    names = {"all": []}
+    for name, members in groups.items():
+        if isinstance(name, str):
+            names[name] = [f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"]
+            plots.plot_text_groups(members, name, output / names[name][0])
+            continue
+        names[name] = [f"length_{name}.png", f"variance_and_learning_{name}.png"]
+        plots.plot_groups(members, name, output / names[name][0])
+        plots.plot_variance_and_learning(members, name, output / names[name][1])
+    for is_text, prefix in ((False, "by"), (True, "text_by")):
+        of_kind = [g for name, members in groups.items() if isinstance(name, str) == is_text for g in members]
+        for field, lines in (results.lines(of_kind) if of_kind else {}).items():
+            names["all"].append(f"{prefix}_{field}.png")
+            plots.plot_against(field, lines, f"By {field}: means over seeds with 95 % intervals", output / names["all"][-1])
     return names
 
 
 def score_rows(groups):
-    """Scores as strings, under HEADERS: a list of rows by length. groups: as from `results.grouped`."""
-    return {length: [_score_row(g) for g in members] for length, members in groups.items()}
+    """Scores as strings, under `headers`: lists of rows by key. groups: as from `results.grouped`."""
+    result = {}
+    for name, members in groups.items():
+        is_text = isinstance(name, str)
+        result[name] = [(_text_row if is_text else _score_row)(g) for g in members]
+        if is_text:
+            ideal = [members[0].runs[0].summary["ideal"].get(score) for score in _TEXT_SCORES]
+            result[name].append(["training texts", "", "", "", *("" if x is None else f"{x:.4f}" for x in ideal), ""])
+    return result
+
+
+def _text_row(group):
+    return [
+        group.label,
+        str(len(group.runs)),
+        _interval(group.mean("start")),
+        _interval(group.mean("nll_per_token")),
+        *(_interval(group.mean(name)) for name in _TEXT_SCORES),
+        f"{group.mean('seconds')[0]:.0f}",
+    ]
 
 
 def _score_row(group):
@@ -66,7 +110,7 @@ def _score_row(group):
 
 
 def write(output, groups, rows, pictures, **context):
-    """Writes index.html, with the pictures in it, and scores.json: by length, group and seed.
+    """Writes index.html, with the pictures in it, and scores.json: by length or texts, group and seed.
 
     Args:
       output: the directory, with the pictures in it.
@@ -76,8 +120,8 @@ def write(output, groups, rows, pictures, **context):
       The page's path.
     """
     scores = {
-        length: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
-        for length, members in groups.items()
+        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
+        for name, members in groups.items()
     }
     write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
     runs = [run for members in groups.values() for g in members for run in g.runs]
@@ -87,8 +131,7 @@ def write(output, groups, rows, pictures, **context):
     )
     text = environment.get_template("report.html").render(
         number=len(runs),
-        headers=HEADERS,
-        lengths={length: _tables(members) | {"scores": rows[length]} for length, members in groups.items()},
+        sections={name: _tables(members) | {"headers": headers(name), "scores": rows[name]} for name, members in groups.items()},
         pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
         common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying],
         **context,
@@ -98,16 +141,22 @@ def write(output, groups, rows, pictures, **context):
 
 
 def _tables(groups):
-    """What the page says of the groups of one length besides their scores, as rows of strings."""
-    law = data.unigram(groups[0].config.seq_len)
-    frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
-    unigrams = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
+    """What the page says of the groups of one length, or texts, besides their scores, as rows of strings."""
+    is_text = groups[0].config.is_text
+    tested = _TESTED_OF_TEXTS if is_text else _TESTED
     return {
-        "tests": {text: _matrix(groups, name, direction) for name, (text, direction) in _TESTED.items()},
-        "unigram": {"headers": ["", *law], "rows": [*unigrams, ["the data's law", *(f"{share:.4f}" for share in law.values())]]},
-        "samples": [[g.label, "  ".join(g.runs[0].samples[:_SAMPLES])] for g in groups],
+        "tests": {text: _matrix(groups, name, direction) for name, (text, direction) in tested.items()},
+        "unigram": None if is_text else _unigrams(groups),
+        "samples": [[g.label, ("\n" if is_text else "  ").join(g.runs[0].samples[:_SAMPLES])] for g in groups],
         "labels": [g.label for g in groups],
     }
+
+
+def _unigrams(groups):
+    law = data.unigram(groups[0].config.seq_len)
+    frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
+    rows = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
+    return {"headers": ["", *law], "rows": [*rows, ["the data's law", *(f"{share:.4f}" for share in law.values())]]}
 
 
 def _matrix(groups, name, direction):

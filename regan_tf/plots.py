@@ -13,17 +13,27 @@ _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no les
 
 
 def plot_run(records, config, directory):
-    """Draws goodness.png and log_variance.png into `directory` from the adversarial records of metrics.jsonl."""
+    """Draws log_variance.png, and goodness.png or, of texts, likelihood.png and bleu.png, into `directory`.
+
+    Args:
+      records: of metrics.jsonl.
+      config: of the run.
+      directory: is made if it is not there.
+    """
     directory = Path(directory)
     directory.mkdir(exist_ok=True)
+    pretraining = [r for r in records if r["phase"] == "pretrain"]
     records = [r for r in records if r["phase"] == "adversarial"]
     name = f"{config.estimator.upper()}, length {config.seq_len}"
 
-    figure, axes = _axes(name, "Goodness Score")
-    axes.plot([r["iteration"] for r in records], [r["goodness"] for r in records], color="C0", label="generated")
-    axes.axhline(config.seq_len - 2, color="0.4", linestyle="--", linewidth=1, label="perfect")
-    axes.set_ylim(bottom=0)
-    _save(figure, axes, directory / "goodness.png")
+    if config.is_text:
+        _plot_text([r for r in pretraining if "nll" in r], [r for r in records if "nll" in r], name, directory)
+    else:
+        figure, axes = _axes(name, "Goodness Score")
+        axes.plot([r["iteration"] for r in records], [r["goodness"] for r in records], color="C0", label="generated")
+        axes.axhline(config.seq_len - 2, color="0.4", linestyle="--", linewidth=1, label="perfect")
+        axes.set_ylim(bottom=0)
+        _save(figure, axes, directory / "goodness.png")
 
     measured = [r for r in records if r["log_variance"] is not None]
     if measured:
@@ -34,6 +44,28 @@ def plot_run(records, config, directory):
         )
         axes.plot(iterations, [r["log_variance_all"] for r in measured], color="C2", label="mean over all parameters")
         _save(figure, axes, directory / "log_variance.png")
+
+
+def _plot_text(pretraining, records, name, directory):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
+    panels = ((left, pretraining, "Minibatch of pre-training"), (right, records, "Adversarial iteration"))
+    for axes, points, xlabel in panels:
+        axes.plot([r["iteration"] for r in points], [r["nll_per_token"] for r in points], "o-", markersize=3)
+        axes.set(xlabel=xlabel)
+        axes.grid(alpha=0.3)
+    left.set(ylabel="Held-out NLL [nats per token]")
+    figure.suptitle(name)
+    _write(figure, directory / "likelihood.png")
+
+    figure, axes = _axes(name, "BLEU (solid), self-BLEU (dashed)")
+    for n in (2, 3, 4, 5):
+        for measure, linestyle in (("bleu", "-"), ("self_bleu", "--")):
+            values = [r[f"{measure}_{n}"] for r in records]
+            label = f"n = {n}" if measure == "bleu" else None
+            axes.plot(
+                [r["iteration"] for r in records], values, linestyle, marker="o", markersize=3, color=f"C{n - 2}", label=label
+            )
+    _save(figure, axes, directory / "bleu.png")
 
 
 def plot_groups(groups, seq_len, path):
@@ -69,6 +101,32 @@ def plot_groups(groups, seq_len, path):
     counts = [len(group.runs) for group in groups]
     seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"Length {seq_len}: mean over {seeds} seeds with 95 % interval, seeds faint")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _write(figure, path)
+
+
+def plot_text_groups(groups, name, path):
+    """Draws how groups of runs on texts went over the iterations: likelihood, BLEU, self-BLEU, and the gradient's variance.
+
+    Args:
+      groups: a list of `results.Group` on one text.
+      name: of it.
+      path: of the PNG.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
+    titles = {
+        "nll_per_token": "Held-out NLL [nats per token]",
+        "bleu_4": "BLEU-4 against the held-out texts",
+        "self_bleu_4": "Self-BLEU-4: lower is more varied",
+        "log_variance_all": "Log mean variance of the gradient, all parameters [nats]",
+    }
+    for each, (score, title) in zip(axes.flat, titles.items(), strict=True):
+        for group, style in zip(groups, _styles(len(groups)), strict=True):
+            _draw_curve(each, group, score, style)
+        each.set_title(title, fontsize=10)
+        each.set_xlabel("Adversarial iteration")
+        each.grid(alpha=0.3)
+    figure.suptitle(f"{name}: mean over seeds with 95 % interval, seeds faint")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     _write(figure, path)
 
@@ -110,11 +168,19 @@ def plot_against(field, lines, title, path):
         "log_variance_all": "Log mean variance [nats]",
         "nll_excess": "Held-out NLL excess [nats]",
     }
+    is_text = next(iter(lines.values()))[0].config.is_text
+    if is_text:
+        panels = {
+            "bleu_4": "BLEU-4 at the end",
+            "self_bleu_4": "Self-BLEU-4 at the end",
+            "log_variance_all": "Log mean variance [nats]",
+            "nll_per_token": "Held-out NLL [nats per token]",
+        }
     has_zero = any(getattr(g.config, field) == 0 for groups in lines.values() for g in groups)
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
     for each, (name, ylabel) in zip(axes.flat, panels.items(), strict=True):
         for (text, groups), style in zip(lines.items(), _styles(len(lines)), strict=True):
-            scale = [g.config.seq_len - 2 if name in ("goodness", "learning") else 1 for g in groups]
+            scale = [g.config.seq_len - 2 if not is_text and name in ("goodness", "learning") else 1 for g in groups]
             mean, low, high = (np.array(v) / scale for v in zip(*(g.mean(name) for g in groups), strict=True))
             x = [getattr(g.config, field) for g in groups]
             errors = np.maximum(np.nan_to_num([mean - low, high - mean]), 0)
@@ -124,6 +190,37 @@ def plot_against(field, lines, title, path):
         each.grid(alpha=0.3)
     figure.suptitle(title)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _write(figure, path)
+
+
+def plot_temperature_curves(curves, ideal, order, path):
+    """Draws BLEU against self-BLEU, and held-out NLL against self-BLEU, over sampling temperatures; a ring is temperature 1.
+
+    Args:
+      curves: a dict from label to its points, dicts of `TextMetrics` and the temperature.
+      ideal: the metrics of training texts, drawn as a star.
+      order: n of BLEU-n.
+      path: of the PNG.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout="constrained")
+    diversity = f"self_bleu_{order}"
+    for (label, points), style in zip(curves.items(), _styles(len(curves)), strict=True):
+        for axes, quality in ((left, f"bleu_{order}"), (right, "nll_per_token")):
+            x, y = ([p[name] for p in points] for name in (diversity, quality))
+            axes.plot(x, y, marker=".", label=label, **style)
+            ring = [(p[diversity], p[quality]) for p in points if p["temperature"] == 1]
+            axes.plot(*np.reshape(ring, [-1, 2]).T, "o", mfc="none", ms=10, color=style["color"])
+    left.plot(ideal[diversity], ideal[f"bleu_{order}"], "k*", markersize=13, label="training texts")
+    left.set(ylabel=f"BLEU-{order} against the held-out texts: higher is better", title="Quality against diversity")
+    right.set(ylabel="Held-out NLL at that temperature [nats per token]: lower is better", title="Likelihood against diversity")
+    for axes in (left, right):
+        axes.set_xlabel(f"Self-BLEU-{order}: lower is more varied")
+        axes.grid(alpha=0.3)
+    for p in next(iter(curves.values())):
+        left.annotate(
+            f"{p['temperature']:g}", (p[diversity], p[f"bleu_{order}"]), textcoords="offset points", xytext=(6, -9), fontsize=7
+        )
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     _write(figure, path)
 
 

@@ -18,7 +18,7 @@ from regan_tf.config import UserError
 _OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page, its pictures and scores.json.")
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run the scores are of.")
 
-_SHOWN = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13)  # the columns that are printed
+_SHOWN, _SHOWN_OF_TEXTS = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13), (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1)  # columns printed
 
 
 def main(paths):
@@ -31,9 +31,10 @@ def main(paths):
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)
     rows = page.score_rows(groups)
-    for length, of_length in rows.items():
-        shown = [[row[i] for i in _SHOWN] for row in of_length]
-        print(f"\nLength {length}\n" + tabulate(shown, [page.HEADERS[i] for i in _SHOWN], disable_numparse=True))
+    for name, of_name in rows.items():
+        columns, title = (_SHOWN_OF_TEXTS, name) if isinstance(name, str) else (_SHOWN, f"Length {name}")
+        shown = [[row[i] for i in columns] for row in of_name]
+        print(f"\n{title}\n" + tabulate(shown, [page.headers(name)[i] for i in columns], disable_numparse=True))
     if repeated:
         print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:

@@ -15,6 +15,12 @@ from regan_tf import config_flags, data
 from regan_tf.config import ESTIMATORS, Config, UserError
 from regan_tf.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
 
+_OF_TEXTS = (
+    *(f"{measure}_{n}" for measure in ("bleu", "self_bleu") for n in (2, 3, 4, 5)),
+    *(f"distinct_{n}" for n in (1, 2, 3)),
+    *(f"kl_{n}{direction}" for n in (1, 2) for direction in ("", "_reverse")),
+    *("length", "length_distance", "unknown", "copied", "nll_per_token", "perplexity"),
+)
 _RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
 
 
@@ -42,25 +48,28 @@ class Run:
     def scores(self):
         """What runs are compared by, floats by name; NaN where it was not measured.
 
-        goodness, validity, distinct, nll_excess: at the end; start, gain: goodness at iteration 0, and from there to the end.
+        Of the grammar: goodness, validity, distinct, nll_excess: at the end; start, gain: goodness at iteration 0, and from
+        there to the end. Of texts: all of `TextMetrics.describe` and the likelihood; start, gain: NLL a token at iteration 0,
+        and how much lower it is at the end.
         log_variance, log_variance_all: mean over the run. seconds: of the run.
         learning: mean goodness over all adversarial iterations, the area under the curve: how fast it was learned.
         unigram_error: largest difference of a symbol's frequency from the data's.
         """
-        end, law = self.end, data.unigram(self.config.seq_len)
-        learning = [r["goodness"] for r in self.records if r["iteration"] > 0]
-        mean = {name: _mean(r[name] for r in self.records if r[name] is not None) for name in ("log_variance", "log_variance_all")}
-        return (
-            {name: end[name] for name in ("goodness", "validity", "distinct", "nll_excess")}
-            | mean
-            | {
-                "start": self.summary["start"]["goodness"],
-                "gain": end["goodness"] - self.summary["start"]["goodness"],
-                "learning": _mean(learning),
-                "unigram_error": max(abs(end["unigram"][s] - share) for s, share in law.items()),
-                "seconds": self.summary["seconds"],
-            }
-        )
+        end, start = self.end, self.summary["start"]
+        shared = {name: _mean(self.curve(name).values()) for name in ("log_variance", "log_variance_all")}
+        shared["seconds"] = self.summary["seconds"]
+        if self.config.is_text:
+            measured = {name: end[name] for name in _OF_TEXTS}
+            return measured | shared | {"start": start["nll_per_token"], "gain": start["nll_per_token"] - end["nll_per_token"]}
+        law = data.unigram(self.config.seq_len)
+        return {
+            **{name: end[name] for name in ("goodness", "validity", "distinct", "nll_excess")},
+            **shared,
+            "start": start["goodness"],
+            "gain": end["goodness"] - start["goodness"],
+            "learning": _mean(r["goodness"] for r in self.records if r["iteration"] > 0),
+            "unigram_error": max(abs(end["unigram"][s] - share) for s, share in law.items()),
+        }
 
     @functools.cached_property
     def samples(self):
@@ -69,7 +78,7 @@ class Run:
 
     def curve(self, name):
         """One quantity by iteration, a dict; without those at which it was not measured."""
-        return {r["iteration"]: r[name] for r in self.records if r[name] is not None}
+        return {r["iteration"]: r[name] for r in self.records if r.get(name) is not None}
 
 
 @dataclass(frozen=True)
@@ -134,16 +143,25 @@ def _read(directory, generator):
 
 
 def grouped(runs):
-    """The runs in groups, by length: a dict from seq_len to a list of Group, in the order of their settings."""
+    """The runs in groups, by data: a dict to a list of Group, in the order of their settings, from the grammar's length, an
+    int, or from a name of texts.
+    """
     result = {}
-    for length in sorted({run.config.seq_len for run in runs}):
-        members = [run for run in runs if run.config.seq_len == length]
+    for data_name in sorted({_data_name(run.config) for run in runs}, key=lambda name: (isinstance(name, str), name)):
+        members = [run for run in runs if _data_name(run.config) == data_name]
         varying = varying_fields(members)
         by_settings = collections.defaultdict(list)
         for run in sorted(members, key=lambda run: (_order(run.config), run.config.seed)):
             by_settings[_values(run.config, varying)].append(run)
-        result[length] = [Group(_label(group[0].config, varying), tuple(group)) for group in by_settings.values()]
+        result[data_name] = [Group(_label(group[0].config, varying), tuple(group)) for group in by_settings.values()]
     return result
+
+
+def _data_name(config):
+    if not config.is_text:
+        return config.seq_len
+    name = Path(config.data_file).stem or config.dataset
+    return f"{name} ({config.tokens}s)"
 
 
 def lines(groups):

@@ -1,6 +1,7 @@
 """A run in its directory: go on where it was, show progress, keep what matters, and end with figures, samples and an export."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import signal
@@ -20,7 +21,8 @@ from regan_tf.serving import publishing
 from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
-_TABLE = ("goodness", "validity", "distinct", "nll_excess")
+_NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
+_WORTH_SAYING = 2**30  # bytes
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
 _BIASED = {
     ("rebar", "sequence"): _SEQUENCE.format("rebar"),
@@ -40,12 +42,14 @@ def run(config, wait=False):
     if config.distribution == "multi_worker" and not config.workdir:
         raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
+    dataset = data.load(config)
+    config = dataclasses.replace(config, data_sha256=dataset.sha256)
     with replicas.strategy(config.distribution).scope():
-        memory.require(config, len(data.SYMBOLS), replicas.count())
+        needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
-            return _assist(config, path)
+            return _assist(config, dataset, path)
         workdir = Workdir(path, config, wait)
-        experiment = Experiment(config)
+        experiment = Experiment(config, dataset)
         resumed = restore(path, experiment.checkpoint)
         if experiment.finished and (workdir.path / SUMMARY).exists():
             flag = "--patience" if experiment.converged else "--iterations"
@@ -55,6 +59,10 @@ def run(config, wait=False):
         (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
         if remark := _BIASED.get((config.estimator, config.control_variate)) or _BIASED.get((config.estimator, None)):
             print(f"note: {remark}")
+        for remark in dataset.remarks:
+            print(remark)
+        if needed >= _WORTH_SAYING:
+            print(f"an update takes about {needed / 2**30:.1f} GiB; --row_parts={2 * config.row_parts} would take less")
         print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
         try:
@@ -65,18 +73,18 @@ def run(config, wait=False):
         except NotFiniteError as error:
             raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
-        experiment = Experiment(config)
+        experiment = Experiment(config, dataset)
         restore(path, experiment.checkpoint)
     _finish(experiment, workdir, records)
     return 0
 
 
-def _assist(config, path):
+def _assist(config, dataset, path):
     """The part of a worker that is not the first: takes every step and writes nothing. It reads the same directory."""
-    experiment = Experiment(config)
+    experiment = Experiment(config, dataset)
     restore(path, experiment.checkpoint)
     with _others(config, path):
-        while experiment.pretrained < config.pretrain_batches:
+        while experiment.pretraining:
             experiment.pretrain_epoch()
         if experiment.iteration < 0:
             experiment.measure_start()
@@ -101,17 +109,17 @@ def _others(config, path):
 
 def _train(experiment, workdir, records, events, interruption):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
-    config = experiment.config
+    config, headline = experiment.config, experiment.metrics.headline
 
     def keep(record):
         records.append(record)
         workdir.append_metrics(record)
         events.write(record)
 
-    with _bar("pre-training", experiment.pretrained, config.pretrain_batches) as bar:
-        while experiment.pretrained < config.pretrain_batches and not interruption:
+    with _bar("pre-training", experiment.pretrained, experiment.pretrain_batches) as bar:
+        while experiment.pretraining and not interruption:
             keep(experiment.pretrain_epoch())
-            bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}")
+            bar.set_postfix({headline: f"{records[-1][headline]:.3f}"})
             bar.update(experiment.pretrained - bar.n)
             workdir.save(experiment.checkpoint, _position(experiment))
     if experiment.iteration < 0 and not interruption:
@@ -119,11 +127,15 @@ def _train(experiment, workdir, records, events, interruption):
         workdir.save(experiment.checkpoint, _position(experiment))
     # The interruption is asked about once an iteration: what ends the loop has also been saved.
     stop = bool(interruption) or experiment.finished
+    shown_headline = {}
     with _bar(config.estimator, max(experiment.iteration, 0), config.iterations) as bar:
         while not stop:
             keep(experiment.iterate())
             stop = bool(interruption) or experiment.finished
-            bar.set_postfix(goodness=f"{records[-1]['goodness']:.3f}", reward=f"{records[-1]['reward']:.3f}", refresh=False)
+            shown = {"reward": f"{records[-1]['reward']:.3f}"}
+            if headline in records[-1]:
+                shown_headline = {headline: f"{records[-1][headline]:.3f}"}
+            bar.set_postfix(shown_headline | shown, refresh=False)
             bar.update()
             if stop or experiment.iteration % config.checkpoint_every == 0:
                 workdir.save(experiment.checkpoint, _position(experiment))
@@ -147,10 +159,12 @@ def _finish(experiment, workdir, records):
         "last": experiment.evaluate_last(),
         "best": experiment.evaluate_best(),
     }
-    samples = data.to_text(experiment.sample(_SAMPLES_KEPT))
+    samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     plots.plot_run(records, config, workdir.path / "figures")
+    ideal = experiment.metrics.ideal(config.eval_samples)
     summary = {
+        "dataset": config.dataset,
         "estimator": config.estimator,
         "seq_len": config.seq_len,
         "temperature": config.temperature,
@@ -158,8 +172,8 @@ def _finish(experiment, workdir, records):
         "iterations": experiment.iteration,
         "converged": experiment.converged,
         "best_iteration": experiment.best_iteration,
-        "goodness_max": columns["last"]["goodness_max"],
         **columns,
+        "ideal": ideal,
         "export": _export(experiment, columns, workdir),
         "seconds": sum(r["seconds"] for r in records),
     }
@@ -178,16 +192,21 @@ def _export(experiment, columns, workdir):
 
 
 def _print_report(experiment, workdir, summary, samples):
-    perfect = {"goodness": summary["goodness_max"], "validity": 1.0, "distinct": 1.0, "nll_excess": 0.0}
-    rows = [[name, *(summary[column][name] for column in ("start", "last", "best")), perfect[name]] for name in _TABLE]
-    rows += [
-        [f"frequency of {s}", *(summary[c]["unigram"][s] for c in ("start", "last", "best")), share]
-        for s, share in data.unigram(experiment.config.seq_len).items()
-    ]
-    headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", "data's law"]
+    columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
+    rows = [[name, *(column.get(name) for column in columns)] for name in columns[1] if name not in _NOT_SHOWN]
+    real_data = "training texts" if experiment.config.is_text else "data's law"
+    headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", real_data]
     print("\n" + tabulate(rows, headers, floatfmt=".4f"))
-    real = data.to_text(experiment.real[:_SAMPLES_SHOWN])
-    print("\n" + tabulate(zip(real, samples, strict=False), ["real", "generated"], disable_numparse=True, preserve_whitespace=True))
+    real = experiment.dataset.vocabulary.to_text(experiment.dataset.real[:_SAMPLES_SHOWN])
+    if experiment.config.is_text:
+        print(
+            "\n".join(
+                ["", "real", *(f"  {line}" for line in real), "generated", *(f"  {line}" for line in samples[:_SAMPLES_SHOWN])]
+            )
+        )
+    else:
+        shown = zip(real, samples, strict=False)
+        print("\n" + tabulate(shown, ["real", "generated"], disable_numparse=True, preserve_whitespace=True))
     ending = "converged" if summary["converged"] else "done"
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
@@ -197,6 +216,12 @@ def _print_report(experiment, workdir, summary, samples):
         return
     print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
     print(f"  make serve MODEL={Path(summary['export']).parent}")
+
+
+def _flat(metrics):
+    """Metrics without the levels between: {"unigram": {"x": 0.5}} -> {"frequency of x": 0.5}."""
+    frequencies = {f"frequency of {symbol}": share for symbol, share in metrics.get("unigram", {}).items()}
+    return {name: value for name, value in metrics.items() if not isinstance(value, dict)} | frequencies
 
 
 def _bar(name, done, total):

@@ -29,7 +29,6 @@ def main():
     path = _WORKDIR.value
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
-    from regan_tf import data
     from regan_tf.experiment import Experiment
     from regan_tf.workdir import require_checkpoint
 
@@ -37,8 +36,9 @@ def main():
     require_checkpoint(path, experiment.checkpoint)
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
     tokens = generator.sample(_NUM.value, _SEED.value, _TEMPERATURE.value)
+    to_text = experiment.dataset.vocabulary.to_text
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
-    for text, row, log_prob in zip(data.to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):
+    for text, row, log_prob in zip(to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):
         print(text if _FORMAT.value == "text" else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}))
 
 

@@ -94,6 +94,56 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(refused.returncode, 1)
         self.assertIn("--temperature=0.5 (there: --temperature=1.0), --seed=4 (there: --seed=0)", refused.stderr)
 
+    def test_texts_from_training_to_the_temperature_curve(self):
+        sentences = ["the cat sat on the mat", "a dog ran", "the dog sat", "a cat ran on the mat", "one bird sang a song"]
+        lines = [f"{a} and {b}" for a in sentences for b in sentences] * 20
+        (self.directory / "texts.txt").write_text("\n".join(lines))
+        shared = [
+            f"--data_file={self.directory}/texts.txt",
+            "--dataset=text",
+            "--seq_len=14",
+            "--data_size=256",
+            "--heldout_size=10",
+        ]
+        shared += [
+            "--pretrain_epochs=20",
+            "--pretrain_patience=3",
+            "--pretrain_learning_rate=2e-2",
+            "--iterations=4",
+            "--eval_every=2",
+        ]
+        result, run = self._train("run", "--estimator=rebar", "--control_variate=step", *shared)
+        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+        self.assertIn("training and 10 held-out texts, 15 tokens", result.stdout)
+        records = self._records(run)
+        pretraining = [r["nll_per_token"] for r in records if r["phase"] == "pretrain"]
+        adversarial = [r for r in records if r["phase"] == "adversarial"]
+        self.assertEqual(adversarial[0]["nll_per_token"], min(pretraining))  # the best generator of pre-training goes on
+        self.assertEqual(["bleu_4" in r for r in adversarial], [True, False, True, False, True])
+        for name in ("likelihood.png", "bleu.png", "log_variance.png"):
+            self.assertTrue((run / "figures" / name).stat().st_size, name)
+        self.assertIn("--data_sha256=", (run / "config.flags").read_text())
+
+        sampled = _run(f"--workdir={run}", "--num=8", module="sample")
+        self.assertLen(sampled.stdout.splitlines(), 8)
+        self.assertLessEqual(set(sampled.stdout.split()), {"<unk>", *" ".join(lines).split()})
+        output = self.directory / "curve"
+        curve = _run(str(run), "--num=50", "--temperatures=0.5,1", f"--output={output}", module="temperature_curve")
+        self.assertEqual(curve.returncode, 0, curve.stderr[-2000:])
+        points = json.loads((output / "curve.json").read_text())["curves"]["rebar"]
+        self.assertEqual([p["temperature"] for p in points], [0.5, 1.0])
+        self.assertAllClose(points[1]["nll"], json.loads((run / "summary.json").read_text())["last"]["nll"], rtol=1e-5)
+        self.assertGreater(points[0]["self_bleu_2"], points[1]["self_bleu_2"])
+        self.assertTrue((output / "temperature_curve.png").stat().st_size)
+        reported = _run(str(run), f"--output={self.directory}/report", module="report")
+        self.assertIn("texts (words)", reported.stdout)
+        self.assertIn("Self-BLEU".lower(), (self.directory / "report/index.html").read_text().lower())
+
+        (self.directory / "texts.txt").write_text("\n".join(lines[:-1]))
+        changed = _run(f"--workdir={run}", module="sample")
+        self.assertEqual(changed.returncode, 1)
+        self.assertIn("they have changed", changed.stderr)
+
     def test_killed_and_interrupted_runs_end_with_the_same_numbers(self):
         # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
         options = ["--estimator=relax", "--iterations=60", "--d_steps=5", "--export_generator=none"]

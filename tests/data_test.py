@@ -11,7 +11,7 @@ from regan_tf import data, metrics
 
 
 def _tokens(*texts):
-    return np.array([[data.SYMBOLS.index(s) for s in text] for text in texts], np.int32)
+    return np.array([[data.VOCABULARY.symbols.index(s) for s in text] for text in texts], np.int32)
 
 
 class GrammarTest(tf.test.TestCase, parameterized.TestCase):
@@ -32,7 +32,7 @@ class GrammarTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAlmostEqual(data.entropy(3), math.log(4))
         self.assertAlmostEqual(data.entropy(15), 7 * math.log(4))
         self.assertEqual(data.support(15), 4**7)
-        self.assertEqual(data.to_text(_tokens("x+x", "x/x")), ["x+x", "x/x"])
+        self.assertEqual(data.VOCABULARY.to_text(_tokens("x+x", "x/x")), ["x+x", "x/x"])
         self.assertAllClose(data.unigram(3), {"x": 2 / 3} | dict.fromkeys("+-*/", 1 / 12))
 
 

@@ -13,10 +13,11 @@ import tensorflow as tf
 from absl.testing import parameterized
 from tensorflow_serving.apis import prediction_log_pb2
 
-from regan_tf import counter_rng, data
+from regan_tf import counter_rng, data, text
 from regan_tf.config import UserError
 from regan_tf.serving import publishing
 from regan_tf.serving.signatures import ServedModel
+from regan_tf.text import Vocabulary
 from tests import problems
 
 _LENGTH = 4
@@ -24,7 +25,7 @@ _LENGTH = 4
 
 def _published(directory, **kwargs):
     generator, discriminator = problems.networks(0, 5, _LENGTH, spread=0.7, **kwargs)
-    return publishing.publish(generator, discriminator, directory), generator, discriminator
+    return publishing.publish(generator, discriminator, data.VOCABULARY, directory), generator, discriminator
 
 
 def _generate(model, seeds, temperatures=1.0, prefixes=""):
@@ -36,8 +37,8 @@ def _generate(model, seeds, temperatures=1.0, prefixes=""):
 def _served(seed=0, seq_len=_LENGTH, spread=0.7, directory=None, **kwargs):
     generator, discriminator = problems.networks(seed, 5, seq_len, spread=spread, **kwargs)
     vocabulary = pathlib.Path(directory) / "vocabulary.txt"
-    vocabulary.write_text("\n".join(data.SYMBOLS) + "\n")
-    return ServedModel(generator, discriminator, str(vocabulary)), generator, discriminator
+    vocabulary.write_text("\n".join(data.VOCABULARY.symbols) + "\n")
+    return ServedModel(generator, discriminator, data.VOCABULARY, str(vocabulary)), generator, discriminator
 
 
 def _all_sequences(length):
@@ -96,7 +97,7 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
     def _assert_live(self, answers):
         tokens = np.array(answers["serving_default"]["tokens"])
         self.assertAllEqual(answers["serving_default"]["valid"], [True, True, False])
-        self.assertEqual(answers["serving_default"]["text"], [*data.to_text(tokens[:2]), ""])
+        self.assertEqual(answers["serving_default"]["text"], [*data.VOCABULARY.to_text(tokens[:2]), ""])
         drawn = [_exact_log_probs(self.generator, tokens[i : i + 1], t)[0] for i, t in ((0, 1.0), (1, 0.5))]
         drawn[1][:2] = 0  # the prefix was given
         self.assertAllEqual(tokens[1, :2], [0, 1])
@@ -135,7 +136,9 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         command = [pathlib.Path(sys.executable).parent / "saved_model_cli", "run", "--dir", self.path, "--tag_set", "serve"]
         command += ["--signature_def", "serving_default", "--inputs", arguments, "--outdir", directory]
         self._run_without_keras(command)
-        live = _generate(ServedModel(self.generator, None, str(self.path / "assets/vocabulary.txt")), *inputs.values())
+        live = _generate(
+            ServedModel(self.generator, None, data.VOCABULARY, str(self.path / "assets/vocabulary.txt")), *inputs.values()
+        )
         self.assertAllEqual(np.load(directory / "tokens.npy"), live["tokens"])
 
     def test_weights_are_stored_once(self):
@@ -158,6 +161,52 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(request.model_spec.name, "model")
             inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
             self.assertTrue(np.all(signatures[request.model_spec.signature_name](**inputs)["valid"]))
+
+
+class TextModelTest(tf.test.TestCase, parameterized.TestCase):
+    """Texts that end: text in, text out, prefixes continued."""
+
+    def _published(self, tokens):
+        generator, discriminator = problems.networks(3, 6, 5, spread=0.7, end_token=0)
+        symbols = ("a", "cat", "sat", "naïve") if tokens == "word" else ("a", " ", "\t", "日")
+        vocabulary = Vocabulary(("<end>", "<unk>", *symbols), text.SEPARATORS[tokens], 0, 1)
+        return publishing.publish(generator, discriminator, vocabulary, f"{self.get_temp_dir()}/{tokens}"), generator, vocabulary
+
+    @parameterized.parameters(("word", "a cat", "a cat sat", "a dog  a\t<end>"), ("char", "a ", " 日\ta", "abc "))
+    def test_every_text_is_generated_and_scored_with_its_end(self, tokens, prefix, other, unknown):
+        path, generator, vocabulary = self._published(tokens)
+        served = tf.saved_model.load(str(path)).signatures
+        size = 200
+        rows = served["generate"](
+            seed=tf.range(size, dtype=tf.int64), temperature=tf.ones(size), prefix=tf.constant([prefix, ""] * (size // 2))
+        )
+        found, texts = rows["tokens"].numpy(), [row.decode() for row in rows["text"].numpy()]
+        self.assertTrue(np.all(rows["valid"]))
+        self.assertEqual(texts, vocabulary.to_text(found))
+        self.assertAllEqual(found[::2, :2], vocabulary.encode([prefix] * (size // 2), 5)[:, :2])
+        self.assertTrue(all(row.startswith(prefix) for row in texts[::2]))
+        lengths = vocabulary.lengths(found)
+        self.assertAllEqual(np.unique(lengths[1::2]), np.arange(6))  # all lengths occur, from the empty text to T tokens
+        exact = generator.log_prob(found).numpy()
+        exact[::2, :2] = 0
+        self.assertAllClose(rows["token_log_probs"], exact, rtol=1e-4)
+
+        plain = ["", prefix, other, unknown, "a " * 6]
+        scores = served["score"](text=tf.constant(plain))
+        self.assertAllEqual(scores["valid"], [True] * 4 + [False])
+        expected = generator.log_prob(vocabulary.encode(plain[:4], 5)).numpy().sum(axis=1)
+        self.assertAllClose(scores["log_prob"], [*expected, 0], rtol=1e-4)
+        self.assertIn(1, vocabulary.encode([unknown], 5))
+
+    def test_what_stands_after_the_end_is_not_scored(self):
+        path, _, _ = self._published("word")
+        served = tf.saved_model.load(str(path)).signatures
+        tokens = tf.constant([[2, 3, 0, 0, 0], [2, 3, 0, 4, 1], [2, 3, 4, 0, 0]])
+        for signature, output in (("score_tokens", "log_prob"), ("discriminate", "p_real")):
+            answers = served[signature](tokens=tokens)
+            self.assertTrue(np.all(answers["valid"]))
+            self.assertAllClose(answers[output][0], answers[output][1], rtol=1e-5)
+            self.assertNotAllClose(answers[output][0], answers[output][2], rtol=1e-3)
 
 
 class LawTest(tf.test.TestCase, parameterized.TestCase):
@@ -242,7 +291,7 @@ class PublishingTest(tf.test.TestCase):
         (directory / "7").mkdir(parents=True)
         (directory / "7/kept").touch()
         with ThreadPoolExecutor() as pool:  # two exports at once
-            paths = list(pool.map(lambda _: publishing.publish(generator, None, directory), range(2)))
+            paths = list(pool.map(lambda _: publishing.publish(generator, None, data.VOCABULARY, directory), range(2)))
         self.assertCountEqual([p.name for p in paths], ["8", "9"])
         self.assertCountEqual(os.listdir(directory), ["7", "8", "9"])
         self.assertEqual(os.listdir(directory / "7"), ["kept"])
@@ -250,7 +299,7 @@ class PublishingTest(tf.test.TestCase):
 
     def test_manifest(self):
         generator, _ = problems.networks(0, 5, 3)
-        path = publishing.publish(generator, None, self.get_temp_dir(), {"run": "runs/a"})
+        path = publishing.publish(generator, None, data.VOCABULARY, self.get_temp_dir(), {"run": "runs/a"})
         manifest = json.loads((path / publishing.MANIFEST).read_text())
         self.assertEqual(manifest["run"], "runs/a")
         self.assertEqual(manifest["versions"]["tensorflow"], tf.__version__)
@@ -261,7 +310,7 @@ class PublishingTest(tf.test.TestCase):
         generator, _ = problems.networks(0, 5, 3)
         generator.output_layer.bias.assign([np.nan] * 5)
         with self.assertRaisesRegex(UserError, "not fit to be served: .* is not finite"):
-            publishing.publish(generator, None, directory)
+            publishing.publish(generator, None, data.VOCABULARY, directory)
         self.assertEmpty(os.listdir(directory))
 
     def test_unservable_functions_are_refused(self):
@@ -276,4 +325,4 @@ class PublishingTest(tf.test.TestCase):
     def test_unwritable_directory_is_refused(self):
         generator, _ = problems.networks(0, 5, 3)
         with self.assertRaisesRegex(UserError, "--export_dir: /dev/null/x cannot be written"):
-            publishing.publish(generator, None, "/dev/null/x")
+            publishing.publish(generator, None, data.VOCABULARY, "/dev/null/x")

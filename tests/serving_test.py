@@ -32,6 +32,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from regan_tf.data import VOCABULARY
 from regan_tf.serving import publishing
 from regan_tf.serving.client import Client, ServingError
 from tests import problems
@@ -76,7 +77,7 @@ class Server:
 
 def _publish(directory, seed=0):
     generator, discriminator = problems.networks(seed, 5, _LENGTH, spread=0.7)
-    return publishing.publish(generator, discriminator, directory)
+    return publishing.publish(generator, discriminator, VOCABULARY, directory)
 
 
 def _row(seed=1, temperature=1.0, prefix=""):

@@ -17,7 +17,7 @@ def _experiment(**options):
 
 
 def _pretrain(experiment):
-    while experiment.pretrained < experiment.config.pretrain_batches:
+    while experiment.pretraining:
         record = experiment.pretrain_epoch()
     return record
 
@@ -43,7 +43,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_discriminator_learns_to_tell_random_from_real(self):
         experiment = _experiment(seq_len=5, discriminator_learning_rate=1e-2)
-        batches = next(iter(data.minibatches(experiment.real, 64, 10, tf.constant([0, 0]))))
+        batches = next(iter(data.minibatches(experiment.dataset.real, 64, 10, tf.constant([0, 0]))))
         losses = []
         for i in range(8):
             scalars, _ = experiment.trainer.train_discriminator(batches, tf.constant([0, i]))
@@ -70,7 +70,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_rows_taken_in_parts_give_the_mean_of_the_parts(self, **options):
         whole, parts = _experiment(**options), _experiment(row_parts=4, **options)
-        real, seed = tf.constant(parts.real[:64]), tf.constant([3, 4])
+        real, seed = tf.constant(parts.dataset.real[:64]), tf.constant([3, 4])
         gradient, diagnostics = parts.trainer.estimate(seed, real, row_gradients=True)
         seeds = tf.random.experimental.stateless_split(seed, 4)
         estimates = [whole.trainer._estimate(16, seeds[i], real[16 * i : 16 * i + 16], True) for i in range(4)]
@@ -174,4 +174,4 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         short, long = Config().resolved(), Config(seq_len=15).resolved()
         self.assertEqual((short.pretrain_epochs, short.iterations, short.d_steps), (1, 200, 78))
         self.assertEqual((long.pretrain_epochs, long.iterations, long.d_steps), (3, 234, 78))
-        self.assertEqual(Config(d_steps=5, pretrain_epochs=0.5).resolved().pretrain_batches, 39)
+        self.assertEqual(_experiment(pretrain_epochs=0.5).pretrain_batches, 5)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from regan_tf import config_flags, data
+from regan_tf import config_flags
 from regan_tf.config import UserError
 from regan_tf.serving import warmup
 from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
@@ -44,10 +44,10 @@ def publish_run(experiment, which, metrics, run, directory):
     }
     generator = experiment.best_generator if best else experiment.generator
     discriminator = None if config.reward else experiment.trainer.discriminator  # with --reward it was never trained
-    return publish(generator, discriminator, directory, about)
+    return publish(generator, discriminator, experiment.dataset.vocabulary, directory, about)
 
 
-def publish(generator, discriminator, directory, about=()):
+def publish(generator, discriminator, vocabulary, directory, about=()):
     """Saves the networks as the next numbered version under `directory`. Signatures: see ServedModel.
 
     The version holds a SavedModel with its vocabulary as an asset, warm-up requests, and a manifest. It is loaded again
@@ -55,6 +55,7 @@ def publish(generator, discriminator, directory, about=()):
 
     Args:
       generator, discriminator: the networks; the latter may be None.
+      vocabulary: a text.Vocabulary of the generator's tokens.
       directory: of the model. The number and the whole version appear in it.
       about: a dict for the manifest.
     Returns:
@@ -70,8 +71,8 @@ def publish(generator, discriminator, directory, about=()):
     except OSError as error:
         raise UserError(f"--export_dir: {directory} cannot be written: {error.strerror}") from None
     try:
-        served = _save(generator, discriminator, temporary)
-        examples = _examples(generator, served.functions)
+        served = _save(generator, discriminator, vocabulary, temporary)
+        examples = _examples(generator, vocabulary, served.functions)
         _verify(temporary, generator, served, examples)
         warmup.write(temporary, examples, directory.name)
         (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
@@ -81,26 +82,30 @@ def publish(generator, discriminator, directory, about=()):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _save(generator, discriminator, directory):
+def _save(generator, discriminator, vocabulary, directory):
     with tempfile.TemporaryDirectory() as assets:
-        vocabulary = Path(assets) / "vocabulary.txt"
-        vocabulary.write_text("".join(f"{symbol}\n" for symbol in data.SYMBOLS), encoding="utf-8")
-        served = ServedModel(generator, discriminator, str(vocabulary))
+        file = Path(assets) / "vocabulary.txt"
+        file.write_text("".join(f"{symbol}\n" for symbol in vocabulary.symbols), encoding="utf-8")
+        served = ServedModel(generator, discriminator, vocabulary, str(file))
         tf.saved_model.save(served, str(directory), signatures=served.functions)
     return served
 
 
-def _examples(generator, signatures):
+def _examples(generator, vocabulary, signatures):
     """Inputs for each signature: signature -> input -> array."""
     rows, rng = _CHECKED_ROWS, np.random.default_rng(0)
-    tokens = rng.integers(generator.vocab_size, size=[rows, generator.seq_len], dtype=np.int32)
+    special = {vocabulary.end, vocabulary.unknown}
+    plain = [token for token in range(len(vocabulary)) if token not in special]
+    tokens = rng.choice(plain, size=[rows, generator.seq_len]).astype(np.int32)
+    if vocabulary.end is not None:  # texts of every length there is
+        tokens[np.arange(generator.seq_len) >= rng.integers(generator.seq_len + 1, size=[rows, 1])] = vocabulary.end
     examples = {
         GENERATE: {
             "seed": np.arange(rows, dtype=np.int64),
             "temperature": np.linspace(0.5, 1.5, rows, dtype=np.float32),
-            "prefix": np.array(["", data.SYMBOLS[0]] * (rows // 2), object),
+            "prefix": np.array(["", vocabulary.symbols[plain[0]]] * (rows // 2), object),
         },
-        SCORE: {"text": np.array(data.to_text(tokens), object)},
+        SCORE: {"text": np.array(vocabulary.to_text(tokens), object)},
         SCORE_TOKENS: {"tokens": tokens},
         DISCRIMINATE: {"tokens": tokens},
     }

@@ -28,6 +28,8 @@ class ServedModel(tf.Module):
     the tokens it drew, under the law it drew them from (0 for the prefix). Those of `score` are at temperature 1. A row
     that cannot be answered (an unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
     `valid` false, an empty text and zeros, and disturbs no other: TF Serving puts rows of several clients into one batch.
+    Where the vocabulary has an end token, texts of up to T tokens are scored, their end included, and generated ones stop at it;
+    where it has an unknown token, that stands for every symbol it does not know.
 
     No Keras object is tracked: TF Serving loads such a model but cannot run it ("Could not find variable"). The functions
     reach the networks through a closure.
@@ -35,14 +37,15 @@ class ServedModel(tf.Module):
     Args:
       generator: a Generator.
       discriminator: a Discriminator, or None: then `discriminate` is not served.
-      vocabulary_file: one symbol a line, the first being token 0; it becomes an asset of the SavedModel.
+      vocabulary: a text.Vocabulary.
+      vocabulary_file: its symbols, one a line, the first being token 0; it becomes an asset of the SavedModel.
     """
 
-    def __init__(self, generator, discriminator, vocabulary_file):
+    def __init__(self, generator, discriminator, vocabulary, vocabulary_file):
         super().__init__()
         networks = [generator, discriminator] if discriminator else [generator]
         self.weights = [v.value for network in networks for v in network.variables]
-        self.vocabulary = _Vocabulary(vocabulary_file, generator.seq_len)
+        self.vocabulary = _Vocabulary(vocabulary, vocabulary_file, generator.seq_len)
         generate = _generate(generator, self.vocabulary)
         self.functions = {
             DEFAULT: generate,
@@ -57,9 +60,9 @@ class ServedModel(tf.Module):
 class _Vocabulary(tf.Module):
     """Text to tokens and back, with tables that are read from the asset."""
 
-    def __init__(self, file, seq_len):
+    def __init__(self, vocabulary, file, seq_len):
         super().__init__()
-        self.seq_len = seq_len
+        self.separator, self.end, self.unknown, self.seq_len = vocabulary.separator, vocabulary.end, vocabulary.unknown, seq_len
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         forward = tf.lookup.TextFileInitializer(file, tf.string, line, tf.int64, number)
         backward = tf.lookup.TextFileInitializer(file, tf.int64, number, tf.string, line)
@@ -67,18 +70,27 @@ class _Vocabulary(tf.Module):
         self.symbol_of = tf.lookup.StaticHashTable(backward, default_value="")
 
     def encode(self, text):
-        """string [B] -> tokens int32 [B, T], -1 after the end; lengths [B]; whether all its symbols are known [B]."""
-        text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes: more is too long anyway, and takes memory
-        symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is no symbol
+        """string [B] -> tokens int32 [B, T], -1 after the text; lengths [B]; whether all its symbols are known [B]."""
+        if self.separator:
+            symbols = tf.strings.split(text, maxsplit=self.seq_len + 1)  # more is too long anyway
+        else:
+            text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes, as above
+            symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is no symbol
         lengths = tf.cast(symbols.row_lengths(), tf.int32)
-        tokens = symbols.with_values(tf.cast(self.token_of.lookup(symbols.values), tf.int32))
+        tokens = tf.cast(self.token_of.lookup(symbols.values), tf.int32)
+        if self.unknown is not None:  # a word that is spelled like the end token is none
+            tokens = tf.where((tokens < 0) | (tokens == self.end), self.unknown, tokens)
+        tokens = symbols.with_values(tokens)
         tokens = tokens.to_tensor(default_value=-1, shape=[None, self.seq_len])
         known = tf.math.count_nonzero(tokens >= 0, axis=1, dtype=tf.int32) == tf.minimum(lengths, self.seq_len)
         return tokens, lengths, known
 
     def decode(self, tokens):
-        """int32 [B, T] -> string [B]; tokens below 0 are nothing."""
-        return tf.strings.reduce_join(self.symbol_of.lookup(tf.cast(tokens, tf.int64)), axis=1)
+        """int32 [B, T] -> string [B]; tokens below 0, and the end token, are nothing."""
+        if self.end is not None:
+            tokens = tf.where(tokens == self.end, -1, tokens)
+        joined = tf.strings.reduce_join(self.symbol_of.lookup(tf.cast(tokens, tf.int64)), axis=1, separator=self.separator)
+        return tf.strings.strip(joined) if self.separator else joined
 
 
 def _rows(dtype, *shape, name):
@@ -111,7 +123,9 @@ def _score(generator, vocabulary):
     @tf.function(input_signature=[_rows(tf.string, name="text")])
     def score(text):
         tokens, lengths, known = vocabulary.encode(text)
-        return _log_probs(generator, tokens, known & (lengths == generator.seq_len))
+        if vocabulary.end is None:
+            return _log_probs(generator, tokens, known & (lengths == generator.seq_len))
+        return _log_probs(generator, tf.where(tokens < 0, vocabulary.end, tokens), known & (lengths <= generator.seq_len))
 
     return score
 
@@ -128,8 +142,8 @@ def _discriminate(discriminator, seq_len):
     @tf.function(input_signature=[_rows(tf.int32, seq_len, name="tokens")])
     def discriminate(tokens):
         valid = _in_range(tokens, discriminator.vocab_size)
-        one_hot = tf.one_hot(_padded(tokens), discriminator.vocab_size)  # a token out of range is a row of zeros
-        p_real = discriminator.probability(one_hot)[: tf.size(valid)]
+        readable = _padded(tf.where(valid[:, tf.newaxis], tokens, 0))
+        p_real = discriminator.probability(readable)[: tf.size(valid)]
         return {"p_real": tf.where(valid, p_real, 0.0), "valid": valid}
 
     return discriminate

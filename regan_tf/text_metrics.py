@@ -1,0 +1,171 @@
+"""What generated texts are judged by: BLEU, self-BLEU, n-grams, lengths. NumPy in, numbers out; NLTK has BLEU's formula.
+
+NLTK counts the n-grams of all references anew for each hypothesis. All our hypotheses share their references, so these are counted
+once; smoothing and brevity penalty are NLTK's, and so are the numbers.
+"""
+
+import itertools
+
+import numpy as np
+from nltk.translate.bleu_score import Fraction, SmoothingFunction, brevity_penalty
+from scipy import stats
+
+BLEU_ORDERS = (2, 3, 4, 5)
+_LONGEST = max(BLEU_ORDERS)
+_KL_ORDERS, _DISTINCT_ORDERS = (1, 2), (1, 2, 3)
+_ADDED = 0.5  # to every count, where laws of n-grams are compared
+_smoothed = SmoothingFunction(epsilon=0.1).method1  # of precisions that are zero
+
+
+class TextMetrics:
+    """Judges samples beside held-out texts.
+
+    Args:
+      dataset: a data.Dataset of texts.
+    """
+
+    headline = "nll_per_token"
+
+    def __init__(self, dataset):
+        self._vocabulary = dataset.vocabulary
+        self._references = self._sequences(dataset.heldout)
+        self._predicted = np.sum(np.minimum(self._references[1] + 1, dataset.heldout.shape[1]))  # tokens, ends included
+        self._known = {row.tobytes() for row in np.ascontiguousarray(dataset.real)}
+        rng = np.random.default_rng(0)
+        self._training = dataset.real[rng.permutation(len(dataset.real))]
+
+    def describe(self, tokens):
+        """All metrics of samples int [N, T], N >= 2, by the names used in metrics.jsonl.
+
+        bleu_n: mean over samples of the sentence BLEU with n-grams up to n, all held-out texts being its references.
+        self_bleu_n: the same with all other samples as references; high where samples resemble each other.
+        distinct_n: different n-grams over all n-grams of the samples.
+        kl_n, kl_n_reverse: KL divergence [nats] of the samples' law of n-grams from the held-out texts', and the reverse, 0.5 being
+          added to the count of each n-gram that either has.
+        length, length_distance: mean, in tokens; and the first Wasserstein distance of its law from the held-out texts'.
+        unknown: share of unknown tokens. copied: share of samples that are training texts. samples: N.
+        """
+        tokens = np.asarray(tokens)
+        samples = self._sequences(tokens)
+        result = {f"bleu_{n}": value for n, value in bleu(self._references, samples).items()}
+        result |= {f"self_bleu_{n}": value for n, value in self_bleu(samples).items()}
+        result |= self._n_grams(samples)
+        _, lengths = samples
+        symbols = max(int(lengths.sum()), 1)
+        return result | {
+            "length": float(lengths.mean()),
+            "length_distance": float(stats.wasserstein_distance(lengths, self._references[1])),
+            "unknown": float(np.sum(tokens == self._vocabulary.unknown)) / symbols,
+            "copied": float(np.mean([row.tobytes() in self._known for row in np.ascontiguousarray(tokens)])),
+            "samples": len(tokens),
+        }
+
+    def of_likelihood(self, nll):
+        """What follows from the held-out negative log-likelihood in nats per text, by name."""
+        per_token = nll * len(self._references[1]) / self._predicted
+        return {"nll": nll, "nll_per_token": per_token, "perplexity": float(np.exp(min(per_token, 700)))}
+
+    def ideal(self, size):
+        """The metrics of so many training texts: what a perfect generator has, but for `copied` and the likelihood."""
+        return self.describe(self._training[:size]) | {"copied": None}
+
+    def _sequences(self, tokens):
+        return np.asarray(tokens, np.int64), self._vocabulary.lengths(tokens)
+
+    def _n_grams(self, samples):
+        result = {}
+        for n, (of_reference, of_samples) in enumerate(_n_grams(self._references, samples), 1):
+            size = 1 + max(of_reference[1].max(initial=0), of_samples[1].max(initial=0))
+            p, q = (np.bincount(grams, minlength=size) for _, grams in (of_reference, of_samples))
+            if n in _DISTINCT_ORDERS:
+                result[f"distinct_{n}"] = float(np.count_nonzero(q) / max(q.sum(), 1))
+            if n in _KL_ORDERS:
+                there = p + q > 0
+                p, q = p[there] + _ADDED, q[there] + _ADDED
+                result |= {f"kl_{n}": float(stats.entropy(p, q)), f"kl_{n}_reverse": float(stats.entropy(q, p))}
+        return result
+
+
+def bleu(references, hypotheses):
+    """Mean sentence BLEU over the hypotheses, all with the same references: a dict from each of BLEU_ORDERS.
+
+    Uniform weights up to n; a precision of zero becomes 0.1 over its denominator (NLTK's method1).
+
+    Args:
+      references, hypotheses: each (int64 [N, T], lengths [N]).
+    """
+    clipped, totals = [], []
+    for (rows, grams), (own_rows, own_grams) in _n_grams(references, hypotheses):
+        _, counted, counts = _counts(rows, grams)
+        most = np.zeros(1 + max(grams.max(initial=0), own_grams.max(initial=0)), np.int64)
+        np.maximum.at(most, counted, counts)
+        own_rows, own_grams, own_counts = _counts(own_rows, own_grams)
+        _add(clipped, totals, len(hypotheses[1]), own_rows, own_counts, most[own_grams])
+    closest = _closest(np.bincount(references[1]))
+    return _scores(clipped, totals, hypotheses[1], [closest(n) for n in hypotheses[1]])
+
+
+def self_bleu(sequences):
+    """The same of each sequence with all others as its references. sequences: (int64 [N, T], lengths [N]), N >= 2."""
+    clipped, totals = [], []
+    for rows, grams in (grams[0] for grams in _n_grams(sequences)):
+        rows, grams, counts = _counts(rows, grams)
+        # Of each n-gram the two highest counts, and who has the highest: the limit of all others is that, its own the second.
+        order = np.lexsort((counts, grams))
+        rows, grams, counts = rows[order], grams[order], counts[order]
+        is_last = np.append(grams[1:] != grams[:-1], True) if len(grams) else np.zeros(0, bool)
+        size = 1 + grams.max(initial=0)
+        best, second, owner = (np.zeros(size, np.int64) for _ in range(3))
+        best[grams[is_last]], owner[grams[is_last]] = counts[is_last], rows[is_last]
+        before_last = np.append(is_last[1:] & (grams[1:] == grams[:-1]), False) if len(grams) else is_last
+        second[grams[before_last]] = counts[before_last]
+        _add(clipped, totals, len(sequences[1]), rows, counts, np.where(rows == owner[grams], second[grams], best[grams]))
+    lengths = np.bincount(sequences[1])
+    closest = {n: _closest(lengths - (np.arange(len(lengths)) == n))(n) for n in set(sequences[1].tolist())}
+    return _scores(clipped, totals, sequences[1], [closest[n] for n in sequences[1].tolist()])
+
+
+def _n_grams(*groups):
+    """For n = 1 .. _LONGEST and each group (int64 [N, T], lengths [N]): its n-grams' rows, and their ids, shared by all groups."""
+    width = max(tokens.shape[1] for tokens, _ in groups)
+    tokens = np.concatenate([np.pad(t, [[0, 0], [0, width - t.shape[1]]]) for t, _ in groups])
+    lengths = np.concatenate([lengths for _, lengths in groups])
+    edges = np.cumsum([0, *(len(lengths) for _, lengths in groups)])
+    ids, symbols = tokens, tokens.max(initial=0) + 1
+    for n in range(1, _LONGEST + 1):
+        if n > 1:  # an n-gram is the one before it, and a token more
+            joined = ids[:, : max(width - n + 1, 0)] * symbols + tokens[:, n - 1 :]
+            ids = np.unique(joined, return_inverse=True)[1].reshape(joined.shape)
+        there = np.arange(ids.shape[1]) <= lengths[:, np.newaxis] - n
+        rows, grams = np.nonzero(there)[0], ids[there]
+        bounds = np.searchsorted(rows, edges)
+        yield [(rows[a:b] - first, grams[a:b]) for (a, b), first in zip(itertools.pairwise(bounds), edges, strict=False)]
+
+
+def _counts(rows, grams):
+    """How often each row has each n-gram: (rows, grams, counts), each pair once."""
+    size = 1 + grams.max(initial=0)
+    pairs, counts = np.unique(rows * size + grams, return_counts=True)
+    return pairs // size, pairs % size, counts
+
+
+def _add(clipped, totals, size, rows, counts, limits):
+    clipped.append(np.bincount(rows, np.minimum(counts, limits), size).astype(int))
+    totals.append(np.bincount(rows, counts, size).astype(int))
+
+
+def _closest(lengths):
+    """From a histogram of the references' lengths: the function to the one that is closest, the shorter of two."""
+    present = np.nonzero(lengths > 0)[0]
+    return lambda n: int(present[np.argmin(np.abs(present - n))])
+
+
+def _scores(clipped, totals, lengths, reference_lengths):
+    scores = {n: [] for n in BLEU_ORDERS}
+    for j, (length, closest) in enumerate(zip(lengths.tolist(), reference_lengths, strict=True)):
+        precisions = [Fraction(int(c[j]), max(int(t[j]), 1), _normalize=False) for c, t in zip(clipped, totals, strict=True)]
+        smoothed = np.log([float(p) for p in _smoothed(precisions)])
+        penalty = brevity_penalty(closest, length) if length and precisions[0].numerator else 0.0
+        for n in BLEU_ORDERS:
+            scores[n].append(penalty * np.exp(np.mean(smoothed[:n])))
+    return {n: float(np.mean(values)) for n, values in scores.items()}
