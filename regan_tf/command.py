@@ -1,6 +1,7 @@
 """What the commands share: errors shown as one line, and a TensorFlow that is quiet and repeats itself."""
 
 import contextlib
+import math
 import os
 import sys
 
@@ -53,6 +54,17 @@ def start_tensorflow(threads, precision="float32"):
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def positive(text, flag):
+    """The number of a flag's text. Raises UserError, naming the flag, unless it is finite and above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"--{flag}={text} is not allowed: it must be a finite number above 0")
+    return value
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ sequences can be enumerated, else a long mean of reinforce_loo, which is unbiase
 """
 
 import json
-import math
 import os
 
 import numpy as np
@@ -50,7 +49,7 @@ _OUTPUT = flags.DEFINE_string("output", "", "Directory for compare.json and comp
 
 def main():
     """Prints the table, writes the figures; returns the exit code."""
-    temperatures = [_temperature(text) for text in _TEMPERATURES.value]
+    temperatures = [command.positive(text, "temperatures") for text in _TEMPERATURES.value]
     if not (temperatures and _ESTIMATORS.value):
         raise UserError("--estimators and --temperatures must not be empty")
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
@@ -83,16 +82,6 @@ def main():
     _print(results, len(temperatures) > 1, exact=truth_blocks is None)
     _write({"state": description, "truth": "exact" if truth_blocks is None else "reinforce_loo", "results": results})
     return 0
-
-
-def _temperature(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"--temperatures={text} is not allowed: each must be a finite number above 0")
-    return value
 
 
 def _state_config():

@@ -22,7 +22,7 @@ from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
-_WORTH_SAYING = 2**30  # bytes
+_WORTH_SAYING = 100 * 2**20  # bytes
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
 _BIASED = {
     ("rebar", "sequence"): _SEQUENCE.format("rebar"),
@@ -62,7 +62,7 @@ def run(config, wait=False):
         for remark in dataset.remarks:
             print(remark)
         if needed >= _WORTH_SAYING:
-            print(f"an update takes about {needed / 2**30:.1f} GiB; --row_parts={2 * config.row_parts} would take less")
+            print(f"an update takes about {needed / 2**20:.0f} MB of memory; a larger --row_parts (now {config.row_parts}) less")
         print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
         try:

@@ -5,12 +5,10 @@ python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.
 """
 
 import json
-import math
 
 from absl import flags
 
 from regan_tf import command, config_flags
-from regan_tf.config import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
@@ -24,8 +22,7 @@ _FORMAT = flags.DEFINE_enum("format", "text", ("text", "jsonl"), "Lines of text,
 
 def main():
     """Prints the sequences."""
-    if not (math.isfinite(_TEMPERATURE.value) and _TEMPERATURE.value > 0):
-        raise UserError(f"--sampling_temperature={_TEMPERATURE.value} is not allowed: it must be a finite number above 0")
+    temperature = command.positive(_TEMPERATURE.value, "sampling_temperature")
     path = _WORKDIR.value
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
@@ -35,7 +32,7 @@ def main():
     experiment = Experiment(config)
     require_checkpoint(path, experiment.checkpoint)
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
-    tokens = generator.sample(_NUM.value, _SEED.value, _TEMPERATURE.value)
+    tokens = generator.sample(_NUM.value, _SEED.value, temperature)
     to_text = experiment.dataset.vocabulary.to_text
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
     for text, row, log_prob in zip(to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):

@@ -33,7 +33,7 @@ _OUTPUT = flags.DEFINE_string("output", "temperature_curve", "Directory of the J
 
 def main(paths):
     """Prints the tables, writes the figure; returns the exit code."""
-    temperatures = sorted({_temperature(text) for text in _TEMPERATURES.value})
+    temperatures = sorted({command.positive(text, "temperatures") for text in _TEMPERATURES.value})
     if not (paths and temperatures):
         raise UserError("give runs, and at least one of --temperatures: python -m regan_tf.temperature_curve RUN RUN ...")
     command.start_tensorflow(_THREADS.value)
@@ -58,16 +58,6 @@ def main(paths):
     plots.plot_temperature_curves(curves, ideal, _ORDER.value, output / "temperature_curve.png")
     print(f"\nNow look at {output}/temperature_curve.png")
     return 0
-
-
-def _temperature(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"--temperatures={text} is not allowed: each must be a finite number above 0")
-    return value
 
 
 def _curve(run, temperatures):
