@@ -29,6 +29,9 @@ class TextMetrics:
     def __init__(self, dataset):
         self._vocabulary = dataset.vocabulary
         self._references = self._sequences(dataset.heldout)
+        # An unknown token stands for any rare word: it is no match of another.
+        known_as = np.where(dataset.heldout == dataset.vocabulary.unknown, len(dataset.vocabulary), dataset.heldout)
+        self._bleu_references = known_as.astype(np.int64), self._references[1]
         self._predicted = np.sum(np.minimum(self._references[1] + 1, dataset.heldout.shape[1]))  # tokens, ends included
         self._known = {row.tobytes() for row in np.ascontiguousarray(dataset.real)}
         rng = np.random.default_rng(0)
@@ -37,7 +40,8 @@ class TextMetrics:
     def describe(self, tokens):
         """All metrics of samples int [N, T], N >= 2, by the names used in metrics.jsonl.
 
-        bleu_n: mean over samples of the sentence BLEU with n-grams up to n, all held-out texts being its references.
+        bleu_n: mean over samples of the sentence BLEU with n-grams up to n, all held-out texts being its references, of whose words
+          the unknown token matches none.
         self_bleu_n: the same with all other samples as references; high where samples resemble each other.
         distinct_n: different n-grams over all n-grams of the samples.
         kl_n, kl_n_reverse: KL divergence [nats] of the samples' law of n-grams from the held-out texts', and the reverse, 0.5 being
@@ -47,7 +51,7 @@ class TextMetrics:
         """
         tokens = np.asarray(tokens)
         samples = self._sequences(tokens)
-        result = {f"bleu_{n}": value for n, value in bleu(self._references, samples).items()}
+        result = {f"bleu_{n}": value for n, value in bleu(self._bleu_references, samples).items()}
         result |= {f"self_bleu_{n}": value for n, value in self_bleu(samples).items()}
         result |= self._n_grams(samples)
         _, lengths = samples

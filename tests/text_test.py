@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from regan_tf import data, text_metrics
+from regan_tf import config_flags, data, text_metrics
 from regan_tf.config import Config, UserError
 from regan_tf.text import Vocabulary
 
@@ -107,6 +107,12 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "--data_sha256=.* they have changed"):
             self._load(lines + b"\nmore", data_sha256=sha256)
 
+    def test_a_run_may_be_gone_on_with_without_naming_its_texts_digest(self):
+        earlier = Config(dataset="pydoc", data_sha256="abc").resolved()
+        config_flags.require_same(Config(dataset="pydoc").resolved(), earlier, "run")
+        with self.assertRaisesRegex(UserError, "--data_sha256=xyz .there: --data_sha256=abc"):
+            config_flags.require_same(Config(dataset="pydoc", data_sha256="xyz").resolved(), earlier, "run")
+
     def test_python_help_is_a_corpus(self):
         dataset = data.load(Config(dataset="pydoc", seq_len=40).resolved())
         self.assertGreater(len(dataset.real), 1_000)
@@ -164,6 +170,7 @@ class TextMetricsTest(tf.test.TestCase):
         vocabulary = Vocabulary.of(["a b c d"], " ", 10)
         self.encode = lambda *lines: vocabulary.encode(lines, 4)
         dataset = data.Dataset(vocabulary, self.encode("a b", "a c", "b"), self.encode("a b", "c"))
+        self.vocabulary = vocabulary
         self.metrics = text_metrics.TextMetrics(dataset)
 
     def test_by_hand(self):
@@ -177,6 +184,16 @@ class TextMetricsTest(tf.test.TestCase):
         p, q = np.array([1.5, 1.5, 1.5, 0.5]) / 5, np.array([3.5, 1.5, 0.5, 1.5]) / 7
         self.assertAllClose(found["kl_1"], np.sum(p * np.log(p / q)))
         self.assertAllClose(found["kl_1_reverse"], np.sum(q * np.log(q / p)))
+
+    def test_an_unknown_token_matches_no_word(self):
+        dataset = data.Dataset(self.vocabulary, self.encode("a b"), self.encode("x y z a", "b"))
+        samples = self.encode("x y z a", "a b")
+        found = text_metrics.TextMetrics(dataset).describe(samples)["bleu_2"]
+        smoothing = SmoothingFunction(epsilon=0.1).method1
+        expected = [
+            sentence_bleu([["x", "y", "z", "a"], ["b"]], h, (0.5, 0.5), smoothing) for h in (["?", "?", "?", "a"], ["a", "b"])
+        ]
+        self.assertAllClose(found, np.mean(expected))
 
     def test_likelihood_counts_the_end_as_a_token(self):
         found = self.metrics.of_likelihood(10.0)  # two held-out texts, of 2 + 1 and 1 + 1 tokens

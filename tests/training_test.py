@@ -41,6 +41,25 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(record["goodness"], 0.9)
         self.assertLess(record["nll_excess"], 0.3)
 
+    def test_pretraining_ends_where_held_out_texts_say_so_and_goes_on_with_its_best_also_after_a_stop(self):
+        options = {"dataset": "pydoc", "seq_len": 12, "data_size": 128, "heldout_size": 40, "pretrain_epochs": 60, "batch_size": 32}
+        options |= {"pretrain_learning_rate": 3e-2, "pretrain_patience": 2, "eval_samples": 20}
+        whole = _experiment(**options)
+        nlls = []
+        while whole.pretraining:
+            nlls.append(whole.pretrain_epoch()["nll"])
+            if len(nlls) == 3:
+                path = whole.checkpoint.write(f"{self.get_temp_dir()}/state")
+        self.assertBetween(len(nlls), 4, 59)
+        self.assertEqual(int(np.argmin(nlls)), len(nlls) - 3)
+        self.assertAllClose(whole.measure_start()["nll"], min(nlls), rtol=1e-5)
+        resumed = _experiment(**options)
+        resumed.checkpoint.read(path)
+        self.assertAllEqual([*nlls[:3], *(resumed.pretrain_epoch()["nll"] for _ in nlls[3:])], nlls)
+        self.assertFalse(resumed.pretraining)
+        for one, other in zip(resumed.generator.variables, whole.generator.variables, strict=True):
+            self.assertAllEqual(one, other)
+
     def test_discriminator_learns_to_tell_random_from_real(self):
         experiment = _experiment(seq_len=5, discriminator_learning_rate=1e-2)
         batches = next(iter(data.minibatches(experiment.dataset.real, 64, 10, tf.constant([0, 0]))))
