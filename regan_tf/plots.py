@@ -47,7 +47,7 @@ def plot_run(records, config, directory):
 
 
 def _plot_text(pretraining, records, name, directory):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     panels = ((left, pretraining, "Minibatch of pre-training"), (right, records, "Adversarial iteration"))
     for axes, points, xlabel in panels:
         axes.plot([r["iteration"] for r in points], [r["nll_per_token"] for r in points], "o-", markersize=3)
@@ -65,7 +65,8 @@ def _plot_text(pretraining, records, name, directory):
             axes.plot(
                 [r["iteration"] for r in records], values, linestyle, marker="o", markersize=3, color=f"C{n - 2}", label=label
             )
-    _save(figure, axes, directory / "bleu.png")
+    figure.legend(loc="outside right center", frameon=False)
+    _write(figure, directory / "bleu.png")
 
 
 def plot_groups(groups, seq_len, path):
