@@ -6,7 +6,9 @@ in one place. This module imports no TensorFlow: a bad flag is refused at once.
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 ESTIMATORS = ("mle", "reinforce", "reinforce_loo", "reinforce_rollout", "rebar", "relax", "straight_through")
 _WITH_CONTROL_VARIATE = ("rebar", "relax")
@@ -31,7 +33,7 @@ def _setting(default, doc, *, choices=None, at_least=None, at_most=None, above=N
       default, doc: the flag's default and help.
       choices, at_least, at_most, above: what is allowed.
       extends: the flag may differ when a run is resumed.
-      optional: it need not be given then.
+      optional: where it is not given, any value of a run will do then.
       local: the flag says where or how to run, not what: it is no part of the recorded configuration.
     """
     checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above}
@@ -71,16 +73,23 @@ class Config:
     eval_file: str = _setting("", "Held-out texts; by default some lines of --data_file.")
     tokens: str = _setting("word", "What a text is cut into: words (at white space), or characters.", choices=("word", "char"))
     vocab_size: int = _setting(
-        5_000, "Of texts: the most frequent tokens are kept, so many with the end and the unknown token.", at_least=3
+        5_000,
+        "Of texts: the most frequent tokens that occur twice are kept, so many with the end and the unknown token.",
+        at_least=3,
     )
     seq_len: int | None = _setting(
         None,
         "Sequence length T; the paper uses 3 (default) and 15. Of texts the longest, by default 32 words, 100 characters.",
         at_least=3,
     )
-    data_size: int | None = _setting(None, "Training sequences: by default 10,000 (section 4.1), of a text all.", at_least=1)
+    data_size: int | None = _setting(
+        None, "Training sequences: by default 10,000 (section 4.1), of a text all.", at_least=1, optional=True
+    )
     heldout_size: int | None = _setting(
-        None, "Held-out sequences: by default 1,000; of a text a tenth of its lines, or all of --eval_file.", at_least=1
+        None,
+        "Held-out sequences: by default 1,000; of a text a tenth of its lines, or all of --eval_file.",
+        at_least=1,
+        optional=True,
     )
     data_sha256: str = _setting("", "Refuse other texts than these; a run records that of its own.", optional=True)
     # Networks, section 4.3 (the paper gives no sizes).
@@ -139,7 +148,9 @@ class Config:
     track_variance: bool = _setting(True, "Measure the variance of the gradient over the minibatch at each update.")
     eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
     eval_samples: int | None = _setting(
-        None, "Sequences sampled at an evaluation point; by default 10,000, of texts 2,000.", at_least=2
+        None,
+        "Sequences sampled at an evaluation point; by default 10,000, of texts 2,000, or as many as there are to learn from.",
+        at_least=2,
     )
     metric: str | None = _setting(
         None,
@@ -153,7 +164,7 @@ class Config:
     # Where.
     workdir: str = _setting("", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True)
     export_dir: str = _setting("export", "SavedModels go to <export_dir>/<model_name>/<version>.", local=True)
-    model_name: str = _setting("", "Name of the exported model; by default regan-<estimator>-<length>.", local=True)
+    model_name: str = _setting("", "Name of the exported model; by default regan-<estimator>-<length or texts>.", local=True)
     export_generator: str = _setting("last", "Which generator to export.", choices=("last", "best", "none"), local=True)
 
     def __post_init__(self):
@@ -241,7 +252,12 @@ class Config:
 
     @property
     def _kind(self):
-        return f"{self.tokens}-{self.seq_len}" if self.is_text else f"{self.seq_len}"
+        return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', self.text_name)}-{self.tokens}" if self.is_text else f"{self.seq_len}"
+
+    @property
+    def text_name(self):
+        """What to call the texts."""
+        return Path(self.data_file).stem or self.dataset
 
     @property
     def needs_differentiable_reward(self):

@@ -1,5 +1,6 @@
 """The data of a run: the grammar of ReGAN section 4.1, "x operator x operator ...", operators uniform over + - * /; or texts."""
 
+import dataclasses
 import hashlib
 import math
 from typing import NamedTuple
@@ -42,7 +43,16 @@ def load(config):
         )
     if len(dataset.real) < config.batch_size:
         raise UserError(f"--batch_size={config.batch_size} is not allowed: there are {len(dataset.real)} training sequences")
+    if config.is_text and len(dataset.real) < 2:
+        raise UserError("one training text is too few: there must be 2, to be compared")
     return dataset
+
+
+def described(config, dataset):
+    """The config with what it leaves to the texts: their digest, and how many there are."""
+    if not config.is_text:
+        return config
+    return dataclasses.replace(config, data_sha256=dataset.sha256, data_size=len(dataset.real), heldout_size=len(dataset.heldout))
 
 
 def _grammar(config):
@@ -75,15 +85,27 @@ def _texts(config):
     else:
         real, (heldout, more) = lines, short(eval_lines, "eval_file")
         left_out += more
-        heldout = heldout[: config.heldout_size]
-    real = real[: config.data_size]
+        heldout = _some(heldout, config.heldout_size)
+    real = _some(real, config.data_size)
     vocabulary = Vocabulary.of(real, separator, config.vocab_size)
     if len(vocabulary) < 3:
         raise UserError(f"--{flag}={getattr(config, flag)} has no token but the unknown one")
-    remarks = [f"{len(real)} training and {len(heldout)} held-out texts, {len(vocabulary)} tokens with the end and the unknown one"]
+    real, heldout = vocabulary.encode(real, length), vocabulary.encode(heldout, length)
+    unknown = np.sum(heldout == vocabulary.unknown) / np.sum(vocabulary.lengths(heldout))
+    remarks = [
+        f"{len(real)} training and {len(heldout)} held-out texts, {len(vocabulary)} tokens with the end and the unknown one, "
+        f"which {unknown:.1%} of the held-out tokens are"
+    ]
     if left_out:
         remarks.append(f"{left_out} texts of more than --seq_len={length} {config.tokens}s are left out")
-    return Dataset(vocabulary, vocabulary.encode(real, length), vocabulary.encode(heldout, length), digest, tuple(remarks))
+    return Dataset(vocabulary, real, heldout, digest, tuple(remarks))
+
+
+def _some(lines, size):
+    """So many lines, from all over the file; all for None."""
+    if size is None or size >= len(lines):
+        return lines
+    return [lines[i] for i in sorted(np.random.default_rng(_SPLIT_SEED).permutation(len(lines))[:size])]
 
 
 def _split(lines, config, flag):

@@ -32,7 +32,7 @@ class Experiment:
       dataset: what `data.load(config)` gives, if it has been called already.
 
     Attributes:
-      dataset, metrics: the data, and what samples are judged by.
+      dataset, metrics, eval_samples: the data, what samples are judged by, and how many are at a time.
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
     """
@@ -50,8 +50,10 @@ class Experiment:
         discriminator = Discriminator(len(vocabulary), config.discriminator_dim, vocabulary.end)
         self.trainer = Trainer(config, self.generator, discriminator, self._own_reward())
         self._heldout = heldout
-        self._measure = _Measure(self.generator, heldout, config.eval_samples, self.metrics)
-        self._measure_best = _Measure(self.best_generator, heldout, config.eval_samples, self.metrics)
+        # Texts are judged beside as many training texts: self-BLEU and others depend on how many there are.
+        self.eval_samples = min(config.eval_samples, len(self.dataset.real)) if config.is_text else config.eval_samples
+        self._measure = _Measure(self.generator, heldout, self.eval_samples, self.metrics)
+        self._measure_best = _Measure(self.best_generator, heldout, self.eval_samples, self.metrics)
 
         self._pretrained = tf.Variable(0, dtype=tf.int64)  # minibatches of maximum likelihood so far
         self._least_nll = tf.Variable(np.inf, dtype=tf.float64)  # in pre-training, if it may end early ...
@@ -60,12 +62,13 @@ class Experiment:
         self._best_iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
         self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
+        early_stopping = {"pretraining": [self._least_nll, self._stale_epochs]} if config.pretrain_patience else {}
         self.checkpoint = tf.train.Checkpoint(
             weights=[v.value for v in self.trainer.variables],
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             best=[v.value for v in self.best_generator.variables],
             progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
-            pretraining=[self._least_nll, self._stale_epochs],
+            **early_stopping,
         )
         self._batches = None
 

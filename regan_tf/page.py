@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 
 import jinja2
 import numpy as np
@@ -55,7 +54,7 @@ def draw(groups, output):
     names = {"all": []}
     for name, members in groups.items():
         if isinstance(name, str):
-            names[name] = [f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"]
+            names[name] = [f"texts_{len(names)}.png"]
             plots.plot_text_groups(members, name, output / names[name][0])
             continue
         names[name] = [f"length_{name}.png", f"variance_and_learning_{name}.png"]
@@ -126,6 +125,10 @@ def write(output, groups, rows, pictures, **context):
     write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
     runs = [run for members in groups.values() for g in members for run in g.runs]
     varying = {"seed", *results.varying_fields(runs)}
+
+    def shared(name):
+        return getattr(runs[0].config, name) not in (None, "")
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("regan_tf", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -133,7 +136,7 @@ def write(output, groups, rows, pictures, **context):
         number=len(runs),
         sections={name: _tables(members) | {"headers": headers(name), "scores": rows[name]} for name, members in groups.items()},
         pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
-        common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying],
+        common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying and shared(name)],
         **context,
     )
     write_atomically(output / "index.html", text)

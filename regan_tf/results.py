@@ -21,6 +21,9 @@ _OF_TEXTS = (
     *(f"kl_{n}{direction}" for n in (1, 2) for direction in ("", "_reverse")),
     *("length", "length_distance", "unknown", "copied", "nll_per_token", "perplexity"),
 )
+# What decides which texts, vocabulary and held-out texts a run has; and only their names.
+_DATA_OF_TEXTS = ("tokens", "data_sha256", "vocab_size", "seq_len", "data_size", "heldout_size")
+_NAMES_OF_TEXTS = ("dataset", "data_file", "eval_file")
 _RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
 
 
@@ -144,12 +147,15 @@ def _read(directory, generator):
 
 def grouped(runs):
     """The runs in groups, by data: a dict to a list of Group, in the order of their settings, from the grammar's length, an
-    int, or from a name of texts.
+    int, or from a name of texts, which are the same only if vocabulary and held-out texts are.
     """
+    by_data = collections.defaultdict(list)
+    for run in runs:
+        by_data[_values(run.config, _DATA_OF_TEXTS) if run.config.is_text else run.config.seq_len].append(run)
+    names = _data_names([members[0].config for members in by_data.values()])
     result = {}
-    for data_name in sorted({_data_name(run.config) for run in runs}, key=lambda name: (isinstance(name, str), name)):
-        members = [run for run in runs if _data_name(run.config) == data_name]
-        varying = varying_fields(members)
+    for data_name, members in sorted(zip(names, by_data.values(), strict=True), key=lambda x: (isinstance(x[0], str), x[0])):
+        varying = [name for name in varying_fields(members) if name not in _NAMES_OF_TEXTS]
         by_settings = collections.defaultdict(list)
         for run in sorted(members, key=lambda run: (_order(run.config), run.config.seed)):
             by_settings[_values(run.config, varying)].append(run)
@@ -157,11 +163,13 @@ def grouped(runs):
     return result
 
 
-def _data_name(config):
-    if not config.is_text:
-        return config.seq_len
-    name = Path(config.data_file).stem or config.dataset
-    return f"{name} ({config.tokens}s)"
+def _data_names(configs):
+    """A name for each of these data: a length of the grammar, or the texts' name with what is needed to tell them apart."""
+    names = [f"{c.text_name} ({c.tokens}s)" if c.is_text else c.seq_len for c in configs]
+    return [
+        name if names.count(name) == 1 else f"{name}, {', '.join(f'{f}={str(getattr(c, f))[:8]}' for f in _DATA_OF_TEXTS[1:])}"
+        for name, c in zip(names, configs, strict=True)
+    ]
 
 
 def lines(groups):
@@ -173,7 +181,7 @@ def lines(groups):
     varying = varying_fields([g.runs[0] for g in groups])
     result = {}
     for field in varying:
-        if isinstance(getattr(groups[0].config, field), str | bool):
+        if isinstance(getattr(groups[0].config, field), str | bool) or (groups[0].config.is_text and field in _DATA_OF_TEXTS):
             continue
         found = collections.defaultdict(list)
         for g in sorted(groups, key=lambda g: getattr(g.config, field)):

@@ -1,7 +1,6 @@
 """A run in its directory: go on where it was, show progress, keep what matters, and end with figures, samples and an export."""
 
 import contextlib
-import dataclasses
 import json
 import shutil
 import signal
@@ -43,7 +42,7 @@ def run(config, wait=False):
         raise UserError("--distribution=multi_worker needs --workdir: a directory that all workers see")
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     dataset = data.load(config)
-    config = dataclasses.replace(config, data_sha256=dataset.sha256)
+    config = data.described(config, dataset)
     with replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
@@ -162,7 +161,7 @@ def _finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     plots.plot_run(records, config, workdir.path / "figures")
-    ideal = experiment.metrics.ideal(config.eval_samples)
+    ideal = experiment.metrics.ideal(experiment.eval_samples)
     summary = {
         "dataset": config.dataset,
         "estimator": config.estimator,

@@ -7,7 +7,6 @@ higher BLEU at equal self-BLEU. Takes finished runs on the same texts, or direct
 alone are averaged. A run of `--estimator=mle --iterations=0` is the baseline.
 """
 
-import collections
 import json
 import math
 from pathlib import Path
@@ -23,10 +22,13 @@ from regan_tf.config import UserError
 _TEMPERATURES = flags.DEFINE_list(
     "temperatures", "0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.35,1.5", "Sampling temperatures: they divide the logits."
 )
-_NUM = flags.DEFINE_integer("num", 2_000, "Texts sampled at each temperature.", lower_bound=2)
+_NUM = flags.DEFINE_integer(
+    "num", 2_000, "Texts sampled at each temperature; at most as many as there are training texts.", lower_bound=2
+)
 _ORDER = flags.DEFINE_integer("order", 4, "n of the BLEU-n and self-BLEU-n that are drawn and compared.", 2, 5)
+_DRAWS = flags.DEFINE_integer("draws", 3, "How often, with other seeds: shows what the samples' randomness does.", lower_bound=1)
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples, the same for all.", lower_bound=0, upper_bound=2**31 - 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples, the same for all runs.", lower_bound=0, upper_bound=2**31 - 1)
 _THREADS = flags.DEFINE_integer("threads", 0, "CPU threads; 0: TensorFlow's choice.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", "temperature_curve", "Directory of the JSON file and the figure.")
 
@@ -41,27 +43,32 @@ def main(paths):
     from regan_tf.workdir import write_atomically
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
-    if not all(run.config.is_text for run in runs):
-        raise UserError("the runs must be on texts: the grammar's generators are judged by goodness, in regan_tf.report")
-    if len({run.config.data_sha256 for run in runs} | {run.config.tokens for run in runs}) > 2:
-        raise UserError("the runs must be on the same texts, cut in the same way")
-    (groups,) = results.grouped(runs).values()
+    groups_by_data = results.grouped(runs)
+    if len(groups_by_data) > 1 or not runs[0].config.is_text:
+        raise UserError(
+            f"the runs must be on the same texts, with the same vocabulary; these are on: {', '.join(map(str, groups_by_data))}"
+        )
+    (groups,) = groups_by_data.values()
     curves, ideal = {}, None
     for group in groups:
-        of_seeds, ideal = zip(*[_curve(run, temperatures) for run in group.runs], strict=True)
-        ideal = ideal[0]
-        curves[group.label] = _mean(of_seeds)
+        curves[group.label] = []
+        for run in group.runs:
+            drawn, ideal = _curves(run, temperatures)
+            curves[group.label] += drawn
     baseline = next((group.label for group in groups if group.config.estimator == "mle"), None)
-    _print(curves, ideal, baseline)
+    means = {label: _mean(of_label) for label, of_label in curves.items()}
+    _print(curves, means, ideal, baseline)
+    _print_untempered(means, curves, ideal)
     output = Path(_OUTPUT.value)
-    write_atomically(output / "curve.json", json.dumps({"curves": curves, "training texts": ideal}, indent=2) + "\n")
-    plots.plot_temperature_curves(curves, ideal, _ORDER.value, output / "temperature_curve.png")
+    text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
+    write_atomically(output / "curve.json", text + "\n")
+    plots.plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
     print(f"\nNow look at {output}/temperature_curve.png")
     return 0
 
 
-def _curve(run, temperatures):
-    """The metrics of one run's generator at each temperature, a list; and those of the training texts."""
+def _curves(run, temperatures):
+    """Of one run's generator: a list with a curve for each draw, the metrics at each temperature; and those of training texts."""
     import tensorflow as tf
 
     from regan_tf.experiment import Experiment
@@ -70,50 +77,78 @@ def _curve(run, temperatures):
     experiment = Experiment(run.config)
     require_checkpoint(run.path, experiment.checkpoint)
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
-    sample = tf.function(lambda temperature: generator.sample(_NUM.value, _SEED.value, temperature))
-    nll = experiment.nll_function(generator)
-    points = []
+    size = min(_NUM.value, len(experiment.dataset.real))
+    sample = tf.function(lambda seed, temperature: generator.sample(size, seed, temperature))
+    nll, metrics = experiment.nll_function(generator), experiment.metrics
+    curves = [[] for _ in range(_DRAWS.value)]
     for temperature in tqdm(temperatures, desc=run.path.name, leave=False):
         tensor = tf.constant(temperature, tf.float32)
-        metrics = experiment.metrics.describe(sample(tensor).numpy())
-        points.append({"temperature": temperature} | metrics | experiment.metrics.of_likelihood(float(nll(tensor))))
-    return points, experiment.metrics.ideal(_NUM.value)
+        likelihood = metrics.of_likelihood(float(nll(tensor)))
+        for draw, points in enumerate(curves):
+            tokens = sample(tf.constant([_SEED.value, draw]), tensor).numpy()
+            points.append({"temperature": temperature} | metrics.describe(tokens) | likelihood)
+    return curves, metrics.ideal(size)
 
 
 def _mean(curves):
-    """The mean over seeds: a list of curves, each a list of dicts -> one list of dicts."""
-    result = []
-    for points in zip(*curves, strict=True):
-        sums = collections.Counter()
-        for point in points:
-            sums.update(point)
-        result.append({name: value / len(points) for name, value in sums.items()})
-    return result
+    """The mean of several: a list of curves, each a list of dicts -> one list of dicts."""
+    return [{name: float(np.mean([p[name] for p in points])) for name in points[0]} for points in zip(*curves, strict=True)]
 
 
-def _print(curves, ideal, baseline):
+def _print(curves, means, ideal, baseline):
     quality, diversity = f"bleu_{_ORDER.value}", f"self_bleu_{_ORDER.value}"
     rows = []
-    for label, points in curves.items():
+    for label, points in means.items():
         distances = [math.hypot(p[quality] - ideal[quality], p[diversity] - ideal[diversity]) for p in points]
-        best = points[int(np.argmin(distances))]
-        gain = _gain(points, curves[baseline], quality, diversity) if baseline not in (None, label) else None
-        rows.append([label, best["temperature"], best[quality], best[diversity], best["nll_per_token"], min(distances), gain])
-    rows.append(["training texts", None, ideal[quality], ideal[diversity], None, 0.0, None])
+        best = int(np.argmin(distances))
+        edge = "<" if best == 0 else ">" if best == len(points) - 1 else ""
+        row = [
+            label,
+            f"{points[best]['temperature']:g}{edge}",
+            *(points[best][name] for name in (quality, diversity, "nll_per_token")),
+        ]
+        rows.append([*row, min(distances), _gain(curves, means, label, baseline, quality, diversity)])
+    rows.append(["training texts", "", ideal[quality], ideal[diversity], None, 0.0, ""])
     headers = ["", "its best temperature", quality, diversity, "NLL a token", "distance", f"{quality} above {baseline}'s"]
-    print(tabulate(rows, headers, floatfmt=("", ".2f", ".4f", ".4f", ".3f", ".4f", "+.4f")))
+    print(tabulate(rows, headers, floatfmt=".4f", disable_numparse=[1, 6]))
     print(
-        "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts. NLL: of the held-out\n"
-        "texts under the law at that temperature. Last column: at equal self-BLEU, mean over the temperatures where both have one."
+        "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts (< or >: the first or\n"
+        "last of --temperatures). NLL: of the held-out texts under the law at that temperature. Last column: at equal self-BLEU,\n"
+        "mean over the temperatures (their number) at which both have one, +- the standard deviation over draws, and seeds."
     )
 
 
-def _gain(points, baseline, quality, diversity):
-    """How much higher the quality is than the baseline's at equal diversity, interpolated; None where they do not overlap."""
-    ordered = sorted(baseline, key=lambda p: p[diversity])
+def _print_untempered(means, curves, ideal):
+    """All metrics at temperature 1, if it is among them, +- the standard deviation over draws and seeds."""
+    at_one = [i for i, point in enumerate(next(iter(means.values()))) if point["temperature"] == 1]
+    if not at_one:
+        return
+
+    def cell(label, name):
+        values = [curve[at_one[0]][name] for curve in curves[label]]
+        spread = np.std(values, ddof=1) if len(values) > 1 else 0
+        return f"{np.mean(values):.4f}" + (f" +- {spread:.4f}" if spread else "")
+
+    names = [name for name in means[next(iter(means))][0] if name not in ("temperature", "samples", "nll")]
+    rows = [
+        [name, *(cell(label, name) for label in means), f"{ideal[name]:.4f}" if ideal.get(name) is not None else ""]
+        for name in names
+    ]
+    print("\nAt temperature 1\n" + tabulate(rows, ["", *means, "training texts"], disable_numparse=True))
+
+
+def _gain(curves, means, label, baseline, quality, diversity):
+    """How much higher the quality is than the baseline's at equal diversity, interpolated, as text."""
+    if baseline in (None, label):
+        return ""
+    ordered = sorted(means[baseline], key=lambda p: p[diversity])
     x, y = ([p[name] for p in ordered] for name in (diversity, quality))
-    gains = [p[quality] - np.interp(p[diversity], x, y) for p in points if x[0] <= p[diversity] <= x[-1]]
-    return float(np.mean(gains)) if gains else None
+    inside = [i for i, p in enumerate(means[label]) if x[0] <= p[diversity] <= x[-1]]
+    if not inside:
+        return "no overlap"
+    gains = [np.mean([c[i][quality] - np.interp(c[i][diversity], x, y) for i in inside]) for c in curves[label]]
+    spread = f" +- {np.std(gains, ddof=1):.4f}" if len(gains) > 1 else ""
+    return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
 
 
 if __name__ == "__main__":

@@ -35,11 +35,14 @@ class Vocabulary:
 
     @classmethod
     def of(cls, lines, separator, size):
-        """The vocabulary of texts: end, unknown, then the most frequent tokens, at most `size` in all; ties by code point."""
+        """The vocabulary of texts: end, unknown, then the most frequent tokens, at most `size` in all; ties by code point.
+
+        Tokens that occur once are unknown: so that the unknown token, which stands for all that is new in other texts, is learned.
+        """
         counts = collections.Counter(symbol for line in lines for symbol in split(line, separator))
         for special in _SPECIAL:
             counts.pop(special, None)
-        ordered = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+        ordered = sorted((s for s in counts if counts[s] > 1), key=lambda symbol: (-counts[symbol], symbol))
         return cls((*_SPECIAL, *ordered[: size - len(_SPECIAL)]), separator, _END, _UNKNOWN)
 
     def __len__(self):
@@ -84,7 +87,7 @@ def read(path, flag):
     if b"\0" in content:
         raise UserError(f"--{flag}={path} is not a text file: byte {content.index(0)} is 0")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"--{flag}={path} is not UTF-8: byte {error.start}, in line {line}, is {content[error.start]:#x}") from None

@@ -42,17 +42,17 @@ class TextMetrics:
 
         bleu_n: mean over samples of the sentence BLEU with n-grams up to n, all held-out texts being its references, of whose words
           the unknown token matches none.
-        self_bleu_n: the same with all other samples as references; high where samples resemble each other.
+        self_bleu_n: the same with all other samples as references; high where samples resemble each other, and the more there are.
         distinct_n: different n-grams over all n-grams of the samples.
-        kl_n, kl_n_reverse: KL divergence [nats] of the samples' law of n-grams from the held-out texts', and the reverse, 0.5 being
-          added to the count of each n-gram that either has.
+        kl_n, kl_n_reverse: KL(p || q) and KL(q || p) [nats] of the laws of n-grams p, of the held-out texts, and q, of the samples,
+          0.5 being added to the count of each n-gram that either has: for comparisons at equal numbers of texts.
         length, length_distance: mean, in tokens; and the first Wasserstein distance of its law from the held-out texts'.
         unknown: share of unknown tokens. copied: share of samples that are training texts. samples: N.
         """
         tokens = np.asarray(tokens)
         samples = self._sequences(tokens)
         result = {f"bleu_{n}": value for n, value in bleu(self._bleu_references, samples).items()}
-        result |= {f"self_bleu_{n}": value for n, value in self_bleu(samples).items()}
+        result |= {f"self_bleu_{n}": value for n, value in self_bleu(self._with_distinct_unknowns(samples)).items()}
         result |= self._n_grams(samples)
         _, lengths = samples
         symbols = max(int(lengths.sum()), 1)
@@ -72,6 +72,11 @@ class TextMetrics:
     def ideal(self, size):
         """The metrics of so many training texts: what a perfect generator has, but for `copied` and the likelihood."""
         return self.describe(self._training[:size]) | {"copied": None}
+
+    def _with_distinct_unknowns(self, sequences):
+        tokens, lengths = sequences
+        unknown = tokens == self._vocabulary.unknown
+        return np.where(unknown, len(self._vocabulary) + np.cumsum(unknown).reshape(tokens.shape), tokens), lengths
 
     def _sequences(self, tokens):
         return np.asarray(tokens, np.int64), self._vocabulary.lengths(tokens)

@@ -29,7 +29,7 @@ def _lists(tokens, lengths):
 
 class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
     def test_most_frequent_first_the_rest_unknown_and_rows_end(self):
-        vocabulary = Vocabulary.of(["b a b", "b c a", "<end> a  \tb"], " ", 4)
+        vocabulary = Vocabulary.of(["b a b", "b c a c d", "<end> a  \tb"], " ", 4)
         self.assertEqual(vocabulary.symbols, ("<end>", "<unk>", "b", "a"))
         tokens = vocabulary.encode(["a b", "c <end> <unk> a", ""], 4)
         self.assertAllEqual(tokens, [[3, 2, 0, 0], [1, 1, 1, 3], [0, 0, 0, 0]])
@@ -40,7 +40,7 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_characters_of_several_scripts_are_kept_as_they_are(self):
         line = "naïve 日本語 Ωé 👩‍🔬"
-        vocabulary = Vocabulary.of([line], "", 100)
+        vocabulary = Vocabulary.of([line, line, "once"], "", 100)
         self.assertEqual(vocabulary.to_text(vocabulary.encode([line], 30)), [line])
         self.assertLen(vocabulary, 2 + len(set(line)))
 
@@ -86,19 +86,29 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(dataset.vocabulary, unix.vocabulary)
 
     def test_held_out_lines_are_no_training_lines_and_the_same_for_every_seed(self):
-        lines = [f"text {i % 60}" for i in range(100)]
+        lines = [f"text {i % 60}" for i in range(120)]
         one, other = (self._load("\n".join(lines).encode(), seed=seed) for seed in (0, 1))
         self.assertAllEqual(one.heldout, other.heldout)
         self.assertLen(one.heldout, 6)
         texts = one.vocabulary.to_text(one.real)
         self.assertIn("<unk>", " ".join(one.vocabulary.to_text(one.heldout)))  # their numbers are in no training line
-        self.assertBetween(len(texts), 88, 94)  # equal lines stay together
+        self.assertLen(texts, 108)  # equal lines stay together
         self.assertEqual(len(set(texts)), 54)
 
-    def test_a_vocabulary_larger_than_the_text_is_all_of_it(self):
-        dataset = self._load("\n".join(f"text {i}" for i in range(20)).encode(), vocab_size=10**6)
+    def test_a_vocabulary_larger_than_the_text_is_what_occurs_twice(self):
+        dataset = self._load("\n".join(f"text {i} {i}" for i in range(20)).encode(), vocab_size=10**6)
         self.assertLen(dataset.vocabulary, 2 + 1 + 18)
         self.assertIn("21 tokens", dataset.remarks[0])
+        self.assertRegex(dataset.remarks[0], "which [1-9].*% of the held-out tokens are")
+
+    def test_fewer_texts_are_taken_from_all_over_the_file(self):
+        lines = "\n".join(f"text number {i}" for i in range(1000)).encode()
+        whole, part = self._load(lines), self._load(lines, data_size=100, heldout_size=100)
+        self.assertLen(part.real, 100)
+        self.assertLen(part.heldout, 100)
+        self.assertEqual(part.sha256, whole.sha256)
+        described = data.described(Config(dataset="text", data_file="x", batch_size=2).resolved(), part)
+        self.assertEqual((described.data_size, described.heldout_size, described.data_sha256), (100, 100, part.sha256))
 
     def test_other_texts_than_the_recorded_ones_are_refused(self):
         lines = "\n".join(f"text {i}" for i in range(20)).encode()
@@ -167,7 +177,7 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
 class TextMetricsTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
-        vocabulary = Vocabulary.of(["a b c d"], " ", 10)
+        vocabulary = Vocabulary.of(["a b c d"] * 2, " ", 10)
         self.encode = lambda *lines: vocabulary.encode(lines, 4)
         dataset = data.Dataset(vocabulary, self.encode("a b", "a c", "b"), self.encode("a b", "c"))
         self.vocabulary = vocabulary
@@ -188,12 +198,14 @@ class TextMetricsTest(tf.test.TestCase):
     def test_an_unknown_token_matches_no_word(self):
         dataset = data.Dataset(self.vocabulary, self.encode("a b"), self.encode("x y z a", "b"))
         samples = self.encode("x y z a", "a b")
-        found = text_metrics.TextMetrics(dataset).describe(samples)["bleu_2"]
+        found = text_metrics.TextMetrics(dataset).describe(samples)
         smoothing = SmoothingFunction(epsilon=0.1).method1
         expected = [
             sentence_bleu([["x", "y", "z", "a"], ["b"]], h, (0.5, 0.5), smoothing) for h in (["?", "?", "?", "a"], ["a", "b"])
         ]
-        self.assertAllClose(found, np.mean(expected))
+        self.assertAllClose(found["bleu_2"], np.mean(expected))
+        alone = text_metrics.TextMetrics(dataset).describe(self.encode("x y", "x y"))
+        self.assertEqual(alone["self_bleu_2"], 0.0)
 
     def test_likelihood_counts_the_end_as_a_token(self):
         found = self.metrics.of_likelihood(10.0)  # two held-out texts, of 2 + 1 and 1 + 1 tokens

@@ -75,7 +75,7 @@ class _Vocabulary(tf.Module):
             symbols = tf.strings.split(text, maxsplit=self.seq_len + 1)  # more is too long anyway
         else:
             text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes, as above
-            symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is no symbol
+            symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is unknown
         lengths = tf.cast(symbols.row_lengths(), tf.int32)
         tokens = tf.cast(self.token_of.lookup(symbols.values), tf.int32)
         if self.unknown is not None:  # a word that is spelled like the end token is none
