@@ -35,6 +35,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from regan_tf.data import VOCABULARY
 from regan_tf.serving import publishing
 from regan_tf.serving.client import Client, ServingError
+from regan_tf.text import Vocabulary
 from tests import problems
 
 _LENGTH = 6
@@ -513,17 +514,28 @@ class LifeTest(tf.test.TestCase):
             self.assertEqual(server.stop()[0], 0)
             self.assertEqual([a.result().status_code for a in answers], [200] * 8)
 
-    def test_the_client_waits_for_a_server_that_is_starting(self):
+    def test_the_client_waits_for_a_server_that_is_starting_and_speaks_in_words(self):
         directory = pathlib.Path(self.get_temp_dir()) / "model"
-        _publish(directory)
+        generator, _ = problems.networks(3, 6, 5, spread=0.7, end_token=0)
+        vocabulary = Vocabulary(("<end>", "<unk>", "a", "cat", "sat", "naïve"), " ", 0, 1)
+        publishing.publish(generator, None, vocabulary, directory)
         with socket.socket() as probe:
             probe.bind(("localhost", 0))
             port = probe.getsockname()[1]
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            rows = pool.submit(Client(f"http://localhost:{port}", deadline=60).generate, 2)
+            rows = pool.submit(Client(f"http://localhost:{port}", deadline=60).generate, 20, prefix="a naïve")
             time.sleep(0.5)
             server = Server(directory, f"--rest_port={port}")
-            self.assertAllEqual(rows.result()["valid"], [True, True])
+            texts = rows.result()["text"].tolist()
+        self.assertTrue(all(text == "a naïve" or text.startswith("a naïve ") for text in texts))
+        self.assertGreater(len({len(text.split()) for text in texts}), 1)
+        with Client(server.grpc) as client:
+            self.assertEqual(client.generate(20, prefix="a naïve")["text"].tolist(), texts)
+            scored = ["a cat sat", "", "a dog", "a a a a a a"]
+            scores = client.score(scored)
+        self.assertAllEqual(scores["valid"], [True, True, True, False])
+        exact = tf.reduce_sum(generator.log_prob(vocabulary.encode(scored[:3], 5)), axis=1)
+        self.assertAllClose(scores["log_prob"][:3], exact, rtol=1e-4)
         self.assertEqual(server.stop()[0], 0)
 
     def test_a_port_is_not_shared(self):
