@@ -212,8 +212,10 @@ def plot_temperature_curves(curves, ideal, order, path):
             ring = [(p[diversity], p[quality]) for p in points if p["temperature"] == 1]
             axes.plot(*np.reshape(ring, [-1, 2]).T, "o", mfc="none", ms=10, color=style["color"])
     left.plot(ideal[diversity], ideal[f"bleu_{order}"], "k*", markersize=13, label="training texts")
-    left.set(ylabel=f"BLEU-{order} against the held-out texts: higher is better", title="Quality against diversity")
-    right.set(ylabel="Held-out NLL at that temperature [nats per token]: lower is better", title="Likelihood against diversity")
+    left.set(
+        ylabel=f"BLEU-{order} against the held-out texts", title="Quality against diversity: higher is better; rings: temperature 1"
+    )
+    right.set(ylabel="Held-out NLL [nats per token]", title="Likelihood at that temperature: lower is better")
     for axes in (left, right):
         axes.set_xlabel(f"Self-BLEU-{order}: lower is more varied")
         axes.grid(alpha=0.3)

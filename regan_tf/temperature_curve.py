@@ -92,7 +92,10 @@ def _curves(run, temperatures):
 
 def _mean(curves):
     """The mean of several: a list of curves, each a list of dicts -> one list of dicts."""
-    return [{name: float(np.mean([p[name] for p in points])) for name in points[0]} for points in zip(*curves, strict=True)]
+    return [
+        {name: float(np.mean([p[name] for p in points])) for name in points[0]} | {"temperature": points[0]["temperature"]}
+        for points in zip(*curves, strict=True)
+    ]
 
 
 def _print(curves, means, ideal, baseline):
