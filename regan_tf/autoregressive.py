@@ -105,7 +105,8 @@ def alive(generator, tokens):
     end = getattr(generator, "end_token", None)
     if end is None:
         return None
-    return tf.cast(tf.cumsum(tf.cast(tokens == end, tf.int32), axis=1, exclusive=True) == 0, generator.compute_dtype)
+    ends = tf.cast(tokens == end, generator.compute_dtype)
+    return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
 
 
 def masked(x, mask):

@@ -191,24 +191,26 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_a_finished_run_goes_on_with_more_iterations_as_if_never_stopped(self):
         _, run = self._train("longer", "--iterations=5")
+        self._assert_truncated_checkpoints_are_named_and_nothing_is_changed(run)
         result, _ = self._train("longer", "--iterations=9")
         self.assertEqual(result.returncode, 0, result.stderr[-2000:])
         _, reference = self._train("at_once", "--iterations=9")
         self.assertEqual(self._records(run), self._records(reference))
         self.assertEqual(json.loads((run / "summary.json").read_text())["iterations"], 9)
 
-    def test_truncated_checkpoint_is_named_and_nothing_is_changed(self):
-        _, run = self._train("run", "--iterations=4")
+    def _assert_truncated_checkpoints_are_named_and_nothing_is_changed(self, run):
         newest = sorted((run / "checkpoints").iterdir())[-1]
         metrics = (run / "metrics.jsonl").read_text()
         for pattern, kept in (("state.data*", -100), ("state.index", 100)):
             file = next(newest.glob(pattern))
+            content = file.read_bytes()
             os.truncate(file, kept % file.stat().st_size)
-            result, _ = self._train("run", "--iterations=6")
+            result, _ = self._train(run.name, "--iterations=6")
             self.assertEqual(result.returncode, 1)
             self.assertIn(f"checkpoint {newest} cannot be read", result.stderr)
             self.assertLen(result.stderr.strip().splitlines(), 1)
             self.assertEqual((run / "metrics.jsonl").read_text(), metrics)
+            file.write_bytes(content)
 
     @parameterized.parameters(
         (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|.*\|straight_through>"),

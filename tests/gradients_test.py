@@ -69,7 +69,7 @@ def _arguments(name, options, generator, discriminator):
 
 
 class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.product(name=list(_UNBIASED), case=[(3, 2, 2, None), (2, 4, 1, None), (4, 3, 7, 3)])
+    @parameterized.product(name=list(_UNBIASED), case=[(2, 4, 1, None), (4, 3, 7, 3)])
     def test_is_unbiased(self, name, case):
         vocab_size, length, seed, end_token = case
         networks = problems.networks(seed, vocab_size, length, reward_spread=3.0, end_token=end_token)

@@ -13,8 +13,8 @@ from regan_tf.training import Trainer
 # derivatives), PyFunc, lookups and strings, random ops with a state.
 _ON_GPU = """
     AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd BiasAddGrad
-    BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D Conv2DBackpropFilter Conv2DBackpropInput
-    Einsum EmptyTensorList EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod GatherV2 GreaterEqual Identity
+    BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D Conv2DBackpropFilter Conv2DBackpropInput Cumsum
+    Einsum EmptyTensorList EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity
     InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3 Maximum Mean Minimum Mul
     Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow Prod Range Rank
     ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Size Slice Softmax
@@ -29,7 +29,7 @@ _ON_GPU = """
 class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     def _trainer(self, vocab_size=300, **options):
         config = Config(seq_len=4, batch_size=8, data_size=16, **options).resolved()
-        return Trainer(config, Generator(vocab_size, 4, 4, 4), Discriminator(vocab_size, 4))
+        return Trainer(config, Generator(vocab_size, 4, 4, 4, end_token=0), Discriminator(vocab_size, 4, end_token=0))
 
     def _ops(self, concrete_function):
         graph = concrete_function.graph.as_graph_def()
@@ -47,11 +47,16 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2)
         update = trainer.update_generator.get_concrete_function(tf.constant([0, 0]), tf.zeros([8, 4], tf.int32))
         self.assertEmpty(self._ops(update) - set(_ON_GPU.split()))
+        if estimator in ("mle", "reinforce", "reinforce_loo", "reinforce_rollout"):
+            self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")  # which forces its prefixes
 
     @parameterized.parameters(5, 300)
     def test_likelihood_and_discriminator(self, vocab_size):
         trainer, batches = self._trainer(vocab_size), tf.zeros([2, 8, 4], tf.int32)
-        self.assertEmpty(self._ops(trainer.pretrain.get_concrete_function(batches, tf.constant(2))) - set(_ON_GPU.split()))
-        self.assertEmpty(
-            self._ops(trainer.train_discriminator.get_concrete_function(batches, tf.constant([0, 0]))) - set(_ON_GPU.split())
-        )
+        steps = [
+            trainer.pretrain.get_concrete_function(batches, tf.constant(2)),
+            trainer.train_discriminator.get_concrete_function(batches, tf.constant([0, 0])),
+        ]
+        for step in steps:
+            self.assertEmpty(self._ops(step) - set(_ON_GPU.split()))
+            self.assertEqual("OneHot" in self._ops(step), vocab_size == 5)  # a large vocabulary goes without

@@ -152,12 +152,11 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
         found, found_self = text_metrics.bleu(references, hypotheses), text_metrics.self_bleu(hypotheses)
         smoothing = SmoothingFunction(epsilon=0.1).method1
         listed, own = _lists(*references), _lists(*hypotheses)
-        for n in (2, 3, 4, 5):
-            options = {"weights": (1 / n,) * n, "smoothing_function": smoothing}
-            expected = np.mean([sentence_bleu(listed, h, **options) for h in own])
-            self.assertAllClose(found[n], expected, rtol=0, atol=1e-6)
-            expected = np.mean([sentence_bleu(own[:i] + own[i + 1 :], h, **options) for i, h in enumerate(own)])
-            self.assertAllClose(found_self[n], expected, rtol=0, atol=1e-6)
+        options = {"weights": [(1 / n,) * n for n in (2, 3, 4, 5)], "smoothing_function": smoothing}  # all at once
+        expected = np.mean([sentence_bleu(listed, h, **options) for h in own], axis=0)
+        expected_self = np.mean([sentence_bleu(own[:i] + own[i + 1 :], h, **options) for i, h in enumerate(own)], axis=0)
+        self.assertAllClose([found[n] for n in (2, 3, 4, 5)], expected, rtol=0, atol=1e-6)
+        self.assertAllClose([found_self[n] for n in (2, 3, 4, 5)], expected_self, rtol=0, atol=1e-6)
 
     def test_ten_thousand_references_take_seconds(self):
         # NLTK takes hours. The bound is far from what it takes (half a second), and catches a loop over pairs.
