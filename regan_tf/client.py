@@ -48,7 +48,10 @@ def _generate(client, rest):
     rows = client.generate(_NUM.value, _SEED.value, _TEMPERATURE.value, _PREFIX.value)
     if not rows["valid"].all():
         asked = f"--prefix={_PREFIX.value!r} and --temperature={_TEMPERATURE.value}"
-        raise UserError(f"the model cannot serve {asked}: the prefix must be made of its symbols and not longer than its sequences")
+        raise UserError(
+            f"the model cannot serve {asked}: the temperature must be a finite number above 0, and the prefix made of the model's "
+            "symbols and not longer than its sequences"
+        )
     _print(rows, rows["text"])
 
 

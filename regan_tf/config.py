@@ -173,10 +173,10 @@ class Config:
         most = self.data_size or (math.inf if self.is_text else _GRAMMAR_SIZE)
         if self.batch_size > most:
             raise UserError(f"--batch_size={self.batch_size} is not allowed: at most --data_size={most}")
-        if (self.dataset == "text") != bool(self.data_file):
-            raise UserError(
-                f"--dataset={self.dataset} contradicts --data_file={self.data_file}: --dataset=text has a file, no other has"
-            )
+        if self.dataset == "text" and not self.data_file:
+            raise UserError("--dataset=text needs --data_file")
+        if self.data_file and self.dataset != "text":
+            raise UserError(f"--data_file={self.data_file} needs --dataset=text (now {self.dataset})")
         if self.eval_file and not self.data_file:
             raise UserError(f"--eval_file={self.eval_file} contradicts --dataset={self.dataset}: it goes with --data_file")
         if self.metric and self.metric not in self._metrics:

@@ -36,10 +36,14 @@ class Dataset(NamedTuple):
 
 def load(config):
     """The dataset that a resolved Config asks for. Raises UserError if its files do not serve."""
-    dataset = _grammar(config) if config.dataset == "grammar" else _texts(config)
+    try:
+        dataset = _texts(config) if config.is_text else _grammar(config)
+    except MemoryError as error:
+        raise UserError(f"--seq_len={config.seq_len}: the data do not fit into memory ({error})") from None
     if config.data_sha256 not in ("", dataset.sha256):
         raise UserError(
-            f"--data_sha256={config.data_sha256[:12]}... is not that of the data, {dataset.sha256[:12]}...: they have changed"
+            f"{config.data_file or config.dataset}: the texts are not those that the run began with; they have changed "
+            f"(--data_sha256={config.data_sha256[:12]}..., now {dataset.sha256[:12]}...)"
         )
     if len(dataset.real) < config.batch_size:
         raise UserError(f"--batch_size={config.batch_size} is not allowed: there are {len(dataset.real)} training sequences")

@@ -258,7 +258,8 @@ def _draw_curve(axes, group, name, style, transform=lambda values: values):
         return
     for curve in (run.curve(name) for run in group.runs):
         axes.plot(list(curve), transform(np.array(list(curve.values()))), color=style["color"], alpha=0.12, linewidth=0.5)
-    axes.plot(iterations, transform(mean), linewidth=1.4, label=group.label, **style)
+    marker = "o" if len(iterations) == 1 else ""
+    axes.plot(iterations, transform(mean), linewidth=1.4, marker=marker, label=group.label, **style)
     if np.isfinite(low).all():
         axes.fill_between(iterations, transform(low), transform(high), color=style["color"], alpha=0.2, linewidth=0)
 

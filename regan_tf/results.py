@@ -21,8 +21,8 @@ _OF_TEXTS = (
     *(f"kl_{n}{direction}" for n in (1, 2) for direction in ("", "_reverse")),
     *("length", "length_distance", "unknown", "copied", "nll_per_token", "perplexity"),
 )
-# What decides which texts, vocabulary and held-out texts a run has; and only their names.
-_DATA_OF_TEXTS = ("tokens", "data_sha256", "vocab_size", "seq_len", "data_size", "heldout_size")
+# What decides which texts, vocabulary and held-out texts a run has, and how many samples; and only their names.
+_DATA_OF_TEXTS = ("tokens", "data_sha256", "vocab_size", "seq_len", "data_size", "heldout_size", "eval_samples")
 _NAMES_OF_TEXTS = ("dataset", "data_file", "eval_file")
 _RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
 
@@ -166,10 +166,11 @@ def grouped(runs):
 def _data_names(configs):
     """A name for each of these data: a length of the grammar, or the texts' name with what is needed to tell them apart."""
     names = [f"{c.text_name} ({c.tokens}s)" if c.is_text else c.seq_len for c in configs]
-    return [
-        name if names.count(name) == 1 else f"{name}, {', '.join(f'{f}={str(getattr(c, f))[:8]}' for f in _DATA_OF_TEXTS[1:])}"
-        for name, c in zip(names, configs, strict=True)
-    ]
+
+    def details(config):
+        return ", ".join(f"{f}={getattr(config, f)}" for f in _DATA_OF_TEXTS[2:]) + f", texts {config.data_sha256[:8]}"
+
+    return [name if names.count(name) == 1 else f"{name}, {details(c)}" for name, c in zip(names, configs, strict=True)]
 
 
 def lines(groups):

@@ -36,7 +36,9 @@ def main():
     to_text = experiment.dataset.vocabulary.to_text
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
     for text, row, log_prob in zip(to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):
-        print(text if _FORMAT.value == "text" else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}))
+        print(
+            text if _FORMAT.value == "text" else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}, ensure_ascii=False)
+        )
 
 
 if __name__ == "__main__":

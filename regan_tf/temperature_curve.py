@@ -112,12 +112,13 @@ def _print(curves, means, ideal, baseline):
         ]
         rows.append([*row, min(distances), _gain(curves, means, label, baseline, quality, diversity)])
     rows.append(["training texts", "", ideal[quality], ideal[diversity], None, 0.0, ""])
-    headers = ["", "its best temperature", quality, diversity, "NLL a token", "distance", f"{quality} above {baseline}'s"]
+    headers = ["", "its best temperature", quality, diversity, "NLL a token", "distance", f"{quality} above the baseline's"]
     print(tabulate(rows, headers, floatfmt=".4f", disable_numparse=[1, 6]))
     print(
         "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts (< or >: the first or\n"
         "last of --temperatures). NLL: of the held-out texts under the law at that temperature. Last column: at equal self-BLEU,\n"
-        "mean over the temperatures (their number) at which both have one, +- the standard deviation over draws, and seeds."
+        "mean over the temperatures (their number) at which both have one, +- the standard deviation over draws, and seeds;\n"
+        f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
     )
 
 

@@ -114,8 +114,10 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         lines = "\n".join(f"text {i}" for i in range(20)).encode()
         sha256 = self._load(lines).sha256
         self.assertEqual(self._load(lines, data_sha256=sha256).sha256, sha256)
-        with self.assertRaisesRegex(UserError, "--data_sha256=.* they have changed"):
+        with self.assertRaisesRegex(UserError, "texts.txt: the texts are not those that the run began with; they have changed"):
             self._load(lines + b"\nmore", data_sha256=sha256)
+        with self.assertRaisesRegex(UserError, "--seq_len=1000000000000: the data do not fit into memory"):
+            self._load(lines, seq_len=10**12)
 
     def test_a_run_may_be_gone_on_with_without_naming_its_texts_digest(self):
         earlier = Config(dataset="pydoc", data_sha256="abc").resolved()
@@ -129,8 +131,8 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(len(dataset.vocabulary), 1_000)
 
     @parameterized.parameters(
-        ({"dataset": "text"}, "--dataset=text contradicts --data_file="),
-        ({"data_file": "x"}, "--dataset=grammar contradicts --data_file=x"),
+        ({"dataset": "text"}, "--dataset=text needs --data_file"),
+        ({"data_file": "x"}, "--data_file=x needs --dataset=text (now grammar)"),
         ({"eval_file": "x"}, "--eval_file=x contradicts --dataset=grammar"),
         ({"metric": "bleu_4"}, "--metric=bleu_4 contradicts --dataset=grammar: take one of goodness"),
         ({"dataset": "pydoc", "metric": "goodness"}, "--metric=goodness contradicts --dataset=pydoc: take one of nll"),
