@@ -93,19 +93,19 @@ def straight_through(generator, noise, temperature):
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
 
 
-def alive(generator, tokens):
+def alive(network, tokens):
     """Which tokens belong to their sequence: 1 up to its end token, that included, 0 after it.
 
     Args:
-      generator: keeps the protocol above.
+      network: keeps the protocol above; or another of the same tokens, with `end_token` and `compute_dtype`.
       tokens: int32 [B, T].
     Returns:
-      [B, T], of the generator's dtype; or None where sequences have no end token: all are alive.
+      [B, T], of the network's dtype; or None where sequences have no end token: all are alive.
     """
-    end = getattr(generator, "end_token", None)
+    end = getattr(network, "end_token", None)
     if end is None:
         return None
-    ends = tf.cast(tokens == end, generator.compute_dtype)
+    ends = tf.cast(tokens == end, network.compute_dtype)
     return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
 
 

@@ -15,7 +15,8 @@ _WITH_CONTROL_VARIATE = ("rebar", "relax")
 FORMS = ("sequence", "step", "rollout")
 TEXTS = ("text", "pydoc")
 METRICS = ("goodness", "validity", "distinct", "nll_excess")
-TEXT_METRICS = ("nll", "bleu_2", "bleu_3", "bleu_4", "bleu_5")
+BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
+TEXT_METRICS = ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))
 
 # The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value is taken.
 _LONG = 9

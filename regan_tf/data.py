@@ -119,8 +119,7 @@ def _split(lines, config, flag):
     if not size:
         few = f"has too few different lines ({len(distinct)}) to hold some out"
         raise UserError(f"--{flag}={getattr(config, flag)} {few}: add lines, or --eval_file")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(distinct))
-    kept_out = {distinct[i] for i in order[:size]}
+    kept_out = set(_some(distinct, size))
     return [line for line in lines if line not in kept_out], sorted(kept_out)
 
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from regan_tf import lstm
+from regan_tf import autoregressive, lstm
 
 
 class Discriminator(keras.Model):
@@ -75,9 +75,8 @@ class Discriminator(keras.Model):
         (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
         hidden, is_last = lstm.stack(hidden), None
         if self.end_token is not None:
-            ends = self._ends(tokens)
-            alive = tf.cast(tf.cumsum(ends, axis=0, exclusive=True) == 0, ends.dtype)
-            is_last = alive * tf.concat([ends[:-1], tf.ones_like(ends[:1])], axis=0)
+            alive = autoregressive.alive(self, tokens)
+            is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]  # alive, and then no more
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
         def pullback(cotangent):

@@ -7,6 +7,7 @@ import jinja2
 import numpy as np
 
 from regan_tf import data, plots, results
+from regan_tf.config import BLEU_ORDERS
 from regan_tf.config_flags import recorded, to_flag
 from regan_tf.workdir import write_atomically
 
@@ -14,8 +15,8 @@ _HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "l
             "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
 _TEXT_SCORES = {
     "perplexity": "perplexity",
-    **{f"bleu_{n}": f"BLEU-{n}" for n in (2, 3, 4, 5)},
-    **{f"self_bleu_{n}": f"self-BLEU-{n}" for n in (2, 3, 4, 5)},
+    **{f"bleu_{n}": f"BLEU-{n}" for n in BLEU_ORDERS},
+    **{f"self_bleu_{n}": f"self-BLEU-{n}" for n in BLEU_ORDERS},
     **{f"distinct_{n}": f"distinct-{n}" for n in (1, 2, 3)},
     **{"kl_1": "KL-1", "kl_1_reverse": "reverse", "kl_2": "KL-2", "kl_2_reverse": "reverse"},
     **{"length": "length", "length_distance": "its distance", "unknown": "unknown", "copied": "copied"},
@@ -55,11 +56,10 @@ def draw(groups, output):
     for name, members in groups.items():
         if isinstance(name, str):
             names[name] = [f"texts_{len(names)}.png"]
-            plots.plot_text_groups(members, name, output / names[name][0])
-            continue
-        names[name] = [f"length_{name}.png", f"variance_and_learning_{name}.png"]
+        else:
+            names[name] = [f"length_{name}.png", f"variance_and_learning_{name}.png"]
+            plots.plot_variance_and_learning(members, name, output / names[name][1])
         plots.plot_groups(members, name, output / names[name][0])
-        plots.plot_variance_and_learning(members, name, output / names[name][1])
     for is_text, prefix in ((False, "by"), (True, "text_by")):
         of_kind = [g for name, members in groups.items() if isinstance(name, str) == is_text for g in members]
         for field, lines in (results.lines(of_kind) if of_kind else {}).items():
@@ -73,29 +73,24 @@ def score_rows(groups):
     result = {}
     for name, members in groups.items():
         is_text = isinstance(name, str)
-        result[name] = [(_text_row if is_text else _score_row)(g) for g in members]
+        result[name] = [_score_row(g, _text_cells if is_text else _grammar_cells) for g in members]
         if is_text:
             ideal = [members[0].runs[0].summary["ideal"].get(score) for score in _TEXT_SCORES]
             result[name].append(["training texts", "", "", "", *("" if x is None else f"{x:.4f}" for x in ideal), ""])
     return result
 
 
-def _text_row(group):
-    return [
-        group.label,
-        str(len(group.runs)),
-        _interval(group.mean("start")),
-        _interval(group.mean("nll_per_token")),
-        *(_interval(group.mean(name)) for name in _TEXT_SCORES),
-        f"{group.mean('seconds')[0]:.0f}",
-    ]
+def _score_row(group, cells):
+    started, seconds = _interval(group.mean("start")), f"{group.mean('seconds')[0]:.0f}"
+    return [group.label, str(len(group.runs)), started, *cells(group), seconds]
 
 
-def _score_row(group):
+def _text_cells(group):
+    return [_interval(group.mean(name)) for name in ("nll_per_token", *_TEXT_SCORES)]
+
+
+def _grammar_cells(group):
     return [
-        group.label,
-        str(len(group.runs)),
-        _interval(group.mean("start")),
         _interval(group.mean("goodness")),
         f"{min(group.scores('goodness').values()):.4f}",
         _interval(group.mean("gain")),
@@ -104,7 +99,6 @@ def _score_row(group):
         _interval(group.mean("nll_excess")),
         f"{max(group.scores('unigram_error').values()):.4f}",
         *(f"{group.mean(name)[0]:.2f}" for name in ("log_variance", "log_variance_all")),
-        f"{group.mean('seconds')[0]:.0f}",
     ]
 
 

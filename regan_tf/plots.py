@@ -5,11 +5,27 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from regan_tf.config import BLEU_ORDERS
+
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 _VARIANCE_RANGE = 35  # nats that are shown
 _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no less
+
+# Of `plot_groups`: what is drawn, and the title.
+_PANELS = (
+    ("goodness", "Goodness Score (the paper's a)"),
+    ("lack", "What goodness lacks of perfect, log scale"),
+    ("log_variance", "Log variance of one parameter of the last layer [nats] (the paper's b)"),
+    ("log_variance_all", "Log mean variance over all parameters [nats]"),
+)
+_TEXT_PANELS = (
+    ("nll_per_token", "Held-out NLL [nats per token]"),
+    ("bleu_4", "BLEU-4 against the held-out texts"),
+    ("self_bleu_4", "Self-BLEU-4: lower is more varied"),
+    ("log_variance_all", "Log mean variance of the gradient, all parameters [nats]"),
+)
 
 
 def plot_run(records, config, directory):
@@ -27,7 +43,7 @@ def plot_run(records, config, directory):
     name = f"{config.estimator.upper()}, length {config.seq_len}"
 
     if config.is_text:
-        _plot_text([r for r in pretraining if "nll" in r], [r for r in records if "nll" in r], name, directory)
+        _plot_text(pretraining, [r for r in records if "nll" in r], name, directory)
     else:
         figure, axes = _axes(name, "Goodness Score")
         axes.plot([r["iteration"] for r in records], [r["goodness"] for r in records], color="C0", label="generated")
@@ -58,7 +74,7 @@ def _plot_text(pretraining, records, name, directory):
     _write(figure, directory / "likelihood.png")
 
     figure, axes = _axes(name, "BLEU (solid), self-BLEU (dashed)")
-    for n in (2, 3, 4, 5):
+    for n in BLEU_ORDERS:
         for measure, linestyle in (("bleu", "-"), ("self_bleu", "--")):
             values = [r[f"{measure}_{n}"] for r in records]
             label = f"n = {n}" if measure == "bleu" else None
@@ -69,65 +85,37 @@ def _plot_text(pretraining, records, name, directory):
     _write(figure, directory / "bleu.png")
 
 
-def plot_groups(groups, seq_len, path):
-    """Draws how groups of runs went: goodness and what it lacks, and both log variances, over the iterations.
+def plot_groups(groups, name, path):
+    """Draws how groups of runs went over the iterations: goodness, what it lacks, and both log variances; of texts likelihood,
+    BLEU, self-BLEU and one log variance.
 
     Bold the mean over seeds, in a band that is its 95 % bootstrap interval; faint the seeds.
 
     Args:
-      groups: a list of `results.Group` of one length.
-      seq_len: that length.
+      groups: a list of `results.Group` on the same data.
+      name: of the data, as in `results.grouped`: the grammar's length, or the texts' name.
       path: of the PNG.
     """
+    panels = _TEXT_PANELS if isinstance(name, str) else _PANELS
     figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
-    for group, style in zip(groups, _styles(len(groups)), strict=True):
-        _draw_curve(axes[0, 0], group, "goodness", style)
-        _draw_curve(axes[0, 1], group, "goodness", style, lambda values: np.maximum(seq_len - 2 - values, _SMALLEST_LACK))
-        _draw_curve(axes[1, 0], group, "log_variance", style)
-        _draw_curve(axes[1, 1], group, "log_variance_all", style)
-    axes[0, 1].set_yscale("log")
-    for each in axes[1]:  # a variance that underflows to zero must not squeeze the others
-        bottom, top = each.get_ylim()
-        each.set_ylim(bottom=max(bottom, top - _VARIANCE_RANGE))
-    titles = (
-        "Goodness Score (the paper's a)",
-        "What goodness lacks of perfect, log scale",
-        "Log variance of one parameter of the last layer [nats] (the paper's b)",
-        "Log mean variance over all parameters [nats]",
-    )
-    for each, title in zip(axes.flat, titles, strict=True):
+    for each, (score, title) in zip(axes.flat, panels, strict=True):
+        for group, style in zip(groups, _styles(len(groups)), strict=True):
+            if score == "lack":
+                _draw_curve(each, group, "goodness", style, lambda values: np.maximum(name - 2 - values, _SMALLEST_LACK))
+            else:
+                _draw_curve(each, group, score, style)
+        if score == "lack":
+            each.set_yscale("log")
+        elif score.startswith("log_variance"):  # one that underflows to zero must not squeeze the others
+            bottom, top = each.get_ylim()
+            each.set_ylim(bottom=max(bottom, top - _VARIANCE_RANGE))
         each.set_title(title, fontsize=10)
         each.set_xlabel("Adversarial iteration")
         each.grid(alpha=0.3)
     counts = [len(group.runs) for group in groups]
     seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    figure.suptitle(f"Length {seq_len}: mean over {seeds} seeds with 95 % interval, seeds faint")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    _write(figure, path)
-
-
-def plot_text_groups(groups, name, path):
-    """Draws how groups of runs on texts went over the iterations: likelihood, BLEU, self-BLEU, and the gradient's variance.
-
-    Args:
-      groups: a list of `results.Group` on one text.
-      name: of it.
-      path: of the PNG.
-    """
-    figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
-    titles = {
-        "nll_per_token": "Held-out NLL [nats per token]",
-        "bleu_4": "BLEU-4 against the held-out texts",
-        "self_bleu_4": "Self-BLEU-4: lower is more varied",
-        "log_variance_all": "Log mean variance of the gradient, all parameters [nats]",
-    }
-    for each, (score, title) in zip(axes.flat, titles.items(), strict=True):
-        for group, style in zip(groups, _styles(len(groups)), strict=True):
-            _draw_curve(each, group, score, style)
-        each.set_title(title, fontsize=10)
-        each.set_xlabel("Adversarial iteration")
-        each.grid(alpha=0.3)
-    figure.suptitle(f"{name}: mean over seeds with 95 % interval, seeds faint")
+    title = name if isinstance(name, str) else f"Length {name}"
+    figure.suptitle(f"{title}: mean over {seeds} seeds with 95 % interval, seeds faint")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     _write(figure, path)
 

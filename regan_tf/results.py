@@ -12,11 +12,11 @@ import numpy as np
 from scipy import stats
 
 from regan_tf import config_flags, data
-from regan_tf.config import ESTIMATORS, Config, UserError
+from regan_tf.config import BLEU_ORDERS, ESTIMATORS, Config, UserError
 from regan_tf.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
 
 _OF_TEXTS = (
-    *(f"{measure}_{n}" for measure in ("bleu", "self_bleu") for n in (2, 3, 4, 5)),
+    *(f"{measure}_{n}" for measure in ("bleu", "self_bleu") for n in BLEU_ORDERS),
     *(f"distinct_{n}" for n in (1, 2, 3)),
     *(f"kl_{n}{direction}" for n in (1, 2) for direction in ("", "_reverse")),
     *("length", "length_distance", "unknown", "copied", "nll_per_token", "perplexity"),

@@ -10,7 +10,8 @@ import numpy as np
 from nltk.translate.bleu_score import Fraction, SmoothingFunction, brevity_penalty
 from scipy import stats
 
-BLEU_ORDERS = (2, 3, 4, 5)
+from regan_tf.config import BLEU_ORDERS
+
 _LONGEST = max(BLEU_ORDERS)
 _KL_ORDERS, _DISTINCT_ORDERS = (1, 2), (1, 2, 3)
 _ADDED = 0.5  # to every count, where laws of n-grams are compared
@@ -83,7 +84,8 @@ class TextMetrics:
 
     def _n_grams(self, samples):
         result = {}
-        for n, (of_reference, of_samples) in enumerate(_n_grams(self._references, samples), 1):
+        wanted = range(1, max(_DISTINCT_ORDERS + _KL_ORDERS) + 1)
+        for n, (of_reference, of_samples) in zip(wanted, _n_grams(self._references, samples), strict=False):
             size = 1 + max(of_reference[1].max(initial=0), of_samples[1].max(initial=0))
             p, q = (np.bincount(grams, minlength=size) for _, grams in (of_reference, of_samples))
             if n in _DISTINCT_ORDERS:
