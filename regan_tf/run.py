@@ -23,9 +23,12 @@ _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
 _WORTH_SAYING = 100 * 2**20  # bytes
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
-_BIASED = {
+_ROLLOUT = "the rollout form's gradient has a heavy tail beyond a few steps; --control_variate=step has none"
+_REMARKS = {
     ("rebar", "sequence"): _SEQUENCE.format("rebar"),
     ("relax", "sequence"): _SEQUENCE.format("relax"),
+    ("rebar", "rollout"): _ROLLOUT,
+    ("relax", "rollout"): _ROLLOUT,
     ("straight_through", None): "straight_through is biased; reinforce, and rebar and relax with --control_variate=step, are not",
 }
 
@@ -56,7 +59,7 @@ def run(config, wait=False):
             return 0
         workdir.record(config)
         (workdir.path / SUMMARY).unlink(missing_ok=True)  # of a shorter run that goes on: it is written again at the end
-        if remark := _BIASED.get((config.estimator, config.control_variate)) or _BIASED.get((config.estimator, None)):
+        if remark := _REMARKS.get((config.estimator, config.control_variate)) or _REMARKS.get((config.estimator, None)):
             print(f"note: {remark}")
         for remark in dataset.remarks:
             print(remark)
