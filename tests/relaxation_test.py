@@ -1,6 +1,7 @@
 """The laws of z and z~, and their gradients."""
 
 import numpy as np
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
@@ -51,12 +52,22 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(0.1, 1.0, 5.0)
     def test_relaxed_z_has_the_law_of_tfps_own_sampler(self, temperature):
-        logits = tf.tile(_LOGITS[np.newaxis], [20_000, 1])
-        law = RelaxedTokens(temperature, logits)
-        ours = law.relax(law.unrelaxed(relaxation.gumbel([20_000, 4], [3, 4])))
-        theirs = law.sample(seed=[5, 6])
+        # In logarithms, and between coordinates: s(z) and log s(z) round to exactly 1 and 0, each implementation in its own rows.
+        law = RelaxedTokens(temperature, tf.tile(_LOGITS[np.newaxis], [20_000, 1]))
+        z = law.unrelaxed(relaxation.gumbel([20_000, 4], [3, 4]))
+        other = RelaxedTokens(1.25 * temperature, law.logits)
+        ours, theirs, others = (
+            log - np.roll(log, 1, axis=1)
+            for log in (
+                tf.nn.log_softmax(z / temperature).numpy(),
+                law.distribution.sample(seed=[5, 6]).numpy(),  # TFP's own, in log space
+                other.distribution.sample(seed=[5, 6]).numpy(),
+            )
+        )
         for i in range(4):
             self.assertGreater(scipy.stats.ks_2samp(ours[:, i], theirs[:, i]).pvalue, 1e-3)
+            self.assertLess(scipy.stats.ks_2samp(ours[:, i], others[:, i]).pvalue, 1e-3)  # the test can fail
+        self.assertAllClose(law.relax(z), scipy.special.softmax(z.numpy().astype(np.float64) / temperature, axis=1), atol=1e-4)
 
     def test_hand_computed_conditional(self):
         # p = (1/4, 3/4), b = 1, v = (1/2, 1/e): z~_1 = -log 1 = 0, z~_0 = -log(ln 2 / (1/4) + 1).
