@@ -120,6 +120,13 @@ class _ServedTest(tf.test.TestCase):
         inputs = {"seed": tf.constant(seeds, tf.int64), "temperature": tf.fill([size], temperature)}
         return {k: v.numpy() for k, v in self.loaded["generate"](prefix=tf.fill([size], prefix), **inputs).items()}
 
+    def _assert_same(self, found, expected):
+        """Numbers that another process computed, in another batch, may differ in their last bits."""
+        if np.asarray(expected).dtype == np.float32:
+            self.assertAllClose(found, expected, rtol=1e-5, atol=1e-6)
+        else:
+            self.assertAllEqual(found, expected)
+
     def _assert_still_serving(self):
         response = self.server.post({"instances": [_row(5)]})
         self.assertEqual(response.status_code, 200, response.text)
@@ -134,9 +141,9 @@ class InterfaceTest(_ServedTest, parameterized.TestCase):
         columns = self.server.post({"signature_name": "generate", "inputs": columns}).json()["outputs"]
         self.assertCountEqual(columns, expected)
         for name, value in expected.items():
-            value = value.tolist() if value.dtype != object else [text.decode() for text in value]
-            self.assertEqual(columns[name], value)
-            self.assertEqual([row[name] for row in rows], value)
+            value = value if value.dtype != object else [text.decode() for text in value]
+            self._assert_same(columns[name], value)
+            self._assert_same([row[name] for row in rows], value)
 
     def test_a_single_input_needs_no_name(self):
         texts = ["x+x+x+", "x"]
@@ -155,7 +162,7 @@ class InterfaceTest(_ServedTest, parameterized.TestCase):
         self.assertEqual((response.model_spec.name, response.model_spec.version.value), ("regan", 1))
         self.assertEqual(response.model_spec.signature_name, "serving_default")
         for name, value in self._expected([3, 4], 0.5, "x+").items():
-            self.assertAllEqual(tf.make_ndarray(response.outputs[name]), value)
+            self._assert_same(tf.make_ndarray(response.outputs[name]), value)
         filtered = self.server.prediction.Predict(_request(inputs, version=1, output_filter=["text"]))
         self.assertCountEqual(filtered.outputs, ["text"])
 
@@ -163,7 +170,8 @@ class InterfaceTest(_ServedTest, parameterized.TestCase):
         response = self.server.post({"signature_name": "discriminate", "instances": [[0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 0, 9]]})
         expected = self.loaded["discriminate"](tf.constant([[0, 1, 0, 1, 0, 1]]))["p_real"].numpy()[0]
         rows = response.json()["predictions"]
-        self.assertEqual(rows, [{"p_real": expected, "valid": True}, {"p_real": 0.0, "valid": False}])
+        self._assert_same([row["p_real"] for row in rows], [expected, np.float32(0)])
+        self.assertEqual([row["valid"] for row in rows], [True, False])
 
     def test_status(self):
         available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
@@ -211,7 +219,7 @@ class InterfaceTest(_ServedTest, parameterized.TestCase):
             scores = client.score([*rows["text"][:3], "?"])
             self.assertAllEqual(scores["valid"], [True] * 3 + [False])
             live = self.loaded["score_tokens"](tf.constant(rows["tokens"][:3], tf.int32))
-            self.assertAllEqual(scores["log_prob"][:3], live["log_prob"])
+            self._assert_same(scores["log_prob"][:3], live["log_prob"].numpy())
             self.assertAllInRange(client.discriminate(rows["tokens"][:3])["p_real"], 0, 1)
             with self.assertRaisesRegex(ServingError, "(?s)answers (400|INVALID_ARGUMENT): .*'nothing' not found"):
                 client.predict("nothing", {"tokens": rows["tokens"][:3]})

@@ -8,7 +8,8 @@ DEFAULT = "serving_default"
 GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
 
 # Rows are padded to a multiple of this. Vector instructions and what they leave over round differently; in whole vectors a
-# row's numbers are the same, bit for bit, in a batch of any size.
+# row's numbers are the same, bit for bit, in a batch of any size: on most processors, and not promised. What is: the same
+# tokens, unless a token's random number is within rounding of where the next token begins, and log-probabilities to 1e-5.
 _ROWS = 16
 
 # No two float32 log-probabilities that are apart differ by so little: colder changes nothing, and would overflow.
@@ -16,7 +17,8 @@ _COLDEST = 1e-30
 
 
 class ServedModel(tf.Module):
-    """The signatures. Every input and output leads with the batch dimension B, and a row depends on nothing but its inputs.
+    """The signatures. Every input and output leads with the batch dimension B, and a row depends on nothing but its inputs,
+    but for rounding in its last bits.
 
         generate       seed int64 [B], temperature float32 [B], prefix string [B]
                        -> tokens int32 [B, T], text string [B], token_log_probs [B, T], log_prob [B], valid [B]
