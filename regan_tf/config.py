@@ -51,7 +51,10 @@ class Config:
         "rebar", "Estimator of the generator's gradient (sections 3.1-3.3); mle: maximum likelihood goes on.", choices=ESTIMATORS
     )
     control_variate: str = _setting(
-        "sequence", "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones.", choices=FORMS
+        "sequence",
+        "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones. "
+        "In Python, estimate_gradient's default is step.",
+        choices=FORMS,
     )
     leave_one_out: bool = _setting(False, "Subtract the mean of the other rows' learning signals from each row's.")
     temperature: float = _setting(1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0)

@@ -40,7 +40,7 @@ class DiscriminatorReward:
 def of_tokens(reward, tokens, vocab_size, dtype):
     """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless the reward has `of_tokens`."""
     if hasattr(reward, "of_tokens"):
-        return reward.of_tokens(tokens)
+        return _one_a_row(reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype)
     return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
 
 
@@ -75,12 +75,17 @@ def all_prefixes(reward, rows):
 
 def checked(reward, rows):
     """reward(rows). Raises ValueError unless it is one floating-point number a row."""
-    values = tf.convert_to_tensor(reward(rows))
-    if values.shape.rank not in (1, None) or not values.dtype.is_floating or not values.shape.is_compatible_with(rows.shape[:1]):
+    return _one_a_row(reward(rows), f"rows {rows.shape}", rows.shape[:1], rows.dtype)
+
+
+def _one_a_row(values, given, shape, dtype):
+    values = tf.convert_to_tensor(values)
+    if not values.shape.is_compatible_with(shape) or not values.dtype.is_floating:
         raise ValueError(
-            f"the reward gave shape {values.shape}, {values.dtype.name}, for rows {rows.shape}: it must give one float a row, [B]"
+            f"the reward gave shape {values.shape}, {values.dtype.name}, for {given}: it must give one float a row, [B]"
         )
-    return tf.cast(values, rows.dtype)
+    # What a tf.numpy_function gives has no static shape, on which those that go on with it rest.
+    return tf.cast(tf.ensure_shape(values, shape), dtype)
 
 
 def require_differentiable(reward, rows):

@@ -31,6 +31,11 @@ def many_plus(rows):
     return tf.reduce_mean(rows[:, :, 1], axis=1)
 
 
+def many_plus_in_numpy(rows):
+    """The same by way of NumPy: without a gradient, and without a shape in a graph."""
+    return tf.numpy_function(lambda x: x[:, :, 1].mean(axis=1), [rows], tf.float32)
+
+
 def first_token(rows):
     """A reward for `--reward` that is not differentiable."""
     return tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)
