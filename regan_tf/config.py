@@ -66,7 +66,11 @@ class Config:
     )
     control_samples: int = _setting(1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1)
     rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
-    reward: str = _setting("", "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator.")
+    reward: str = _setting(
+        "",
+        "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, in TensorFlow ops; "
+        "for rebar, relax and straight_through differentiable, and continuous: with jumps they are biased.",
+    )
     # Data, section 4.1.
     dataset: str = _setting(
         "grammar",

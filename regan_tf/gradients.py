@@ -50,7 +50,8 @@ def estimate_gradient(
       estimator: a name in `estimators.ESTIMATORS`.
       generator: keeps the protocol of `autoregressive`.
       reward: maps rows [B, T, V] to [B]. rebar, straight_through, and relax unless eta = 0, want it differentiable in
-        relaxed rows. It may offer `prefixes` and `of_tokens` (see `rewards`).
+        relaxed rows, and continuous: where it jumps (`rewards.discontinuity`), rebar and relax are
+        biased. It may offer `prefixes` and `of_tokens` (see `rewards`).
       batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count rows, and estimate, leave-one-out
         and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
