@@ -43,6 +43,12 @@ class RowGradients(NamedTuple):
     last_layer_first: tf.Tensor  # g_j in the first parameter of the last layer, the one that the paper plots: [B]
 
 
+def _own_way(generator, name):
+    """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is none."""
+    method = getattr(generator, name, None)
+    return method if callable(method) else None
+
+
 def unroll(generator, noise):
     """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
 
@@ -53,8 +59,8 @@ def unroll(generator, noise):
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the tokens,
       being an argmax, carry none.
     """
-    if hasattr(generator, "unroll"):
-        return generator.unroll(noise)
+    if own := _own_way(generator, "unroll"):
+        return own(noise)
 
     def sample(log_probs, noise_t):
         token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
@@ -66,8 +72,8 @@ def unroll(generator, noise):
 
 def teacher_force(generator, tokens):
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
-    if hasattr(generator, "teacher_force"):
-        return generator.teacher_force(tokens)
+    if own := _own_way(generator, "teacher_force"):
+        return own(tokens)
     _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
 
@@ -250,9 +256,9 @@ def with_pullback(generator, run):
       `trainable_variables`, and RowGradients or None. The cotangent is that of log_probs, [B, T, V], or of the tokens' own
       alone, [B, T]; both results are differentiable in it.
     """
-    if hasattr(generator, "pullback"):
+    if own := _own_way(generator, "pullback"):
         unrolled = run()
-        return unrolled, functools.partial(generator.pullback, unrolled)
+        return unrolled, functools.partial(own, unrolled)
     return with_tape(generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens)))
 
 

@@ -53,7 +53,7 @@ class Config:
     control_variate: str = _setting(
         "sequence",
         "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones; rollout has a heavy tail beyond "
-        "a few steps.",
+        "a few steps. In Python, estimate_gradient's default is step.",
         choices=FORMS,
     )
     leave_one_out: bool = _setting(False, "Subtract the mean of the other rows' learning signals from each row's.")
@@ -66,7 +66,11 @@ class Config:
     )
     control_samples: int = _setting(1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1)
     rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
-    reward: str = _setting("", "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator.")
+    reward: str = _setting(
+        "",
+        "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, in TensorFlow ops; "
+        "for rebar, relax and straight_through differentiable, and continuous: with jumps they are biased.",
+    )
     # Data, section 4.1.
     dataset: str = _setting(
         "grammar",

@@ -45,8 +45,8 @@ def step(z, context):
 
         c_t(z_t) = eta R([b_<t, s_lambda(z_t)]) + c_hat(features(b_<t), z_t),  [B, T]
 
-    Given b_<t, z_t is a smooth function of l_t, so E[grad c_t(z_t)] = grad E[c_t(z_t)] with the prefix fixed; the score's
-    share of the prefix is carried by the terms of the earlier steps.
+    Given b_<t, z_t is a smooth function of l_t, so E[grad c_t(z_t)] = grad E[c_t(z_t)] with the prefix fixed, if R is
+    continuous (`rewards.discontinuity`); the score's share of the prefix is carried by the terms of the earlier steps.
     """
     if is_zero(context.eta) and not hasattr(context.reward, "prefixes"):
         value, features = tf.zeros_like(z[..., 0]), tf.zeros_like(z[..., :0])
@@ -62,7 +62,8 @@ def rollout(z, context):
         c_t(z_t) = eta R([b_<t, s_lambda(z_t), y_t+1:T]) + c_hat(features(b_<t), z_t),  [B, T]
 
     y is the generator fed its own relaxed outputs, with the later steps' noise: a smooth function of z_t. The noise is
-    independent of step t, so the argument for `step` holds; the hard b_>t, which depend on b_t by jumps, are not used.
+    independent of step t, so the argument for `step` holds, and R must be continuous here, too; the hard b_>t, which depend
+    on b_t by jumps, are not used.
     T (T - 1) / 2 generator steps a row.
     """
     if is_zero(context.eta):

@@ -1,5 +1,9 @@
-"""Algorithm 1 as an object: the networks, what a checkpoint holds, one method for each of its phases. No files, no printing."""
+"""Algorithm 1 as an object: the networks, what a checkpoint holds, one method for each of its phases.
 
+No files, and no printing but a warning of a reward with jumps.
+"""
+
+import sys
 import time
 
 import keras
@@ -73,18 +77,43 @@ class Experiment:
         self._batches = None
 
     def _own_reward(self):
-        """The --reward, or None. Raises UserError unless it is what the estimator needs."""
+        """The --reward, or None. Raises UserError unless it is what the estimator needs; warns of jumps."""
         config = self.config
         if not config.reward:
             return None
-        reward, rows = rewards.load(config.reward), tf.one_hot(self.dataset.real[:2], len(self.dataset.vocabulary))
+        reward, vocab_size = rewards.load(config.reward), len(self.dataset.vocabulary)
+        tokens, relaxed = tf.constant(self.dataset.real[: config.batch_size]), config.needs_differentiable_reward
         try:
-            rewards.checked(reward, rows)
-            if config.needs_differentiable_reward:
-                rewards.require_differentiable(reward, rows)
-        except ValueError as error:
-            raise UserError(f"--reward={config.reward} does not serve --estimator={config.estimator}: {error}") from None
+            values = rewards.tried(reward, tokens, vocab_size, relaxed).numpy()
+            missed = rewards.discontinuity(reward, tokens, vocab_size, config.temperature) if relaxed else 0.0
+        except tf.errors.OpError as error:
+            raise UserError(f"--reward={config.reward} failed: {rewards.described(error)}") from None
+        except Exception as error:
+            raise UserError(self._refusal(rewards.source(error))) from None
+        if not np.all(np.isfinite(values)):
+            wrong = values[~np.isfinite(values)][0]
+            raise UserError(f"--reward={config.reward} gave {wrong} for a row of the data: it must be finite")
+        # straight_through asks for the gradient at hard rows alone.
+        if np.isnan(missed) and config.estimator != "straight_through":
+            raise UserError(
+                f"--reward={config.reward} is not finite in relaxed rows, where --estimator={config.estimator} asks for it"
+            )
+        if missed > rewards.JUMPS:
+            print(
+                f"warning: --reward={config.reward} does not change as its gradient says, which misses {missed:.0%} "
+                "(a jump: rebar and relax are then biased): make it continuous, or take reinforce_loo",
+                file=sys.stderr,
+            )
         return reward
+
+    def _refusal(self, error):
+        name = f"--reward={self.config.reward}"
+        if isinstance(error, rewards.UnsuitableError):
+            return f"{name} does not serve --estimator={self.config.estimator}: {error}"
+        return (
+            f"{name} failed in a graph, in which training runs it: {rewards.described(error)}. "
+            "Write it with TensorFlow ops, or wrap it in tf.numpy_function"
+        )
 
     @property
     def _trains_discriminator(self):
@@ -176,13 +205,13 @@ class Experiment:
         for g_step in range(self.config.g_steps):
             update = (number - 1) * self.config.g_steps + g_step
             batches = self._next_batches(update)
-            scalars = self.trainer.update_generator(self._seed(_UPDATE, update), batches[0])
+            scalars = self._update_generator(number, self._seed(_UPDATE, update), batches[0])
             negatives = None
             if self._trains_discriminator:
                 losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
                 scalars |= losses
         values = {name: float(value) for name, value in scalars.items()}
-        _require_finite(values, number)
+        _require_finite(values, number, self.config.reward)
         self._iteration.assign(number)
         at_evaluation_point = number % self.config.eval_every == 0
         if at_evaluation_point or (negatives is None and not self.config.is_text):
@@ -191,6 +220,16 @@ class Experiment:
             samples = None if self.config.is_text else negatives.numpy()
         record = self._record("adversarial", number, samples, started, values)
         return self._keep_best(record) if at_evaluation_point else record
+
+    def _update_generator(self, number, seed, real):
+        try:
+            return self.trainer.update_generator(seed, real)
+        except tf.errors.OpError as error:
+            # Of several workers it may be another that is lost: `run` says so.
+            if not self.config.reward or self.config.distribution == "multi_worker":
+                raise
+            reason = f"the update with --reward={self.config.reward} failed: {rewards.described(error)}"
+            raise UserError(f"at adversarial iteration {number} {reason}") from None
 
     def warm_up(self):
         """Pre-trains to the end, then trains the discriminator on one group of `d_steps` minibatches; returns its loss.
@@ -285,7 +324,11 @@ def _copy(source, target):
         to.assign(value.value)
 
 
-def _require_finite(values, iteration):
+def _require_finite(values, iteration, reward):
+    if reward and not np.isfinite(values["reward"]):
+        raise NotFiniteError(
+            f"at adversarial iteration {iteration} --reward={reward} gave {values['reward']}: it must be finite for every sequence"
+        )
     wrong = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
     if wrong:
         raise NotFiniteError(

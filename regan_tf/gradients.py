@@ -50,13 +50,14 @@ def estimate_gradient(
       estimator: a name in `estimators.ESTIMATORS`.
       generator: keeps the protocol of `autoregressive`.
       reward: maps rows [B, T, V] to [B]. rebar, straight_through, and relax unless eta = 0, want it differentiable in
-        relaxed rows. It may offer `prefixes` and `of_tokens` (see `rewards`).
+        relaxed rows, and continuous: where it jumps (`rewards.discontinuity`), rebar and relax are
+        biased. It may offer `prefixes` and `of_tokens` (see `rewards`).
       batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count rows, and estimate, leave-one-out
         and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
       temperature, eta: lambda > 0 and eta; floats, or `control_variate.LearnedScalar` where they are to be learned.
-      control_variate: for rebar and relax, a name in `control_variate.FORMS`: "step" and "rollout" are unbiased, "sequence"
-        is the paper's.
+      control_variate: for rebar and relax, a name in `control_variate.FORMS`: "step", the default
+        here, and "rollout" are unbiased; "sequence" is the paper's, and the command's default.
       leave_one_out: subtract the other rows' mean signal.
       control_network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the others.
       coupled: evaluate c once, at z = z~, instead of at independent z and z~; by default wherever it is not the paper's form.
@@ -136,7 +137,9 @@ def _checked_entry(
         raise ValueError(f"variance_loss={variance_loss!r} is not allowed: it must be batch or per_example")
     if control_samples < 1:
         raise ValueError(f"control_samples={control_samples} is not allowed: it must be at least 1")
-    if isinstance(temperature, (int, float)) and not temperature > 0:
+    # A symbolic tensor has no value yet, and what is learned is positive.
+    unknown = isinstance(temperature, LearnedScalar) or tf.is_symbolic_tensor(temperature)
+    if not unknown and not temperature > 0:
         raise ValueError(f"temperature={temperature} is not allowed: it must be above 0")
     if entry.network and control_network is None:
         raise ValueError(f"{estimator} needs a control_network; rebar does without")

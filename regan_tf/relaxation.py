@@ -40,6 +40,14 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
 
     def __init__(self, temperature, logits):
         super().__init__(temperature=tf.convert_to_tensor(temperature, logits.dtype), logits=logits)
+        # Instead of the parent's: TFP copies by them.
+        self._parameters = {"temperature": temperature, "logits": logits}
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        # TFP asks for them where there is an __init__ of one's own, in a warning of twenty lines.
+        properties = super()._parameter_properties(dtype, num_classes)
+        return {name: properties[name] for name in ("temperature", "logits")}
 
     def unrelaxed(self, noise):
         """z = l + g ~ p(z | theta), section 3.2. noise: Gumbel, [..., V]. Gradients flow through l."""

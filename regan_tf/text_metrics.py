@@ -34,7 +34,7 @@ class TextMetrics:
         known_as = np.where(dataset.heldout == dataset.vocabulary.unknown, len(dataset.vocabulary), dataset.heldout)
         self._bleu_references = known_as.astype(np.int64), self._references[1]
         self._predicted = np.sum(np.minimum(self._references[1] + 1, dataset.heldout.shape[1]))  # tokens, ends included
-        self._known = {row.tobytes() for row in np.ascontiguousarray(dataset.real)}
+        self._known = set(_row_bytes(dataset.real))
         rng = np.random.default_rng(0)
         self._training = dataset.real[rng.permutation(len(dataset.real))]
 
@@ -61,7 +61,7 @@ class TextMetrics:
             "length": float(lengths.mean()),
             "length_distance": float(stats.wasserstein_distance(lengths, self._references[1])),
             "unknown": float(np.sum(tokens == self._vocabulary.unknown)) / symbols,
-            "copied": float(np.mean([row.tobytes() in self._known for row in np.ascontiguousarray(tokens)])),
+            "copied": float(np.mean([row in self._known for row in _row_bytes(tokens)])),
             "samples": len(tokens),
         }
 
@@ -95,6 +95,11 @@ class TextMetrics:
                 p, q = p[there] + _ADDED, q[there] + _ADDED
                 result |= {f"kl_{n}": float(stats.entropy(p, q)), f"kl_{n}_reverse": float(stats.entropy(q, p))}
         return result
+
+
+def _row_bytes(tokens):
+    """Rows that can be looked up: of one dtype, since the same numbers in another have other bytes."""
+    return [row.tobytes() for row in np.asarray(tokens, np.int64)]
 
 
 def bleu(references, hypotheses):

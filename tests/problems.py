@@ -31,6 +31,59 @@ def many_plus(rows):
     return tf.reduce_mean(rows[:, :, 1], axis=1)
 
 
+def many_plus_in_numpy(rows):
+    """The same by way of NumPy: without a gradient, and without a shape in a graph."""
+    return tf.numpy_function(lambda x: x[:, :, 1].mean(axis=1), [rows], tf.float32)
+
+
+def in_eager_numpy(rows):
+    """A reward for `--reward` that no graph can run."""
+    return tf.constant(np.asarray(rows)[:, :, 1].mean(axis=1))
+
+
+def failing(rows):
+    """A reward for `--reward` that fails when it runs."""
+    return tf.numpy_function(_fail, [rows], tf.float32)
+
+
+def _fail(rows):
+    raise ZeroDivisionError(f"no reward for {len(rows)} rows\nnor for more")
+
+
+def failing_for_many_plus(rows):
+    """A reward for `--reward` that fails on '++...', which no data have."""
+    return tf.numpy_function(_fail_for_many_plus, [rows], tf.float32)
+
+
+def _fail_for_many_plus(rows):
+    return _fail(rows) if np.any(np.all(rows[:, :2, 1] == 1, axis=1)) else rows[:, 0, 1]
+
+
+def nan_for_many_plus(rows):
+    """The same, but it gives NaN."""
+    return tf.where(rows[:, 0, 1] * rows[:, 1, 1] == 1, np.nan, rows[:, 0, 1])
+
+
+def nan_for_x(rows):
+    """A reward for `--reward` that is not finite for data that begin with 'x'."""
+    return tf.where(rows[:, 0, 0] == 1, np.nan, many_plus(rows))
+
+
+def nan_in_relaxed_rows(rows):
+    """A reward for `--reward` that is finite for hard rows alone."""
+    return many_plus(rows) + tf.reduce_sum(tf.where((rows == 0) | (rows == 1), rows, np.nan), axis=[1, 2])
+
+
+def with_jumps(rows):
+    """A reward for `--reward` with a gradient that misses what it does at 1/2."""
+    return many_plus(rows) + tf.reduce_mean(tf.where(rows > 0.5, 1.0, 0.0)[:, :, 1], axis=1)
+
+
+def with_kinks(rows):
+    """A reward for `--reward` that is continuous."""
+    return tf.reduce_mean(tf.nn.relu(rows[:, :, 1] - 0.3) + tf.abs(rows[:, :, 2] - 0.5), axis=1)
+
+
 def first_token(rows):
     """A reward for `--reward` that is not differentiable."""
     return tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)
