@@ -116,16 +116,21 @@ def _variances(measurement, layers):
 
 
 def _print(results, several, exact):
+    from regan_tf.laboratory import BIAS_SEEN, BLOCKS
+
     rows = []
     for r in results:
         name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        ratios = [r[k] for k in ("bias", "bias_error", "z", "cosine", "norm_ratio", "relative_variance")]
+        ratios = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio", "relative_variance")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
         rows.append([name, *ratios, single, 1e3 * r["seconds"], r["variance_x_time"]])
-    headers = ["estimator", "bias", "+-", "z", "cosine", "norm", "variance", "single", "ms", "variance x time"]
-    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".1f", ".3f", ".3f", ".3g", ".3g", ".2f", ".3g")))
+    headers = ["estimator", "bias", "+-", "p", "cosine", "norm", "variance", "single", "ms", "variance x time"]
+    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".3g", ".2f", ".3g")))
     truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
-    print(f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]}; |z| < 4: no bias seen")
+    print(
+        f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]};\n"
+        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences; bias seen: p < {BIAS_SEEN:g}"
+    )
 
 
 def _write(report):

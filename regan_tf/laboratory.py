@@ -6,12 +6,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from regan_tf import autoregressive, enumeration, estimators, gradients, relaxation, rewards
 from regan_tf.config import ESTIMATORS, FORMS, UserError
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
+BIAS_SEEN = 1e-3  # a bias is called seen where p is below
+_FLIPS = 9_999
 _TIMED_CALLS = 20
 
 
@@ -204,8 +207,8 @@ def compare(measurement, truth, truth_blocks=None):
       truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
     Returns:
       A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its square (0 where that is
-      negative); `bias_error`, the bias that noise alone would show; `z`, the squared bias over its standard error;
-      `cosine` and `norm_ratio` of the mean gradient to the truth.
+      negative); `bias_error`, the bias that noise alone would show; `p`, the p-value of no bias (see `sign_flip_p`), and
+      `bias_seen`, whether it is below BIAS_SEEN; `cosine` and `norm_ratio` of the mean gradient to the truth.
     """
     difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
     count, total = len(difference), difference.sum(axis=0)
@@ -215,13 +218,37 @@ def compare(measurement, truth, truth_blocks=None):
     left_out = [(((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2)) for d in difference]
     error = np.sqrt((count - 1) * np.var(left_out))
     norm, mean = np.linalg.norm(truth), measurement.blocks.mean(axis=0)
+    p = sign_flip_p(difference)
     return {
         "bias": float(np.sqrt(max(squared_bias, 0)) / norm),
         "bias_error": float(np.sqrt(error) / norm),
-        "z": float(squared_bias / error),
+        "p": p,
+        "bias_seen": p < BIAS_SEEN,
         "cosine": float(mean @ truth / (np.linalg.norm(mean) * norm)),
         "norm_ratio": float(np.linalg.norm(mean) / norm),
     }
+
+
+def sign_flip_p(differences):
+    """How often chance alone shows as large a bias: one-sided, by a randomisation test, uniform under no bias.
+
+    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as they are: the sum over k != l of
+    d_k . d_l is compared with itself after random flips. No law of the noise is assumed beyond that, heavy tails included.
+
+    Args:
+      differences: [K, P], of K independent blocks from the truth; 1-D for a single number.
+    Returns:
+      (1 + flips that show as much) / (1 + flips): at least 1e-4, and 1 where all differences are 0.
+    """
+    differences = np.reshape(differences, [len(differences), -1])
+    gram = differences @ differences.T
+    np.fill_diagonal(gram, 0)
+
+    def statistic(signs, axis):
+        return np.sum((signs @ gram) * signs, axis=axis)
+
+    options = {"permutation_type": "samples", "n_resamples": _FLIPS, "alternative": "greater", "vectorized": True}
+    return float(stats.permutation_test((np.ones(len(gram)),), statistic, **options, rng=np.random.default_rng(0)).pvalue)
 
 
 def _median_seconds(call):

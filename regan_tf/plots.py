@@ -265,7 +265,7 @@ def plot_bias_and_variance(results, title, path):
     figure, axes = plt.subplots(figsize=(10, 6), layout="constrained")
     several = len({r["temperature"] for r in results}) > 1
     for r in results:
-        seen = r["z"] > 4
+        seen = r["bias_seen"]
         x, y = r["bias"] if seen else max(r["bias_error"], 1e-5), r["relative_variance"]
         axes.plot(x, y, "X" if seen else "o", color="C3" if seen else "C0", markerfacecolor="C3" if seen else "none", markersize=8)
         label = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]

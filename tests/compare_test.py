@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -17,7 +18,7 @@ from regan_tf.rewards import DiscriminatorReward
 from tests import problems
 
 
-class StatisticsTest(tf.test.TestCase):
+class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
     def _compare(self, bias, noise=0.1, seed=0):
         rng = np.random.default_rng(seed)
         truth = rng.normal(size=50)
@@ -29,14 +30,25 @@ class StatisticsTest(tf.test.TestCase):
     def test_bias_is_found_at_its_size(self):
         found = self._compare(bias=0.3)
         self.assertAllClose(found["bias"], 0.3, rtol=0.05)
-        self.assertGreater(found["z"], 10)
+        self.assertAllClose(found["p"], 1e-4)
+        self.assertTrue(found["bias_seen"])
 
-    def test_without_bias_z_is_centred_and_noise_adds_none(self):
-        found = [self._compare(bias=0.0, noise=1.0, seed=seed) for seed in range(200)]
-        z = np.array([f["z"] for f in found])
-        self.assertLess(abs(np.mean(z)), 0.3)
-        self.assertLess(np.max(z), 5)
+    def test_without_bias_noise_adds_none(self):
+        found = [self._compare(bias=0.0, noise=1.0, seed=seed) for seed in range(100)]
         self.assertLess(np.mean([f["bias"] for f in found]), 0.1)
+        self.assertLess(np.mean([f["bias_seen"] for f in found]), 0.02)
+
+    @parameterized.parameters(("normal", 50), ("heavy", 3))
+    def test_without_bias_p_is_uniform(self, law, parameters):
+        rng = np.random.default_rng(parameters)
+        draw = rng.normal if law == "normal" else rng.standard_cauchy
+        p = [laboratory.sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(150)]
+        self.assertGreater(scipy.stats.kstest(p, "uniform").pvalue, 1e-3)
+
+    def test_blocks_that_are_the_truth_show_no_bias(self):
+        truth = np.array([3.0, 4.0])
+        found = laboratory.compare(Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0), truth)
+        self.assertEqual((found["bias"], found["p"], found["bias_seen"]), (0.0, 1.0, False))
 
     def test_direction_and_length(self):
         truth = np.array([3.0, 4.0])
@@ -79,7 +91,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=128)
         measured = {name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")}
-        self.assertLess(laboratory.compare(measured["reference"], lab.exact())["z"], 4)
+        self.assertFalse(laboratory.compare(measured["reference"], lab.exact())["bias_seen"])
         self.assertLess(measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum())
 
 
