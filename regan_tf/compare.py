@@ -112,7 +112,8 @@ def _variances(measurement, layers):
     last_kernel = max(i for i, (path, _) in enumerate(layers) if path.endswith("kernel"))
     total = float(measurement.variance.sum())
     single = float(parts[last_kernel][0])
-    return {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single, "seconds": measurement.seconds}
+    figures = {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single}
+    return figures | {"largest_share": measurement.largest_share, "seconds": measurement.seconds}
 
 
 def _print(results, several, exact):
@@ -121,15 +122,17 @@ def _print(results, several, exact):
     rows = []
     for r in results:
         name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        ratios = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio", "relative_variance")]
+        ratios = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio", "relative_variance", "largest_share")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
         rows.append([name, *ratios, single, 1e3 * r["seconds"], r["variance_x_time"]])
-    headers = ["estimator", "bias", "+-", "p", "cosine", "norm", "variance", "single", "ms", "variance x time"]
-    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".3g", ".2f", ".3g")))
+    headers = ["estimator", "bias", "+-", "p", "cosine", "norm", "variance", "largest", "single", "ms", "variance x time"]
+    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".3g", ".2f", ".3g")))
     truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
     print(
         f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]};\n"
-        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences; bias seen: p < {BIAS_SEEN:g}"
+        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences; bias seen: p < {BIAS_SEEN:g};\n"
+        "largest: the batch furthest from the mean, its share of the variance. Above 0.1 the draws' variance is a tail's, which so "
+        "many\ndraws have not measured: it is no variance, and p can mislead"
     )
 
 

@@ -73,6 +73,7 @@ class Measurement(NamedTuple):
     blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
     variance: np.ndarray  # [P], of one batch's gradient
     seconds: float  # of one estimate, the median, without the step that trains c
+    largest_share: float  # the batch furthest from the mean, its part of the sum of squared distances: 1/batches if all are alike
 
 
 class Laboratory:
@@ -101,23 +102,30 @@ class Laboratory:
         parameters = sum(v.shape.num_elements() for v in gradients.values(self.generator.trainable_variables))
 
         @tf.function
-        def block(number):
+        def block(number, centre):
+            """Mean and mean square of a part of the draws, and the draw that is furthest from the centre."""
             first = second = tf.zeros([parameters], self.generator.compute_dtype)
+            furthest = centre
             for i in tf.range(per_block):
                 g = estimate(tf.stack([self._seed + 1, number * per_block + i]))
                 first, second = first + g, second + g**2
-            return first / per_block, second / per_block
+                furthest = tf.where(tf.norm(g - centre) > tf.norm(furthest - centre), g, furthest)
+            return first / per_block, second / per_block, furthest
 
         @tf.function
         def once(number):
             return estimate(tf.stack([self._seed + 2, number]))
 
-        means, squares = zip(*[[x.numpy() for x in block(tf.constant(k))] for k in range(BLOCKS)], strict=True)
-        means, square = np.array(means, np.float64), np.mean(squares, axis=0, dtype=np.float64)
-        count = BLOCKS * per_block
-        variance = np.maximum(square - means.mean(axis=0) ** 2, 0) * count / (count - 1)
+        # The mean is known only at the end: the first block's, drawn a second time, finds the candidates for the furthest draw.
+        centre = block(tf.constant(0), tf.zeros([parameters], self.generator.compute_dtype))[0]
+        drawn = zip(*[[x.numpy() for x in block(tf.constant(k), centre)] for k in range(BLOCKS)], strict=True)
+        means, squares, furthest = (np.array(x, np.float64) for x in drawn)
+        mean, count = means.mean(axis=0), BLOCKS * per_block
+        variance = np.maximum(squares.mean(axis=0) - mean**2, 0) * count / (count - 1)
+        largest, total = np.max(np.sum((furthest - mean) ** 2, axis=1)), (count - 1) * variance.sum()
         once(tf.constant(0))
-        return Measurement(means, variance, _median_seconds(lambda k: once(tf.constant(k)).numpy()))
+        seconds = _median_seconds(lambda k: once(tf.constant(k)).numpy())
+        return Measurement(means, variance, seconds, float(min(largest / total, 1)) if total else 1 / count)
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""

@@ -25,7 +25,7 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
         truth /= np.linalg.norm(truth)
         offset = bias * rng.permutation(np.repeat([1, -1], 25)) / np.sqrt(50)
         blocks = truth + offset + noise * rng.normal(size=[BLOCKS, 50]) / np.sqrt(50)
-        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0), truth)
+        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0, 0.0), truth)
 
     def test_bias_is_found_at_its_size(self):
         found = self._compare(bias=0.3)
@@ -47,13 +47,24 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_blocks_that_are_the_truth_show_no_bias(self):
         truth = np.array([3.0, 4.0])
-        found = laboratory.compare(Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0), truth)
+        found = laboratory.compare(Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0, 0.0), truth)
         self.assertEqual((found["bias"], found["p"], found["bias_seen"]), (0.0, 1.0, False))
 
     def test_direction_and_length(self):
         truth = np.array([3.0, 4.0])
-        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0), truth)
+        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0, 0.0), truth)
         self.assertAllClose([found["cosine"], found["norm_ratio"]], [0.96, 2.0])
+
+
+class _MadeUp(Laboratory):
+    """A laboratory whose estimates are 5 + `noise` of a seed."""
+
+    def __init__(self, generator, noise):
+        super().__init__(generator, None, batch_size=1)
+        self._noise, self._size = noise, sum(v.shape.num_elements() for v in gradients.values(generator.trainable_variables))
+
+    def _estimator(self, spec):
+        return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed)
 
 
 class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
@@ -78,6 +89,18 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             return problems.flat(gradients.estimate_gradient("reinforce_loo", generator, reward, batch_size=16, seed=seed)[0])
 
         self.assertAllClose(measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1)
+
+    @parameterized.named_parameters(
+        # About chi-square over its sum; one draw of 400 that is 1,000 times the others; infinite variance; none.
+        ("normal", lambda seed: 1.0, 1 / 400, 3 / 400),
+        ("planted", lambda seed: tf.where(seed[1] == 123, 1000.0, 1.0), 0.99, 1.0),
+        ("heavy", lambda seed: tf.random.stateless_uniform([], seed) ** -2, 0.3, 1.0),
+        ("none", lambda seed: 0.0, 1 / 400, 1 / 400),
+    )
+    def test_largest_batch_is_shown(self, noise, least, most):
+        generator, _ = problems.networks(3, 3, 2)
+        share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
+        self.assertBetween(share, least, most)
 
     def test_training_lowers_the_variance(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
@@ -109,6 +132,9 @@ class CommandTest(tf.test.TestCase):
             self.assertEqual(report["truth"], "exact")
             self.assertLen(report["results"], 6)
             self.assertIn("output/kernel", report["results"][0]["variance_by_layer"])
+            for result in report["results"]:
+                self.assertBetween(result["p"], 1e-4, 1)
+                self.assertBetween(result["largest_share"], 1 / 200, 0.5)
             self.assertTrue((Path(directory) / "compare.png").stat().st_size)
 
     def test_command_refuses_what_it_cannot_use(self):
