@@ -59,11 +59,10 @@ def main():
     specs = [Spec.parse(text) for text in _ESTIMATORS.value]
     experiment, description = _state(config)
     print(f"state: {description}")
-    reward = experiment.trainer.reward
 
     def laboratory(temperature, seed):
         options = {"batch_size": _BATCH_SIZE.value, "eta": _ETA.value, "control_steps": _CONTROL_STEPS.value}
-        return Laboratory(experiment.generator, reward, temperature=temperature, seed=seed, **options)
+        return Laboratory.of_experiment(experiment, temperature=temperature, seed=seed, **options)
 
     truth, truth_blocks = laboratory(1.0, _SEED.value).exact(), None
     if truth is None:

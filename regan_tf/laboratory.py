@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy import stats
 
 from regan_tf import autoregressive, enumeration, estimators, gradients, relaxation, rewards
-from regan_tf.config import ESTIMATORS, FORMS, UserError
+from regan_tf.config import ESTIMATORS, FORMS, Config, UserError
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
@@ -85,15 +85,34 @@ class Laboratory:
       seed: of all draws.
       control_steps: Adam steps by which what is learned in a control variate is trained, at this state, before measuring.
       control_learning_rate: their rate.
+      control_units, control_filters: sizes of relax's network, by default those of a run.
     """
 
     def __init__(
-        self, generator, reward, *, batch_size, temperature=1.0, eta=1.0, seed=0, control_steps=0, control_learning_rate=3e-3
+        self,
+        generator,
+        reward,
+        *,
+        batch_size,
+        temperature=1.0,
+        eta=1.0,
+        seed=0,
+        control_steps=0,
+        control_learning_rate=3e-3,
+        control_units=Config.control_units,
+        control_filters=Config.control_filters,
     ):
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
         self._scalars = {"temperature": temperature, "eta": eta}
         self._seed, self._control_steps, self._control_rate = seed, control_steps, control_learning_rate
+        self._units, self._filters = control_units, control_filters
+
+    @classmethod
+    def of_experiment(cls, experiment, **options):
+        """The state of an `Experiment`, with relax's network of the sizes that its configuration says."""
+        sizes = {name: getattr(experiment.config, name) for name in ("control_units", "control_filters")}
+        return cls(experiment.generator, experiment.trainer.reward, **sizes, **options)
 
     def measure(self, spec, draws):
         """Trains the spec's control variate, then draws so many batches; a Measurement."""
@@ -133,17 +152,19 @@ class Laboratory:
             return None
         return _flat(enumeration.exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
 
+    def control_network(self, form):
+        """A new network of relax for one of FORMS."""
+        if form == "sequence":
+            return ControlNetwork(self.generator.vocab_size, self._filters)
+        return StepControlNetwork(feature_dim(self.generator, self.reward), self.generator.vocab_size, self._units)
+
     def _estimator(self, spec):
         """A function from a seed to the flat gradient, its control variate trained."""
         if spec.estimator == REFERENCE:
             return lambda seed: _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
         learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
         scalars = {n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v for n, v in self._scalars.items()}
-        network = None
-        if spec.estimator == "relax":
-            sizes = self.generator.vocab_size
-            step_network = spec.form != "sequence"
-            network = StepControlNetwork(feature_dim(self.generator, self.reward), sizes) if step_network else ControlNetwork(sizes)
+        network = self.control_network(spec.form) if spec.estimator == "relax" else None
 
         def estimate(seed):
             return gradients.estimate_gradient(

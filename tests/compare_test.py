@@ -12,7 +12,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import gradients, laboratory
-from regan_tf.config import UserError
+from regan_tf.config import Config, UserError
+from regan_tf.experiment import Experiment
 from regan_tf.laboratory import BLOCKS, Laboratory, Measurement, Spec
 from regan_tf.rewards import DiscriminatorReward
 from tests import problems
@@ -101,6 +102,13 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         generator, _ = problems.networks(3, 3, 2)
         share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
+
+    def test_control_networks_have_the_runs_sizes(self):
+        experiment = Experiment(Config(seq_len=3, control_units=5, control_filters=7).resolved())
+        lab = Laboratory.of_experiment(experiment, batch_size=2)
+        self.assertEqual(lab.control_network("sequence").convolutions[0].filters, 7)
+        for form in ("step", "rollout"):
+            self.assertEqual(lab.control_network(form).hidden[0].units, 5)
 
     def test_training_lowers_the_variance(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
