@@ -100,7 +100,8 @@ def _state(config):
         return experiment, f"{_WORKDIR.value}, iteration {experiment.iteration}"
     loss = experiment.warm_up()
     goodness = experiment.evaluate_last()["goodness"]
-    what = f"{config.pretrain_epochs:g} epochs at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
+    epochs = f"{config.pretrain_epochs:g} epoch" + "s" * (config.pretrain_epochs != 1)
+    what = f"{epochs} at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
     return experiment, f"length {config.seq_len}, {what}: goodness {goodness:.3f}, discriminator loss {loss:.3f}"
 
 

@@ -1,17 +1,20 @@
 """The laboratory: its statistics on made-up draws, its reference, and the command."""
 
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
+from matplotlib.text import Text
 
-from regan_tf import gradients, laboratory
+from regan_tf import gradients, laboratory, plots
 from regan_tf.config import Config, UserError
 from regan_tf.experiment import Experiment
 from regan_tf.laboratory import BLOCKS, Laboratory, Measurement, Spec
@@ -126,6 +129,36 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum())
 
 
+class PictureTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(1, 12, 40)
+    def test_names_do_not_overlap(self, count):
+        rng = np.random.default_rng(count)
+        results = [
+            {
+                "estimator": f"relax:step:loo:eta:temperature:x{k}",
+                "temperature": 1.0,
+                "bias": 0.1,
+                "bias_error": 0.01,
+                "bias_seen": bool(k % 2),
+                "relative_variance": np.exp(3 * rng.normal() * (k % 3 == 0)),  # two thirds have the same
+            }
+            for k in range(count)
+        ]
+        with mock.patch.object(plots, "_write") as written:
+            plots.plot_bias_and_variance(results, "a state", "unused.png")
+        figure = written.call_args.args[0]
+        self.addCleanup(plots.plt.close, figure)
+        figure.draw_without_rendering()
+        names = [Text.get_window_extent(name) for name in figure.axes[0].texts]  # without the lines to the points
+        self.assertLen(names, count)
+        for above, below in itertools.combinations(names, 2):
+            self.assertFalse(above.overlaps(below))
+        for box in names:  # whole, and beside the points
+            self.assertBetween(box.x0, figure.axes[0].bbox.x1, figure.bbox.x1)
+            self.assertLessEqual(box.x1, figure.bbox.x1)
+            self.assertBetween(box.y0, 0, figure.bbox.y1)
+
+
 class CommandTest(tf.test.TestCase):
     def test_command_writes_table_json_and_picture(self):
         with tempfile.TemporaryDirectory() as directory:
@@ -136,6 +169,7 @@ class CommandTest(tf.test.TestCase):
             )
             self.assertEqual(result.returncode, 0, result.stderr[-2000:])
             self.assertIn("rebar:step:loo @ 0.5", result.stdout)
+            self.assertIn("1 epoch at 0.003, 200 discriminator steps", result.stdout)
             report = json.loads((Path(directory) / "compare.json").read_text())
             self.assertEqual(report["truth"], "exact")
             self.assertLen(report["results"], 6)
