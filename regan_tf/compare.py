@@ -59,11 +59,10 @@ def main():
     specs = [Spec.parse(text) for text in _ESTIMATORS.value]
     experiment, description = _state(config)
     print(f"state: {description}")
-    reward = experiment.trainer.reward
 
     def laboratory(temperature, seed):
         options = {"batch_size": _BATCH_SIZE.value, "eta": _ETA.value, "control_steps": _CONTROL_STEPS.value}
-        return Laboratory(experiment.generator, reward, temperature=temperature, seed=seed, **options)
+        return Laboratory.of_experiment(experiment, temperature=temperature, seed=seed, **options)
 
     truth, truth_blocks = laboratory(1.0, _SEED.value).exact(), None
     if truth is None:
@@ -101,7 +100,8 @@ def _state(config):
         return experiment, f"{_WORKDIR.value}, iteration {experiment.iteration}"
     loss = experiment.warm_up()
     goodness = experiment.evaluate_last()["goodness"]
-    what = f"{config.pretrain_epochs:g} epochs at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
+    epochs = f"{config.pretrain_epochs:g} epoch" + "s" * (config.pretrain_epochs != 1)
+    what = f"{epochs} at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
     return experiment, f"length {config.seq_len}, {what}: goodness {goodness:.3f}, discriminator loss {loss:.3f}"
 
 
@@ -112,20 +112,28 @@ def _variances(measurement, layers):
     last_kernel = max(i for i, (path, _) in enumerate(layers) if path.endswith("kernel"))
     total = float(measurement.variance.sum())
     single = float(parts[last_kernel][0])
-    return {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single, "seconds": measurement.seconds}
+    figures = {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single}
+    return figures | {"largest_share": measurement.largest_share, "seconds": measurement.seconds}
 
 
 def _print(results, several, exact):
+    from regan_tf.laboratory import BIAS_SEEN, BLOCKS
+
     rows = []
     for r in results:
         name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        ratios = [r[k] for k in ("bias", "bias_error", "z", "cosine", "norm_ratio", "relative_variance")]
+        ratios = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio", "relative_variance", "largest_share")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
         rows.append([name, *ratios, single, 1e3 * r["seconds"], r["variance_x_time"]])
-    headers = ["estimator", "bias", "+-", "z", "cosine", "norm", "variance", "single", "ms", "variance x time"]
-    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".1f", ".3f", ".3f", ".3g", ".3g", ".2f", ".3g")))
+    headers = ["estimator", "bias", "+-", "p", "cosine", "norm", "variance", "largest", "single", "ms", "variance x time"]
+    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".3g", ".2f", ".3g")))
     truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
-    print(f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]}; |z| < 4: no bias seen")
+    print(
+        f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]};\n"
+        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences; bias seen: p < {BIAS_SEEN:g};\n"
+        "largest: the batch furthest from the mean, its share of the variance. Above 0.1 the draws' variance is a tail's, which so "
+        "many\ndraws have not measured: it is no variance, and p can mislead"
+    )
 
 
 def _write(report):

@@ -6,12 +6,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from regan_tf import autoregressive, enumeration, estimators, gradients, relaxation, rewards
-from regan_tf.config import ESTIMATORS, FORMS, UserError
+from regan_tf.config import ESTIMATORS, FORMS, Config, UserError
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
+BIAS_SEEN = 1e-3  # a bias is called seen where p is below
+_FLIPS = 9_999
 _TIMED_CALLS = 20
 
 
@@ -70,6 +73,7 @@ class Measurement(NamedTuple):
     blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
     variance: np.ndarray  # [P], of one batch's gradient
     seconds: float  # of one estimate, the median, without the step that trains c
+    largest_share: float  # the batch furthest from the mean, its part of the sum of squared distances: 1/batches if all are alike
 
 
 class Laboratory:
@@ -81,15 +85,34 @@ class Laboratory:
       seed: of all draws.
       control_steps: Adam steps by which what is learned in a control variate is trained, at this state, before measuring.
       control_learning_rate: their rate.
+      control_units, control_filters: sizes of relax's network, by default those of a run.
     """
 
     def __init__(
-        self, generator, reward, *, batch_size, temperature=1.0, eta=1.0, seed=0, control_steps=0, control_learning_rate=3e-3
+        self,
+        generator,
+        reward,
+        *,
+        batch_size,
+        temperature=1.0,
+        eta=1.0,
+        seed=0,
+        control_steps=0,
+        control_learning_rate=3e-3,
+        control_units=Config.control_units,
+        control_filters=Config.control_filters,
     ):
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
         self._scalars = {"temperature": temperature, "eta": eta}
         self._seed, self._control_steps, self._control_rate = seed, control_steps, control_learning_rate
+        self._units, self._filters = control_units, control_filters
+
+    @classmethod
+    def of_experiment(cls, experiment, **options):
+        """The state of an `Experiment`, with relax's network of the sizes that its configuration says."""
+        sizes = {name: getattr(experiment.config, name) for name in ("control_units", "control_filters")}
+        return cls(experiment.generator, experiment.trainer.reward, **sizes, **options)
 
     def measure(self, spec, draws):
         """Trains the spec's control variate, then draws so many batches; a Measurement."""
@@ -98,23 +121,30 @@ class Laboratory:
         parameters = sum(v.shape.num_elements() for v in gradients.values(self.generator.trainable_variables))
 
         @tf.function
-        def block(number):
+        def block(number, centre):
+            """Mean and mean square of a part of the draws, and the draw that is furthest from the centre."""
             first = second = tf.zeros([parameters], self.generator.compute_dtype)
+            furthest = centre
             for i in tf.range(per_block):
                 g = estimate(tf.stack([self._seed + 1, number * per_block + i]))
                 first, second = first + g, second + g**2
-            return first / per_block, second / per_block
+                furthest = tf.where(tf.norm(g - centre) > tf.norm(furthest - centre), g, furthest)
+            return first / per_block, second / per_block, furthest
 
         @tf.function
         def once(number):
             return estimate(tf.stack([self._seed + 2, number]))
 
-        means, squares = zip(*[[x.numpy() for x in block(tf.constant(k))] for k in range(BLOCKS)], strict=True)
-        means, square = np.array(means, np.float64), np.mean(squares, axis=0, dtype=np.float64)
-        count = BLOCKS * per_block
-        variance = np.maximum(square - means.mean(axis=0) ** 2, 0) * count / (count - 1)
+        # The mean is known only at the end: the first block's, drawn a second time, finds the candidates for the furthest draw.
+        centre = block(tf.constant(0), tf.zeros([parameters], self.generator.compute_dtype))[0]
+        drawn = zip(*[[x.numpy() for x in block(tf.constant(k), centre)] for k in range(BLOCKS)], strict=True)
+        means, squares, furthest = (np.array(x, np.float64) for x in drawn)
+        mean, count = means.mean(axis=0), BLOCKS * per_block
+        variance = np.maximum(squares.mean(axis=0) - mean**2, 0) * count / (count - 1)
+        largest, total = np.max(np.sum((furthest - mean) ** 2, axis=1)), (count - 1) * variance.sum()
         once(tf.constant(0))
-        return Measurement(means, variance, _median_seconds(lambda k: once(tf.constant(k)).numpy()))
+        seconds = _median_seconds(lambda k: once(tf.constant(k)).numpy())
+        return Measurement(means, variance, seconds, float(min(largest / total, 1)) if total else 1 / count)
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""
@@ -122,17 +152,19 @@ class Laboratory:
             return None
         return _flat(enumeration.exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
 
+    def control_network(self, form):
+        """A new network of relax for one of FORMS."""
+        if form == "sequence":
+            return ControlNetwork(self.generator.vocab_size, self._filters)
+        return StepControlNetwork(feature_dim(self.generator, self.reward), self.generator.vocab_size, self._units)
+
     def _estimator(self, spec):
         """A function from a seed to the flat gradient, its control variate trained."""
         if spec.estimator == REFERENCE:
             return lambda seed: _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
         learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
         scalars = {n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v for n, v in self._scalars.items()}
-        network = None
-        if spec.estimator == "relax":
-            sizes = self.generator.vocab_size
-            step_network = spec.form != "sequence"
-            network = StepControlNetwork(feature_dim(self.generator, self.reward), sizes) if step_network else ControlNetwork(sizes)
+        network = self.control_network(spec.form) if spec.estimator == "relax" else None
 
         def estimate(seed):
             return gradients.estimate_gradient(
@@ -204,8 +236,8 @@ def compare(measurement, truth, truth_blocks=None):
       truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
     Returns:
       A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its square (0 where that is
-      negative); `bias_error`, the bias that noise alone would show; `z`, the squared bias over its standard error;
-      `cosine` and `norm_ratio` of the mean gradient to the truth.
+      negative); `bias_error`, the bias that noise alone would show; `p`, the p-value of no bias (see `sign_flip_p`), and
+      `bias_seen`, whether it is below BIAS_SEEN; `cosine` and `norm_ratio` of the mean gradient to the truth.
     """
     difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
     count, total = len(difference), difference.sum(axis=0)
@@ -215,13 +247,37 @@ def compare(measurement, truth, truth_blocks=None):
     left_out = [(((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2)) for d in difference]
     error = np.sqrt((count - 1) * np.var(left_out))
     norm, mean = np.linalg.norm(truth), measurement.blocks.mean(axis=0)
+    p = sign_flip_p(difference)
     return {
         "bias": float(np.sqrt(max(squared_bias, 0)) / norm),
         "bias_error": float(np.sqrt(error) / norm),
-        "z": float(squared_bias / error),
+        "p": p,
+        "bias_seen": p < BIAS_SEEN,
         "cosine": float(mean @ truth / (np.linalg.norm(mean) * norm)),
         "norm_ratio": float(np.linalg.norm(mean) / norm),
     }
+
+
+def sign_flip_p(differences):
+    """How often chance alone shows as large a bias: one-sided, by a randomisation test, uniform under no bias.
+
+    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as they are: the sum over k != l of
+    d_k . d_l is compared with itself after random flips. No law of the noise is assumed beyond that, heavy tails included.
+
+    Args:
+      differences: [K, P], of K independent blocks from the truth; 1-D for a single number.
+    Returns:
+      (1 + flips that show as much) / (1 + flips): at least 1e-4, and 1 where all differences are 0.
+    """
+    differences = np.reshape(differences, [len(differences), -1])
+    gram = differences @ differences.T
+    np.fill_diagonal(gram, 0)
+
+    def statistic(signs, axis):
+        return np.sum((signs @ gram) * signs, axis=axis)
+
+    options = {"permutation_type": "samples", "n_resamples": _FLIPS, "alternative": "greater", "vectorized": True}
+    return float(stats.permutation_test((np.ones(len(gram)),), statistic, **options, rng=np.random.default_rng(0)).pvalue)
 
 
 def _median_seconds(call):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from scipy import optimize
 
 from regan_tf.config import BLEU_ORDERS
 
@@ -258,24 +259,40 @@ def _styles(count):
 
 
 def plot_bias_and_variance(results, title, path):
-    """Draws variance against bias, log scales, from the results of `compare`, labelled with their names.
+    """Draws variance against bias, log scales, from the results of `compare`; the names in a column, each with a line to its point.
 
     A filled cross is a bias seen; a ring is none seen, drawn at the bias that noise alone could show.
     """
-    figure, axes = plt.subplots(figsize=(10, 6), layout="constrained")
+    gap, axes_share = 0.17, 0.8  # inches from name to name; of the figure's height
+    height = max(6, gap * len(results) / axes_share)
+    figure, axes = plt.subplots(figsize=(11, height), layout="constrained")
     several = len({r["temperature"] for r in results}) > 1
+    points = []
     for r in results:
-        seen = r["z"] > 4
+        seen = r["bias_seen"]
         x, y = r["bias"] if seen else max(r["bias_error"], 1e-5), r["relative_variance"]
         axes.plot(x, y, "X" if seen else "o", color="C3" if seen else "C0", markerfacecolor="C3" if seen else "none", markersize=8)
         label = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        axes.annotate(label, (x, y), textcoords="offset points", xytext=(8, -3), fontsize=8)
+        points.append((y, x, label))
     axes.set(xscale="log", yscale="log", xlabel="Relative bias: red crosses; blue rings: none seen, drawn at the noise level")
     axes.set_ylabel(f"Total variance, relative to {results[0]['estimator']}")
-    axes.margins(x=0.35, y=0.1)
+    axes.margins(0.1)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3, which="both")
+    points = sorted(points)
+    axes.autoscale_view()
+    wanted = [axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1] for y, x, _ in points]
+    for (y, x, label), place in zip(points, _spread(wanted, gap / (axes_share * height)), strict=True):
+        line = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6}
+        at = {"xytext": (1.03, place), "textcoords": "axes fraction", "verticalalignment": "center"}
+        axes.annotate(label, (x, y), fontsize=8, arrowprops=line, zorder=1, **at)
     _write(figure, path)
+
+
+def _spread(wanted, gap):
+    """Places in [0, 1] at least `gap` apart, as near as can be to the wanted ones (ascending), in least squares."""
+    steps = gap * np.arange(len(wanted))
+    return np.clip(optimize.isotonic_regression(wanted - steps).x, 0, max(1 - steps[-1], 0)) + steps
 
 
 def _axes(title, ylabel):

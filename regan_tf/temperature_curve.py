@@ -117,7 +117,8 @@ def _print(curves, means, ideal, baseline):
     print(
         "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts (< or >: the first or\n"
         "last of --temperatures). NLL: of the held-out texts under the law at that temperature. Last column: at equal self-BLEU,\n"
-        "mean over the temperatures (their number) at which both have one, +- the standard deviation over draws, and seeds;\n"
+        "mean over the temperatures (their number) at which both have one, +- the standard deviation of a single curve's gain\n"
+        "above a single one of the baseline's, over the draws and seeds of both (none where either has one curve);\n"
         f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
     )
 
@@ -142,16 +143,27 @@ def _print_untempered(means, curves, ideal):
 
 
 def _gain(curves, means, label, baseline, quality, diversity):
-    """How much higher the quality is than the baseline's at equal diversity, interpolated, as text."""
+    """How much higher the quality is than the baseline's at equal diversity, interpolated, as text.
+
+    Its +- is of one curve of the one above one of the other: the variances of both about the other's mean curve, added. None
+    where either has but one curve, whose noise nobody knows.
+    """
     if baseline in (None, label):
         return ""
-    ordered = sorted(means[baseline], key=lambda p: p[diversity])
-    x, y = ([p[name] for p in ordered] for name in (diversity, quality))
-    inside = [i for i, p in enumerate(means[label]) if x[0] <= p[diversity] <= x[-1]]
+    diversities = [p[diversity] for p in means[baseline]]
+    inside = [i for i, p in enumerate(means[label]) if min(diversities) <= p[diversity] <= max(diversities)]
     if not inside:
         return "no overlap"
-    gains = [np.mean([c[i][quality] - np.interp(c[i][diversity], x, y) for i in inside]) for c in curves[label]]
-    spread = f" +- {np.std(gains, ddof=1):.4f}" if len(gains) > 1 else ""
+
+    def gain(curve, base):
+        base = sorted(base, key=lambda p: p[diversity])
+        x, y = ([p[name] for p in base] for name in (diversity, quality))
+        return np.mean([curve[i][quality] - np.interp(curve[i][diversity], x, y) for i in inside])
+
+    gains = [gain(curve, means[baseline]) for curve in curves[label]]
+    of_baseline = [gain(means[label], base) for base in curves[baseline]]
+    known = min(len(gains), len(of_baseline)) > 1
+    spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(of_baseline, ddof=1)):.4f}" if known else ""
     return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
 
 

@@ -1,47 +1,74 @@
 """The laboratory: its statistics on made-up draws, its reference, and the command."""
 
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
+from matplotlib.text import Text
 
-from regan_tf import gradients, laboratory
-from regan_tf.config import UserError
+from regan_tf import gradients, laboratory, plots
+from regan_tf.config import Config, UserError
+from regan_tf.experiment import Experiment
 from regan_tf.laboratory import BLOCKS, Laboratory, Measurement, Spec
 from regan_tf.rewards import DiscriminatorReward
 from tests import problems
 
 
-class StatisticsTest(tf.test.TestCase):
+class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
     def _compare(self, bias, noise=0.1, seed=0):
         rng = np.random.default_rng(seed)
         truth = rng.normal(size=50)
         truth /= np.linalg.norm(truth)
         offset = bias * rng.permutation(np.repeat([1, -1], 25)) / np.sqrt(50)
         blocks = truth + offset + noise * rng.normal(size=[BLOCKS, 50]) / np.sqrt(50)
-        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0), truth)
+        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0, 0.0), truth)
 
     def test_bias_is_found_at_its_size(self):
         found = self._compare(bias=0.3)
         self.assertAllClose(found["bias"], 0.3, rtol=0.05)
-        self.assertGreater(found["z"], 10)
+        self.assertAllClose(found["p"], 1e-4)
+        self.assertTrue(found["bias_seen"])
 
-    def test_without_bias_z_is_centred_and_noise_adds_none(self):
-        found = [self._compare(bias=0.0, noise=1.0, seed=seed) for seed in range(200)]
-        z = np.array([f["z"] for f in found])
-        self.assertLess(abs(np.mean(z)), 0.3)
-        self.assertLess(np.max(z), 5)
+    def test_without_bias_noise_adds_none(self):
+        found = [self._compare(bias=0.0, noise=1.0, seed=seed) for seed in range(100)]
         self.assertLess(np.mean([f["bias"] for f in found]), 0.1)
+        self.assertLess(np.mean([f["bias_seen"] for f in found]), 0.02)
+
+    @parameterized.parameters(("normal", 50), ("heavy", 3))
+    def test_without_bias_p_is_uniform(self, law, parameters):
+        rng = np.random.default_rng(parameters)
+        draw = rng.normal if law == "normal" else rng.standard_cauchy
+        p = [laboratory.sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(150)]
+        self.assertGreater(scipy.stats.kstest(p, "uniform").pvalue, 1e-3)
+
+    def test_blocks_that_are_the_truth_show_no_bias(self):
+        truth = np.array([3.0, 4.0])
+        found = laboratory.compare(Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0, 0.0), truth)
+        self.assertEqual((found["bias"], found["p"], found["bias_seen"]), (0.0, 1.0, False))
 
     def test_direction_and_length(self):
         truth = np.array([3.0, 4.0])
-        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0), truth)
+        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0, 0.0), truth)
         self.assertAllClose([found["cosine"], found["norm_ratio"]], [0.96, 2.0])
+
+
+class _MadeUp(Laboratory):
+    """A laboratory whose estimates are 5 + `noise` of a seed."""
+
+    def __init__(self, generator, noise):
+        super().__init__(generator, None, batch_size=1)
+        self._noise, self._size = noise, sum(v.shape.num_elements() for v in gradients.values(generator.trainable_variables))
+
+    def _estimator(self, spec):
+        return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed)
 
 
 class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
@@ -67,6 +94,25 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
 
         self.assertAllClose(measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1)
 
+    @parameterized.named_parameters(
+        # About chi-square over its sum; one draw of 400 that is 1,000 times the others; infinite variance; none.
+        ("normal", lambda seed: 1.0, 1 / 400, 3 / 400),
+        ("planted", lambda seed: tf.where(seed[1] == 123, 1000.0, 1.0), 0.99, 1.0),
+        ("heavy", lambda seed: tf.random.stateless_uniform([], seed) ** -2, 0.3, 1.0),
+        ("none", lambda seed: 0.0, 1 / 400, 1 / 400),
+    )
+    def test_largest_batch_is_shown(self, noise, least, most):
+        generator, _ = problems.networks(3, 3, 2)
+        share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
+        self.assertBetween(share, least, most)
+
+    def test_control_networks_have_the_runs_sizes(self):
+        experiment = Experiment(Config(seq_len=3, control_units=5, control_filters=7).resolved())
+        lab = Laboratory.of_experiment(experiment, batch_size=2)
+        self.assertEqual(lab.control_network("sequence").convolutions[0].filters, 7)
+        for form in ("step", "rollout"):
+            self.assertEqual(lab.control_network(form).hidden[0].units, 5)
+
     def test_training_lowers_the_variance(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         totals = []
@@ -79,8 +125,38 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=128)
         measured = {name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")}
-        self.assertLess(laboratory.compare(measured["reference"], lab.exact())["z"], 4)
+        self.assertFalse(laboratory.compare(measured["reference"], lab.exact())["bias_seen"])
         self.assertLess(measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum())
+
+
+class PictureTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(1, 12, 40)
+    def test_names_do_not_overlap(self, count):
+        rng = np.random.default_rng(count)
+        results = [
+            {
+                "estimator": f"relax:step:loo:eta:temperature:x{k}",
+                "temperature": 1.0,
+                "bias": 0.1,
+                "bias_error": 0.01,
+                "bias_seen": bool(k % 2),
+                "relative_variance": np.exp(3 * rng.normal() * (k % 3 == 0)),  # two thirds have the same
+            }
+            for k in range(count)
+        ]
+        with mock.patch.object(plots, "_write") as written:
+            plots.plot_bias_and_variance(results, "a state", "unused.png")
+        figure = written.call_args.args[0]
+        self.addCleanup(plots.plt.close, figure)
+        figure.draw_without_rendering()
+        names = [Text.get_window_extent(name) for name in figure.axes[0].texts]  # without the lines to the points
+        self.assertLen(names, count)
+        for above, below in itertools.combinations(names, 2):
+            self.assertFalse(above.overlaps(below))
+        for box in names:  # whole, and beside the points
+            self.assertBetween(box.x0, figure.axes[0].bbox.x1, figure.bbox.x1)
+            self.assertLessEqual(box.x1, figure.bbox.x1)
+            self.assertBetween(box.y0, 0, figure.bbox.y1)
 
 
 class CommandTest(tf.test.TestCase):
@@ -93,10 +169,14 @@ class CommandTest(tf.test.TestCase):
             )
             self.assertEqual(result.returncode, 0, result.stderr[-2000:])
             self.assertIn("rebar:step:loo @ 0.5", result.stdout)
+            self.assertIn("1 epoch at 0.003, 200 discriminator steps", result.stdout)
             report = json.loads((Path(directory) / "compare.json").read_text())
             self.assertEqual(report["truth"], "exact")
             self.assertLen(report["results"], 6)
             self.assertIn("output/kernel", report["results"][0]["variance_by_layer"])
+            for result in report["results"]:
+                self.assertBetween(result["p"], 1e-4, 1)
+                self.assertBetween(result["largest_share"], 1 / 200, 0.5)
             self.assertTrue((Path(directory) / "compare.png").stat().st_size)
 
     def test_command_refuses_what_it_cannot_use(self):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from regan_tf import config_flags, data, text_metrics
+from regan_tf import config_flags, data, temperature_curve, text_metrics
 from regan_tf.config import Config, UserError
 from regan_tf.text import Vocabulary
 
@@ -216,3 +216,23 @@ class TextMetricsTest(tf.test.TestCase):
     def test_training_texts_are_as_good_as_they_can_be(self):
         self.assertEqual(self.metrics.ideal(3)["samples"], 3)
         self.assertIsNone(self.metrics.ideal(3)["copied"])
+
+
+class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):
+    def _gain(self, shifts, baseline_shifts):
+        """Of curves of the form quality = diversity + 0.1, each shifted, above quality = diversity, each shifted."""
+        curves = {
+            name: [[{"temperature": t, "x": 0.1 * t, "y": 0.1 * t + above + shift} for t in steps] for shift in of_name]
+            for name, above, of_name, steps in (("mle", 0.0, baseline_shifts, range(6)), ("rebar", 0.1, shifts, range(1, 5)))
+        }
+        means = {name: temperature_curve._mean(of_name) for name, of_name in curves.items()}
+        return temperature_curve._gain(curves, means, "rebar", "mle", "y", "x")
+
+    @parameterized.parameters(
+        ((-0.03, 0, 0.03), (-0.04, 0, 0.04), "+0.1000 +- 0.0500 (4)"),
+        ((0, 0, 0), (-0.04, 0, 0.04), "+0.1000 +- 0.0400 (4)"),
+        ((-0.03, 0, 0.03), (0, 0), "+0.1000 +- 0.0300 (4)"),
+        ((-0.03, 0, 0.03), (0,), "+0.1000 (4)"),
+    )
+    def test_the_gains_noise_has_that_of_the_baseline_in_it(self, shifts, baseline_shifts, expected):
+        self.assertEqual(self._gain(shifts, baseline_shifts), expected)
