@@ -47,6 +47,9 @@ UPDATES = {
     "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
 }
 _TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
+# TensorFlow counts calls and traces of a method over all objects that have it. Each update is a Trainer of its own, traced once,
+# and with fewer calls of each it takes that for one function that is traced again and again, and warns.
+_WARM_UP = 4
 _LONG = ("discriminator epoch", "whole iteration")  # called once a round
 _SIZES = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE, "hidden_dim": _HIDDEN_DIM}
 
@@ -191,7 +194,7 @@ def _timed(steps):
     import numpy as np
 
     for call in tqdm(steps.values(), desc="tracing", leave=False):
-        for _ in range(3):
+        for _ in range(_WARM_UP):
             call()
     rounds = {name: [] for name in steps}
     for _ in tqdm(range(_ROUNDS.value), desc="timing", leave=False):

@@ -23,6 +23,10 @@ _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(2, 7)  # 0 and
 
 _LOWER_IS_BETTER = {"nll_excess", "nll"}
 
+# A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second or so; and no more minibatches
+# than this, since small ones take their time for other things.
+_GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
+
 
 class NotFiniteError(UserError):
     """A loss or gradient is NaN or infinite: the message names the step and the quantity."""
@@ -75,6 +79,7 @@ class Experiment:
             **early_stopping,
         )
         self._batches = None
+        self._epoch, self._epoch_seconds = None, 0.0  # the epoch of pre-training that is under way
 
     def _own_reward(self):
         """The --reward, or None. Raises UserError unless it is what the estimator needs; warns of jumps."""
@@ -155,26 +160,51 @@ class Experiment:
         return self.iteration >= self.config.iterations or (self.iteration >= 0 and self.converged)
 
     def pretrain_epoch(self):
-        """Line 3: maximum likelihood over one epoch, or what is left of the last one. Returns the record of it."""
+        """Line 3: maximum likelihood over one epoch, or what is left of it. Returns the record of it."""
+        while (record := self.pretrain_group()) is None:
+            pass
+        return record
+
+    def pretrain_group(self):
+        """The next few minibatches of an epoch, well under a second of work. Returns the epoch's record if it ends there, or None.
+
+        A checkpoint between two groups goes on within the epoch. The groups' size follows from the configuration alone: workers
+        that share the minibatches must call the compiled step alike.
+        """
         started = time.perf_counter()
-        config, per_epoch = self.config, self.batches_per_epoch
-        epoch = self.pretrained // per_epoch
-        steps = min(per_epoch, self.pretrain_batches - self.pretrained)
-        batches = next(
-            iter(data.minibatches(self.dataset.real, config.batch_size, per_epoch, self._stream(_PRETRAIN_ORDER), epoch))
-        )
-        losses = self.trainer.pretrain(batches, tf.constant(steps)).numpy()
+        epoch, first = divmod(self.pretrained, self.batches_per_epoch)
+        if self._epoch is None:  # at its start, and after a resume
+            self._epoch = self._epoch_batches(epoch)
+        end = min((epoch + 1) * self.batches_per_epoch, self.pretrain_batches)
+        steps = min(self._group_size, end - self.pretrained)
+        losses = self.trainer.pretrain(self._epoch, tf.constant(first), tf.constant(steps)).numpy()
         if not np.all(np.isfinite(losses)):
-            first = int(np.argmin(np.isfinite(losses)))
+            wrong = int(np.argmin(np.isfinite(losses)))
             raise NotFiniteError(
-                f"at pre-training minibatch {self.pretrained + first + 1} the loss is {losses[first]}: "
+                f"at pre-training minibatch {self.pretrained + wrong + 1} the loss is {losses[wrong]}: "
                 "try a smaller --pretrain_learning_rate"
             )
         self._pretrained.assign_add(steps)
+        self._epoch_seconds += time.perf_counter() - started
+        if self.pretrained < end:
+            return None
+        started = time.perf_counter() - self._epoch_seconds
+        self._epoch, self._epoch_seconds = None, 0.0
         record = self._record("pretrain", self.pretrained, self._evaluation_samples(), started)
-        if config.pretrain_patience:
+        if self.config.pretrain_patience:
             self._stop_early(record["nll"])
         return record
+
+    def _epoch_batches(self, epoch):
+        """All minibatches of an epoch of pre-training, int32 [S, B, T]."""
+        seed, steps = self._stream(_PRETRAIN_ORDER), self.batches_per_epoch
+        return next(iter(data.minibatches(self.dataset.real, self.config.batch_size, steps, seed, skip=epoch)))
+
+    @property
+    def _group_size(self):
+        config, vocab_size = self.config, len(self.dataset.vocabulary)
+        per_token = 4 * config.generator_dim * (config.embed_dim + config.generator_dim) + config.generator_dim * vocab_size
+        return int(np.clip(_GROUP_PRODUCTS // (config.batch_size * config.seq_len * per_token), 1, _LARGEST_GROUP))
 
     def _stop_early(self, nll):
         """Keeps the best generator of pre-training, in the place of the best of all, and goes on with it at the end."""

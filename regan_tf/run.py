@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
 _WORTH_SAYING = 100 * 2**20  # bytes
+_STOPPING = "\nstopping after this step; press Ctrl-C again to stop at once (what is since the last checkpoint is lost)\n"
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
 _ROLLOUT = "the rollout form's gradient has a heavy tail beyond a few steps; --control_variate=step has none"
 _REMARKS = {
@@ -119,16 +121,21 @@ def _train(experiment, workdir, records, events, interruption):
         events.write(record)
 
     with _bar("pre-training", experiment.pretrained, experiment.pretrain_batches) as bar:
-        while experiment.pretraining and not interruption:
-            keep(experiment.pretrain_epoch())
-            bar.set_postfix({headline: f"{records[-1][headline]:.3f}"})
+        # The interruption is asked about once a step: what ends a loop has also been saved.
+        stop = False
+        while experiment.pretraining and not stop:
+            record = experiment.pretrain_group()
+            stop = bool(interruption)
+            if record:
+                keep(record)
+                bar.set_postfix({headline: f"{record[headline]:.3f}"}, refresh=False)
             bar.update(experiment.pretrained - bar.n)
-            workdir.save(experiment.checkpoint, _position(experiment))
-    if experiment.iteration < 0 and not interruption:
+            if record or stop:
+                workdir.save(experiment.checkpoint, _position(experiment))
+    if experiment.iteration < 0 and not stop:
         keep(experiment.measure_start())
         workdir.save(experiment.checkpoint, _position(experiment))
-    # The interruption is asked about once an iteration: what ends the loop has also been saved.
-    stop = bool(interruption) or experiment.finished
+    stop = stop or bool(interruption) or experiment.finished
     shown_headline = {}
     with _bar(config.estimator, max(experiment.iteration, 0), config.iterations) as bar:
         while not stop:
@@ -232,7 +239,7 @@ def _bar(name, done, total):
 
 
 class _Interruption:
-    """True once SIGINT or SIGTERM has come: the iteration under way is finished first. A second one stops at once."""
+    """True once SIGINT or SIGTERM has come: the step under way is finished first. A second one stops at once."""
 
     def __enter__(self):
         self._came = False
@@ -247,6 +254,8 @@ class _Interruption:
         if self._came:
             raise KeyboardInterrupt
         self._came = True
+        with contextlib.suppress(OSError):  # not print: it may be in the middle of a line of the bar, and cannot be entered twice
+            os.write(2, _STOPPING.encode())
 
     def __bool__(self):
         return self._came

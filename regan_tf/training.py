@@ -1,4 +1,4 @@
-"""The compiled steps of Algorithm 1: one trace each, no return to Python within an epoch."""
+"""The compiled steps of Algorithm 1: one trace each, no return to Python within an epoch, or a group of an epoch's minibatches."""
 
 import keras
 import tensorflow as tf
@@ -48,15 +48,15 @@ class Trainer:
         return self.generator.variables + self.discriminator.variables + self.control_variables
 
     @tf.function
-    def pretrain(self, batches, steps):
-        """Maximum likelihood (line 3) over the first `steps` of the minibatches int32 [S, B, T].
+    def pretrain(self, batches, first, steps):
+        """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number `first` on.
 
         Returns:
           Their losses [steps], in nats per sequence.
         """
         losses = tf.TensorArray(tf.float32, steps)
         for i in tf.range(steps):
-            losses = losses.write(i, replicas.run(self.likelihood_step, batches[i]))
+            losses = losses.write(i, replicas.run(self.likelihood_step, batches[first + i]))
         return losses.stack()
 
     def likelihood_step(self, tokens):

@@ -54,7 +54,7 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     def test_likelihood_and_discriminator(self, vocab_size):
         trainer, batches = self._trainer(vocab_size), tf.zeros([2, 8, 4], tf.int32)
         steps = [
-            trainer.pretrain.get_concrete_function(batches, tf.constant(2)),
+            trainer.pretrain.get_concrete_function(batches, tf.constant(0), tf.constant(2)),
             trainer.train_discriminator.get_concrete_function(batches, tf.constant([0, 0])),
         ]
         for step in steps:

@@ -1,0 +1,102 @@
+"""A run in its directory, mostly in this process: stopped within an epoch, a disk that is full, what it says at its end."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf import experiment
+from regan_tf import run as run_module
+from regan_tf.config import Config
+
+_SMALL = {
+    "data_size": 640, "heldout_size": 50, "eval_samples": 100, "batch_size": 64, "embed_dim": 8, "generator_dim": 8,
+    "discriminator_dim": 8, "estimator": "reinforce", "pretrain_epochs": 2.5, "iterations": 3, "d_steps": 2, "eval_every": 2,
+    "checkpoint_every": 2, "export_generator": "none",
+}  # fmt: skip
+
+
+class _After:
+    """An interruption that comes with the n-th question for it."""
+
+    def __init__(self, n):
+        self._left = n
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __bool__(self):
+        self._left -= 1
+        return self._left <= 0
+
+
+class RunTest(tf.test.TestCase, parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = Path(temporary.name)
+
+    def _config(self, name, **options):
+        return Config(**(_SMALL | options), workdir=str(self.directory / name)).resolved()
+
+    def _records(self, name):
+        records = [json.loads(line) for line in (self.directory / name / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+    def _checkpoints(self, name):
+        return sorted(p.name for p in (self.directory / name / "checkpoints").iterdir())
+
+    def _stopped_after(self, groups, name, **options):
+        with mock.patch.object(run_module, "_Interruption", return_value=_After(groups)):
+            self.assertEqual(run_module.run(self._config(name, **options)), 130)
+
+    @parameterized.parameters({}, {"pretrain_patience": 1, "dataset": "pydoc", "seq_len": 12, "data_size": 128, "batch_size": 12})
+    def test_a_run_stopped_within_an_epoch_goes_on_there_with_the_same_numbers(self, **options):
+        self.assertEqual(run_module.run(self._config("reference", **options)), 0)
+        with mock.patch.object(experiment, "_LARGEST_GROUP", 3):  # 3 + 3 + 3 + 1 minibatches an epoch
+            self._stopped_after(2, "run", **options)
+            self.assertEqual(self._checkpoints("run"), ["00000006"])
+            self.assertEqual((self.directory / "run/metrics.jsonl").read_text(), "")
+            self._stopped_after(4, "run", **options)
+            self.assertEqual(self._checkpoints("run"), ["00000010", "00000016"])
+        self.assertEqual([r["iteration"] for r in self._records("run")], [10])
+        self.assertEqual(run_module.run(self._config("run", **options)), 0)
+        self.assertEqual(self._records("run"), self._records("reference"))
+        self.assertEqual([r["iteration"] for r in self._records("run") if r["phase"] == "pretrain"], [10, 20, 25])
+
+    def test_ctrl_c_in_a_long_epoch_says_at_once_that_it_stops_and_the_run_goes_on_from_there(self):
+        size, batch = 64_000, 64
+        options = self._config("run", data_size=size, batch_size=batch, seq_len=15, pretrain_epochs=1.0, iterations=1)
+        names = (*_SMALL, "seq_len", "workdir")
+        command = [sys.executable, "-m", "regan_tf.main", *(f"--{name}={getattr(options, name)}" for name in names)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        seen = b""
+        while b"pre-training" not in seen:
+            character = process.stderr.read(1)
+            self.assertNotEqual(character, b"", seen)
+            seen += character
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate()
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn(b"\nstopping after this step; press Ctrl-C again to stop at once", errors)
+        self.assertIn(b"python -m regan_tf.main --flagfile=", output)
+        (checkpoint,) = self._checkpoints("run")
+        self.assertBetween(int(checkpoint), 1, size // batch - 1)
+        resumed = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertIn("going on in", resumed.stdout)
+        self.assertEqual([r["iteration"] for r in self._records("run")], [size // batch, 0, 1])
+
+
+if __name__ == "__main__":
+    tf.test.main()
