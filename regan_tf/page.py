@@ -36,6 +36,7 @@ _TESTED_OF_TEXTS = {
     "self_bleu_4": ("self-BLEU-4 at the end", -1),
 }
 _SAMPLES = 8
+_ROUNDING = 1e-12  # a smaller number is what float arithmetic left of zero
 
 
 def headers(name):
@@ -64,7 +65,8 @@ def draw(groups, output):
         of_kind = [g for name, members in groups.items() if isinstance(name, str) == is_text for g in members]
         for field, lines in (results.lines(of_kind) if of_kind else {}).items():
             names["all"].append(f"{prefix}_{field}.png")
-            plots.plot_against(field, lines, f"By {field}: means over seeds with 95 % intervals", output / names["all"][-1])
+            title = f"By {field}: {plots.over_seeds([g for line in lines.values() for g in line])}"
+            plots.plot_against(field, lines, title, output / names["all"][-1])
     return names
 
 
@@ -76,7 +78,7 @@ def score_rows(groups):
         result[name] = [_score_row(g, _text_cells if is_text else _grammar_cells) for g in members]
         if is_text:
             ideal = [members[0].runs[0].summary["ideal"].get(score) for score in _TEXT_SCORES]
-            result[name].append(["training texts", "", "", "", *("" if x is None else f"{x:.4f}" for x in ideal), ""])
+            result[name].append(["training texts", "", "", "", *("" if x is None else _number(x) for x in ideal), ""])
     return result
 
 
@@ -92,12 +94,15 @@ def _text_cells(group):
 def _grammar_cells(group):
     return [
         _interval(group.mean("goodness")),
-        f"{min(group.scores('goodness').values()):.4f}",
+        _number(min(group.scores("goodness").values())),
         _interval(group.mean("gain")),
         _interval(group.mean("learning")),
-        *(f"{group.mean(name)[0]:.3f} ({min(group.scores(name).values()):.3f})" for name in ("validity", "distinct")),
+        *(
+            f"{_number(group.mean(name)[0], 3)} ({_number(min(group.scores(name).values()), 3)})"
+            for name in ("validity", "distinct")
+        ),
         _interval(group.mean("nll_excess")),
-        f"{max(group.scores('unigram_error').values()):.4f}",
+        _number(max(group.scores("unigram_error").values())),
         *(f"{group.mean(name)[0]:.2f}" for name in ("log_variance", "log_variance_all")),
     ]
 
@@ -128,6 +133,7 @@ def write(output, groups, rows, pictures, **context):
     )
     text = environment.get_template("report.html").render(
         number=len(runs),
+        seeds=max(len(g.runs) for members in groups.values() for g in members),
         sections={name: _tables(members) | {"headers": headers(name), "scores": rows[name]} for name, members in groups.items()},
         pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
         common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying and shared(name)],
@@ -152,8 +158,8 @@ def _tables(groups):
 def _unigrams(groups):
     law = data.unigram(groups[0].config.seq_len)
     frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
-    rows = [[g.label, *(f"{value:.4f}" for value in row)] for g, row in zip(groups, frequencies, strict=True)]
-    return {"headers": ["", *law], "rows": [*rows, ["the data's law", *(f"{share:.4f}" for share in law.values())]]}
+    rows = [[g.label, *map(_number, row)] for g, row in zip(groups, frequencies, strict=True)]
+    return {"headers": ["", *law], "rows": [*rows, ["the data's law", *map(_number, law.values())]]}
 
 
 def _matrix(groups, name, direction):
@@ -166,14 +172,21 @@ def _matrix(groups, name, direction):
             return "", ""
         mean = found.mean if i < j else -found.mean
         kind = ("better" if mean * direction > 0 else "worse") if found.significant else ""
-        return f"{mean:+.4f}{'' if found.significant else ' ns'}", kind
+        return f"{'+' if mean > 0 else ''}{_number(mean)}{'' if found.significant else ' ns'}", kind
 
     return [[cell(i, j) for j in range(len(groups))] for i in range(len(groups))] if differences else []
 
 
 def _interval(values):
     mean, low, high = values
-    return f"{mean:.4f}" if np.isnan(low) else f"{mean:.4f} [{low:.4f}, {high:.4f}]"
+    return _number(mean) if np.isnan(low) else f"{_number(mean)} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value, decimals=4):
+    """As text: with so many decimals, or as many significant digits but one where these would show little of a small number."""
+    if abs(value) < _ROUNDING:
+        return "0"
+    return f"{value:.{decimals - 1}g}" if abs(value) < 100 * 10**-decimals else f"{value:.{decimals}f}"
 
 
 def _finite(scores):

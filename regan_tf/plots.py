@@ -10,9 +10,14 @@ from regan_tf.config import BLEU_ORDERS
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+plt.rcParams["axes.formatter.useoffset"] = False  # 6.0159, not 0.0009 with a +6.015 in the corner
 
 _VARIANCE_RANGE = 35  # nats that are shown
 _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no less
+_LETTERS_PER_INCH = 13  # of a legend's font
+_LABEL_ROOM = (20, 10)  # pixels that a temperature's label takes
 
 # Of `plot_groups`: what is drawn, and the title.
 _PANELS = (
@@ -29,13 +34,23 @@ _TEXT_PANELS = (
 )
 
 
-def plot_run(records, config, directory):
+def over_seeds(groups):
+    """What a mean over the groups' seeds is, in words; of one seed there is no interval."""
+    counts = [len(group.runs) for group in groups]
+    if max(counts) == 1:
+        return "1 seed"
+    seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return f"mean over {seeds} seeds with 95 % interval"
+
+
+def plot_run(records, config, directory, ideal=None):
     """Draws log_variance.png, and goodness.png or, of texts, likelihood.png and bleu.png, into `directory`.
 
     Args:
       records: of metrics.jsonl.
       config: of the run.
       directory: is made if it is not there.
+      ideal: the metrics of training texts, drawn beside the texts' own.
     """
     directory = Path(directory)
     directory.mkdir(exist_ok=True)
@@ -44,7 +59,7 @@ def plot_run(records, config, directory):
     name = f"{config.estimator.upper()}, length {config.seq_len}"
 
     if config.is_text:
-        _plot_text(pretraining, [r for r in records if "nll" in r], name, directory)
+        _plot_text(pretraining, [r for r in records if "nll" in r], ideal or {}, name, directory)
     else:
         figure, axes = _axes(name, "Goodness Score")
         axes.plot([r["iteration"] for r in records], [r["goodness"] for r in records], color="C0", label="generated")
@@ -63,26 +78,29 @@ def plot_run(records, config, directory):
         _save(figure, axes, directory / "log_variance.png")
 
 
-def _plot_text(pretraining, records, name, directory):
+def _plot_text(pretraining, records, ideal, name, directory):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     panels = ((left, pretraining, "Minibatch of pre-training"), (right, records, "Adversarial iteration"))
     for axes, points, xlabel in panels:
         axes.plot([r["iteration"] for r in points], [r["nll_per_token"] for r in points], "o-", markersize=3)
-        axes.set(xlabel=xlabel)
-        axes.grid(alpha=0.3)
+        _number_iterations(axes, xlabel)
     left.set(ylabel="Held-out NLL [nats per token]")
     figure.suptitle(name)
     _write(figure, directory / "likelihood.png")
 
-    figure, axes = _axes(name, "BLEU (solid), self-BLEU (dashed)")
-    for n in BLEU_ORDERS:
-        for measure, linestyle in (("bleu", "-"), ("self_bleu", "--")):
-            values = [r[f"{measure}_{n}"] for r in records]
-            label = f"n = {n}" if measure == "bleu" else None
+    figure, both = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    for axes, measure, ylabel in zip(both, ("bleu", "self_bleu"), ("BLEU", "Self-BLEU: lower is more varied"), strict=True):
+        for n in BLEU_ORDERS:
+            score, color = f"{measure}_{n}", f"C{n - 2}"
             axes.plot(
-                [r["iteration"] for r in records], values, linestyle, marker="o", markersize=3, color=f"C{n - 2}", label=label
+                [r["iteration"] for r in records], [r[score] for r in records], "o-", markersize=3, color=color, label=f"n = {n}"
             )
-    figure.legend(loc="outside right center", frameon=False)
+            if score in ideal:
+                axes.axhline(ideal[score], linestyle="--", linewidth=1, color=color, label=f"n = {n}, training texts")
+        axes.set(ylabel=ylabel)
+        _number_iterations(axes, "Adversarial iteration")
+    figure.suptitle(name)
+    _legend_below(figure, both[0])
     _write(figure, directory / "bleu.png")
 
 
@@ -111,13 +129,11 @@ def plot_groups(groups, name, path):
             bottom, top = each.get_ylim()
             each.set_ylim(bottom=max(bottom, top - _VARIANCE_RANGE))
         each.set_title(title, fontsize=10)
-        each.set_xlabel("Adversarial iteration")
-        each.grid(alpha=0.3)
-    counts = [len(group.runs) for group in groups]
-    seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        _number_iterations(each, "Adversarial iteration")
     title = name if isinstance(name, str) else f"Length {name}"
-    figure.suptitle(f"{title}: mean over {seeds} seeds with 95 % interval, seeds faint")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    words = over_seeds(groups)
+    figure.suptitle(f"{title}: {words}" + ("" if words == "1 seed" else ", seeds faint"))
+    _legend_below(figure, axes[0, 0])
     _write(figure, path)
 
 
@@ -137,7 +153,8 @@ def plot_variance_and_learning(groups, seq_len, path):
         axes.plot(variance.mean(), lack.mean(), marker, color=style["color"], label=group.label, markersize=8)
     axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", yscale="log")
     axes.set_ylabel("What the mean goodness over the run lacks of perfect")
-    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Lower is better; large: means over seeds", fontsize=10)
+    large = "" if over_seeds(groups) == "1 seed" else "; large: means over seeds"
+    axes.set_title(f"Length {seq_len}: does a lower variance learn faster? Lower is better{large}", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     _write(figure, path)
@@ -177,9 +194,12 @@ def plot_against(field, lines, title, path):
             each.errorbar(x, mean, errors, marker="o", label=text, capsize=3, **style)
         each.set(xlabel=field, ylabel=ylabel)
         each.set_xscale("symlog" if has_zero else "log")
+        occurring = sorted({getattr(g.config, field) for groups in lines.values() for g in groups})
+        each.set_xticks(occurring, [f"{value:.12g}" for value in occurring])
+        each.minorticks_off()
         each.grid(alpha=0.3)
     figure.suptitle(title)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _legend_below(figure, axes[0, 0])
     _write(figure, path)
 
 
@@ -208,11 +228,10 @@ def plot_temperature_curves(curves, ideal, order, path):
     for axes in (left, right):
         axes.set_xlabel(f"Self-BLEU-{order}: lower is more varied")
         axes.grid(alpha=0.3)
-    for p in next(iter(curves.values())):
-        left.annotate(
-            f"{p['temperature']:g}", (p[diversity], p[f"bleu_{order}"]), textcoords="offset points", xytext=(6, -9), fontsize=7
-        )
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _legend_below(figure, left)
+    figure.draw_without_rendering()  # the layout: from here on a point's place in pixels is known
+    for axes, quality in ((left, f"bleu_{order}"), (right, "nll_per_token")):
+        _label_temperatures(axes, curves, diversity, quality)
     _write(figure, path)
 
 
@@ -251,6 +270,32 @@ def _draw_curve(axes, group, name, style, transform=lambda values: values):
     axes.plot(iterations, transform(mean), linewidth=1.4, marker=marker, label=group.label, **style)
     if np.isfinite(low).all():
         axes.fill_between(iterations, transform(low), transform(high), color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _label_temperatures(axes, curves, x, y):
+    """Writes the temperatures at the curves' points, in the curve's colour, where no other label is in the way."""
+    placed = []
+    for points, style in zip(curves.values(), _styles(len(curves)), strict=True):
+        for p in points:
+            place = axes.transData.transform((p[x], p[y]))
+            if all(np.any(np.abs(place - other) > _LABEL_ROOM) for other in placed):
+                placed.append(place)
+                text = f"{p['temperature']:g}"
+                axes.annotate(text, (p[x], p[y]), textcoords="offset points", xytext=(6, -9), fontsize=7, color=style["color"])
+
+
+def _legend_below(figure, axes):
+    """The legend under the figure, in as many columns as hold the labels in full."""
+    handles, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=0) + 6  # the line, and the space between columns
+    ncols = min(3, max(1, int(figure.get_figwidth() * _LETTERS_PER_INCH / longest)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
+
+
+def _number_iterations(axes, xlabel):
+    axes.set_xlabel(xlabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
 
 
 def _styles(count):
@@ -297,8 +342,8 @@ def _spread(wanted, gap):
 
 def _axes(title, ylabel):
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.set(title=title, xlabel="Adversarial iteration", ylabel=ylabel)
-    axes.grid(alpha=0.3)
+    axes.set(title=title, ylabel=ylabel)
+    _number_iterations(axes, "Adversarial iteration")
     return figure, axes
 
 

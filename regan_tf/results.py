@@ -159,7 +159,7 @@ def grouped(runs):
         by_settings = collections.defaultdict(list)
         for run in sorted(members, key=lambda run: (_order(run.config), run.config.seed)):
             by_settings[_values(run.config, varying)].append(run)
-        result[data_name] = [Group(_label(group[0].config, varying), tuple(group)) for group in by_settings.values()]
+        result[data_name] = [Group(_label(group[0].config, varying, members), tuple(group)) for group in by_settings.values()]
     return result
 
 
@@ -204,9 +204,13 @@ def _values(config, fields):
     return tuple(getattr(config, name) for name in fields)
 
 
-def _label(config, fields):
-    """The estimator, and those of the fields that are not as they would be by default."""
-    others = [name for name in fields if name != "estimator" and getattr(config, name) != _default(config, name)]
+def _label(config, fields, members):
+    """The estimator, those of the fields that are not as they would be by default, and the numbers in which its runs differ."""
+    differing = varying_fields([run for run in members if run.config.estimator == config.estimator])
+    numbers = [name for name in differing if not isinstance(getattr(config, name), str | bool)]
+    others = [
+        name for name in fields if name != "estimator" and (name in numbers or getattr(config, name) != _default(config, name))
+    ]
     return " ".join(_words(config, others))
 
 

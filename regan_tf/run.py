@@ -170,8 +170,8 @@ def _finish(experiment, workdir, records):
     }
     samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
-    plots.plot_run(records, config, workdir.path / "figures")
     ideal = experiment.metrics.ideal(experiment.eval_samples)
+    plots.plot_run(records, config, workdir.path / "figures", ideal)
     summary = {
         "dataset": config.dataset,
         "estimator": config.estimator,

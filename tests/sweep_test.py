@@ -303,7 +303,13 @@ class StatisticsTest(tf.test.TestCase):
         ]
         runs = [self._run(seed, 0.9, **options) for seed in (1, 0) for options in settings]
         groups = results.grouped(runs)[3]
-        labels = ["reinforce", "rebar temperature=0.1", "rebar", "rebar step leave-one-out", "mle d_steps=0"]
+        labels = [
+            "reinforce",
+            "rebar temperature=0.1",
+            "rebar temperature=1",
+            "rebar step leave-one-out temperature=1",
+            "mle d_steps=0",
+        ]
         self.assertEqual([g.label for g in groups], labels)
         self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
 
