@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
@@ -95,6 +96,7 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(fast_diagnostics.rows.last_layer_first, slow_diagnostics.rows.last_layer_first, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 class ExampleTest(tf.test.TestCase):
     def test_the_example_learns(self):
         result = subprocess.run([sys.executable, "-m", "examples.own_generator"], capture_output=True, text=True, check=False)
