@@ -1,10 +1,11 @@
 # make train: the main job. make test: lint and tests. make serve: serves the model exported last, or MODEL=export/<name>.
+# make test-fast: the tests that need no processes of their own.
 # Each sets up .venv first, which needs nothing but Python 3.11.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: train test serve benchmark study study-quick clean
+.PHONY: train test test-fast serve benchmark study study-quick clean
 
 train: $(VENV)/.train
 	$(PY) -m regan_tf.main --estimator=rebar --temperature=0.1
@@ -13,6 +14,9 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m pytest
+
+test-fast: $(VENV)/.test
+	$(PY) -m pytest -m "not slow"
 
 serve: $(VENV)/.serve
 	$(PY) -m regan_tf.serve $(if $(MODEL),--model_dir=$(MODEL))

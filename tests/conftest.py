@@ -1,4 +1,8 @@
-"""What all tests share."""
+"""What all tests share.
+
+`make test-fast`, or `python -m pytest -m "not slow"`, runs the fast part alone: the core, without the commands, servers
+and replicas that start processes of their own.
+"""
 
 from regan_tf import command
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -24,6 +25,7 @@ _SMALL = {"data_size": 256, "heldout_size": 32, "eval_samples": 100, "batch_size
 _mirrored = functools.cache(lambda: replicas.strategy("mirrored"))  # one for all tests: exchanges are numbered anew in each
 
 
+@pytest.mark.slow
 class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     def _run(self, strategy, **options):
         """Records and weights after an epoch of pre-training and three iterations."""
@@ -57,6 +59,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             Experiment(Config(**(_SMALL | {"batch_size": 15})).resolved())
 
 
+@pytest.mark.slow
 class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ([], None, "--distribution=multi_worker needs --workdir"),
@@ -72,6 +75,7 @@ class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertNotIn("Traceback", result.stderr)
 
 
+@pytest.mark.slow
 class TwoProcessesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
@@ -101,15 +105,15 @@ class TwoProcessesTest(tf.test.TestCase):
 
         workers = self._start("killed")
         while len(self._records("killed") if (self.directory / "killed/metrics.jsonl").exists() else ()) < 6:
-            time.sleep(0.1)
+            time.sleep(0.02)
             self.assertIsNone(workers[0].poll(), "the first worker ended early")
         workers[1].send_signal(signal.SIGKILL)
         for worker in workers:
-            worker.communicate(timeout=120)
+            worker.communicate(timeout=600)
             self.assertNotEqual(worker.returncode, 0)
 
         workers = self._start("killed")
-        outputs = [worker.communicate(timeout=240) for worker in workers]
+        outputs = [worker.communicate(timeout=600) for worker in workers]
         self.assertEqual([worker.returncode for worker in workers], [0, 0], outputs)
         self.assertIn("The SavedModel for TF Serving is in", outputs[0][0])
         self.assertEqual(outputs[1][0], "")  # one writer

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import numpy as np
+import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
@@ -95,6 +96,7 @@ class CounterTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual((uniform > 0) & (uniform < 1), [True, True])
 
 
+@pytest.mark.slow
 class LoadersTest(tf.test.TestCase, parameterized.TestCase):
     """One export, read by every loader in a process of its own in which Keras cannot be imported."""
 
