@@ -116,8 +116,8 @@ class Experiment:
         if isinstance(error, rewards.UnsuitableError):
             return f"{name} does not serve --estimator={self.config.estimator}: {error}"
         return (
-            f"{name} failed in a graph, in which training runs it: {rewards.described(error)}. "
-            "Write it with TensorFlow ops, or wrap it in tf.numpy_function"
+            f"{name} failed in a graph, in which training runs it: {rewards.described(error)} "
+            "(write it with TensorFlow ops, or wrap it in tf.numpy_function)"
         )
 
     @property
