@@ -122,17 +122,22 @@ def _print(results, several, exact):
     rows = []
     for r in results:
         name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        ratios = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio", "relative_variance", "largest_share")]
+        beside_truth = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio")]
+        variance = [r[k] for k in ("relative_variance", "largest_share")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
-        rows.append([name, *ratios, single, 1e3 * r["seconds"], r["variance_x_time"]])
-    headers = ["estimator", "bias", "+-", "p", "cosine", "norm", "variance", "largest", "single", "ms", "variance x time"]
-    print(tabulate(rows, headers, floatfmt=("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".3g", ".2f", ".3g")))
+        rows.append([name, *beside_truth, *variance, single, 1e3 * r["seconds"], r["variance_x_time"]])
+    headers = ["estimator", "bias", "+-", "p", "cosine", "norm"]
+    headers += ["variance", "largest", "single", "ms", "variance x time"]
+    formats = ("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".3g", ".2f", ".3g")
+    print(tabulate(rows, headers, floatfmt=formats))
     truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
     print(
-        f"bias, cosine and norm beside {truth}; variances and the last column relative to {rows[0][0]};\n"
-        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences; bias seen: p < {BIAS_SEEN:g};\n"
-        "largest: the batch furthest from the mean, its share of the variance. Above 0.1 the draws' variance is a tail's, which so "
-        "many\ndraws have not measured: it is no variance, and p can mislead"
+        f"bias, cosine and norm beside {truth};\n"
+        f"variances and the last column relative to {rows[0][0]};\n"
+        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences;\n"
+        f"bias seen: p < {BIAS_SEEN:g};\n"
+        "largest: the batch furthest from the mean, its share of the variance. Above 0.1 it is a\n"
+        "tail's, which so many draws have not measured: it is no variance, and p can mislead"
     )
 
 

@@ -73,7 +73,8 @@ class Measurement(NamedTuple):
     blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
     variance: np.ndarray  # [P], of one batch's gradient
     seconds: float  # of one estimate, the median, without the step that trains c
-    largest_share: float  # the batch furthest from the mean, its part of the sum of squared distances: 1/batches if all are alike
+    # Of the batch furthest from the mean, in the sum of squared distances: 1/batches if all are alike.
+    largest_share: float
 
 
 class Laboratory:
@@ -110,9 +111,10 @@ class Laboratory:
 
     @classmethod
     def of_experiment(cls, experiment, **options):
-        """The state of an `Experiment`, with relax's network of the sizes that its configuration says."""
-        sizes = {name: getattr(experiment.config, name) for name in ("control_units", "control_filters")}
-        return cls(experiment.generator, experiment.trainer.reward, **sizes, **options)
+        """The state of an `Experiment`, with relax's network of its configuration's sizes."""
+        options["control_units"] = experiment.config.control_units
+        options["control_filters"] = experiment.config.control_filters
+        return cls(experiment.generator, experiment.trainer.reward, **options)
 
     def measure(self, spec, draws):
         """Trains the spec's control variate, then draws so many batches; a Measurement."""
@@ -122,7 +124,7 @@ class Laboratory:
 
         @tf.function
         def block(number, centre):
-            """Mean and mean square of a part of the draws, and the draw that is furthest from the centre."""
+            """Mean and mean square of a part of the draws, and the draw furthest from the centre."""
             first = second = tf.zeros([parameters], self.generator.compute_dtype)
             furthest = centre
             for i in tf.range(per_block):
@@ -135,16 +137,19 @@ class Laboratory:
         def once(number):
             return estimate(tf.stack([self._seed + 2, number]))
 
-        # The mean is known only at the end: the first block's, drawn a second time, finds the candidates for the furthest draw.
+        # The mean is known only at the end: the first block's, which is drawn a second time, finds
+        # the candidates for the furthest draw.
         centre = block(tf.constant(0), tf.zeros([parameters], self.generator.compute_dtype))[0]
-        drawn = zip(*[[x.numpy() for x in block(tf.constant(k), centre)] for k in range(BLOCKS)], strict=True)
-        means, squares, furthest = (np.array(x, np.float64) for x in drawn)
+        drawn = [block(tf.constant(k), centre) for k in range(BLOCKS)]
+        means, squares, furthest = (np.array(x, np.float64) for x in zip(*drawn, strict=True))
         mean, count = means.mean(axis=0), BLOCKS * per_block
         variance = np.maximum(squares.mean(axis=0) - mean**2, 0) * count / (count - 1)
-        largest, total = np.max(np.sum((furthest - mean) ** 2, axis=1)), (count - 1) * variance.sum()
+        largest = np.max(np.sum((furthest - mean) ** 2, axis=1))
+        total = (count - 1) * variance.sum()
+        share = float(min(largest / total, 1)) if total else 1 / count
         once(tf.constant(0))
         seconds = _median_seconds(lambda k: once(tf.constant(k)).numpy())
-        return Measurement(means, variance, seconds, float(min(largest / total, 1)) if total else 1 / count)
+        return Measurement(means, variance, seconds, share)
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""
@@ -156,7 +161,8 @@ class Laboratory:
         """A new network of relax for one of FORMS."""
         if form == "sequence":
             return ControlNetwork(self.generator.vocab_size, self._filters)
-        return StepControlNetwork(feature_dim(self.generator, self.reward), self.generator.vocab_size, self._units)
+        features = feature_dim(self.generator, self.reward)
+        return StepControlNetwork(features, self.generator.vocab_size, self._units)
 
     def _estimator(self, spec):
         """A function from a seed to the flat gradient, its control variate trained."""
@@ -236,8 +242,9 @@ def compare(measurement, truth, truth_blocks=None):
       truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
     Returns:
       A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its square (0 where that is
-      negative); `bias_error`, the bias that noise alone would show; `p`, the p-value of no bias (see `sign_flip_p`), and
-      `bias_seen`, whether it is below BIAS_SEEN; `cosine` and `norm_ratio` of the mean gradient to the truth.
+      negative); `bias_error`, the bias that noise alone would show; `p`, the p-value of no bias
+      (see `sign_flip_p`), and `bias_seen`, whether it is below BIAS_SEEN; `cosine` and `norm_ratio`
+      of the mean gradient to the truth.
     """
     difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
     count, total = len(difference), difference.sum(axis=0)
@@ -259,10 +266,11 @@ def compare(measurement, truth, truth_blocks=None):
 
 
 def sign_flip_p(differences):
-    """How often chance alone shows as large a bias: one-sided, by a randomisation test, uniform under no bias.
+    """How often chance shows as large a bias: one-sided, a randomisation test, uniform under none.
 
-    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as they are: the sum over k != l of
-    d_k . d_l is compared with itself after random flips. No law of the noise is assumed beyond that, heavy tails included.
+    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as they
+    are: the sum over k != l of d_k . d_l is compared with itself after random flips. No law of the
+    noise is assumed beyond that, heavy tails included.
 
     Args:
       differences: [K, P], of K independent blocks from the truth; 1-D for a single number.
@@ -276,8 +284,10 @@ def sign_flip_p(differences):
     def statistic(signs, axis):
         return np.sum((signs @ gram) * signs, axis=axis)
 
-    options = {"permutation_type": "samples", "n_resamples": _FLIPS, "alternative": "greater", "vectorized": True}
-    return float(stats.permutation_test((np.ones(len(gram)),), statistic, **options, rng=np.random.default_rng(0)).pvalue)
+    signs = (np.ones(len(gram)),)
+    options = {"n_resamples": _FLIPS, "vectorized": True, "rng": np.random.default_rng(0)}
+    options |= {"permutation_type": "samples", "alternative": "greater"}
+    return float(stats.permutation_test(signs, statistic, **options).pvalue)
 
 
 def _median_seconds(call):

@@ -304,8 +304,9 @@ def _styles(count):
 
 
 def plot_bias_and_variance(results, title, path):
-    """Draws variance against bias, log scales, from the results of `compare`; the names in a column, each with a line to its point.
+    """Draws variance against bias, log scales, from the results of `compare`.
 
+    The names stand in a column, each with a line to its point.
     A filled cross is a bias seen; a ring is none seen, drawn at the bias that noise alone could show.
     """
     gap, axes_share = 0.17, 0.8  # inches from name to name; of the figure's height
@@ -326,8 +327,10 @@ def plot_bias_and_variance(results, title, path):
     axes.grid(alpha=0.3, which="both")
     points = sorted(points)
     axes.autoscale_view()
-    wanted = [axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1] for y, x, _ in points]
-    for (y, x, label), place in zip(points, _spread(wanted, gap / (axes_share * height)), strict=True):
+    to_axes = axes.transData - axes.transAxes
+    wanted = [to_axes.transform((x, y))[1] for y, x, _ in points]
+    places = _spread(wanted, gap / (axes_share * height))
+    for (y, x, label), place in zip(points, places, strict=True):
         line = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6}
         at = {"xytext": (1.03, place), "textcoords": "axes fraction", "verticalalignment": "center"}
         axes.annotate(label, (x, y), fontsize=8, arrowprops=line, zorder=1, **at)
@@ -335,7 +338,7 @@ def plot_bias_and_variance(results, title, path):
 
 
 def _spread(wanted, gap):
-    """Places in [0, 1] at least `gap` apart, as near as can be to the wanted ones (ascending), in least squares."""
+    """Places in [0, 1] at least `gap` apart, in least squares nearest to the wanted (ascending)."""
     steps = gap * np.arange(len(wanted))
     return np.clip(optimize.isotonic_regression(wanted - steps).x, 0, max(1 - steps[-1], 0)) + steps
 

@@ -117,8 +117,9 @@ def _print(curves, means, ideal, baseline):
     print(
         "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts (< or >: the first or\n"
         "last of --temperatures). NLL: of the held-out texts under the law at that temperature. Last column: at equal self-BLEU,\n"
-        "mean over the temperatures (their number) at which both have one, +- the standard deviation of a single curve's gain\n"
-        "above a single one of the baseline's, over the draws and seeds of both (none where either has one curve);\n"
+        "mean over the temperatures (their number) at which both have one, +- the standard deviation of\n"
+        "a single curve's gain above a single one of the baseline's, over the draws and seeds of both\n"
+        "(none where either has one curve);\n"
         f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
     )
 
@@ -145,13 +146,14 @@ def _print_untempered(means, curves, ideal):
 def _gain(curves, means, label, baseline, quality, diversity):
     """How much higher the quality is than the baseline's at equal diversity, interpolated, as text.
 
-    Its +- is of one curve of the one above one of the other: the variances of both about the other's mean curve, added. None
-    where either has but one curve, whose noise nobody knows.
+    Its +- is of one curve of the one above one of the other: the variances of both about the
+    other's mean curve, added. None where either has but one curve, whose noise nobody knows.
     """
     if baseline in (None, label):
         return ""
-    diversities = [p[diversity] for p in means[baseline]]
-    inside = [i for i, p in enumerate(means[label]) if min(diversities) <= p[diversity] <= max(diversities)]
+    of_baseline = [p[diversity] for p in means[baseline]]
+    least, most = min(of_baseline), max(of_baseline)
+    inside = [i for i, p in enumerate(means[label]) if least <= p[diversity] <= most]
     if not inside:
         return "no overlap"
 
@@ -161,9 +163,10 @@ def _gain(curves, means, label, baseline, quality, diversity):
         return np.mean([curve[i][quality] - np.interp(curve[i][diversity], x, y) for i in inside])
 
     gains = [gain(curve, means[baseline]) for curve in curves[label]]
-    of_baseline = [gain(means[label], base) for base in curves[baseline]]
-    known = min(len(gains), len(of_baseline)) > 1
-    spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(of_baseline, ddof=1)):.4f}" if known else ""
+    others = [gain(means[label], base) for base in curves[baseline]]
+    spread = ""
+    if min(len(gains), len(others)) > 1:
+        spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(others, ddof=1)):.4f}"
     return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
 
 

@@ -51,12 +51,14 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_blocks_that_are_the_truth_show_no_bias(self):
         truth = np.array([3.0, 4.0])
-        found = laboratory.compare(Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0, 0.0), truth)
+        measurement = Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0, 0.0)
+        found = laboratory.compare(measurement, truth)
         self.assertEqual((found["bias"], found["p"], found["bias_seen"]), (0.0, 1.0, False))
 
     def test_direction_and_length(self):
         truth = np.array([3.0, 4.0])
-        found = laboratory.compare(Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0, 0.0), truth)
+        measurement = Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0, 0.0)
+        found = laboratory.compare(measurement, truth)
         self.assertAllClose([found["cosine"], found["norm_ratio"]], [0.96, 2.0])
 
 
@@ -65,7 +67,7 @@ class _MadeUp(Laboratory):
 
     def __init__(self, generator, noise):
         super().__init__(generator, None, batch_size=1)
-        self._noise, self._size = noise, sum(v.shape.num_elements() for v in gradients.values(generator.trainable_variables))
+        self._noise, self._size = noise, generator.count_params()
 
     def _estimator(self, spec):
         return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed)
@@ -95,7 +97,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1)
 
     @parameterized.named_parameters(
-        # About chi-square over its sum; one draw of 400 that is 1,000 times the others; infinite variance; none.
+        # Of 400 draws: all alike; one 1,000 times the others; an infinite variance; no noise.
         ("normal", lambda seed: 1.0, 1 / 400, 3 / 400),
         ("planted", lambda seed: tf.where(seed[1] == 123, 1000.0, 1.0), 0.99, 1.0),
         ("heavy", lambda seed: tf.random.stateless_uniform([], seed) ** -2, 0.3, 1.0),
@@ -140,7 +142,7 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
                 "bias": 0.1,
                 "bias_error": 0.01,
                 "bias_seen": bool(k % 2),
-                "relative_variance": np.exp(3 * rng.normal() * (k % 3 == 0)),  # two thirds have the same
+                "relative_variance": np.exp(rng.normal() * (k % 3 == 0)),  # most have the same
             }
             for k in range(count)
         ]
@@ -149,7 +151,8 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
         figure = written.call_args.args[0]
         self.addCleanup(plots.plt.close, figure)
         figure.draw_without_rendering()
-        names = [Text.get_window_extent(name) for name in figure.axes[0].texts]  # without the lines to the points
+        # Text's: an Annotation's own has the line to the point in it.
+        names = [Text.get_window_extent(name) for name in figure.axes[0].texts]
         self.assertLen(names, count)
         for above, below in itertools.combinations(names, 2):
             self.assertFalse(above.overlaps(below))

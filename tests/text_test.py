@@ -225,10 +225,14 @@ class TextMetricsTest(tf.test.TestCase):
 
 class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):
     def _gain(self, shifts, baseline_shifts):
-        """Of curves of the form quality = diversity + 0.1, each shifted, above quality = diversity, each shifted."""
+        """Of curves y = x + 0.1, each shifted, above curves y = x, each shifted."""
+
+        def curve(steps, shift):
+            return [{"temperature": t, "x": 0.1 * t, "y": 0.1 * t + shift} for t in steps]
+
         curves = {
-            name: [[{"temperature": t, "x": 0.1 * t, "y": 0.1 * t + above + shift} for t in steps] for shift in of_name]
-            for name, above, of_name, steps in (("mle", 0.0, baseline_shifts, range(6)), ("rebar", 0.1, shifts, range(1, 5)))
+            "mle": [curve(range(6), shift) for shift in baseline_shifts],
+            "rebar": [curve(range(1, 5), 0.1 + shift) for shift in shifts],
         }
         means = {name: temperature_curve._mean(of_name) for name, of_name in curves.items()}
         return temperature_curve._gain(curves, means, "rebar", "mle", "y", "x")
@@ -239,5 +243,5 @@ class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):
         ((-0.03, 0, 0.03), (0, 0), "+0.1000 +- 0.0300 (4)"),
         ((-0.03, 0, 0.03), (0,), "+0.1000 (4)"),
     )
-    def test_the_gains_noise_has_that_of_the_baseline_in_it(self, shifts, baseline_shifts, expected):
+    def test_the_gain_has_the_noise_of_the_baseline(self, shifts, baseline_shifts, expected):
         self.assertEqual(self._gain(shifts, baseline_shifts), expected)
