@@ -80,6 +80,7 @@ class Experiment:
         )
         self._batches = None
         self._epoch, self._epoch_seconds = None, 0.0  # the epoch of pre-training that is under way
+        self._evaluated = None  # samples
 
     def _own_reward(self):
         """The --reward, or None. Raises UserError unless it is what the estimator needs; warns of jumps."""
@@ -283,12 +284,17 @@ class Experiment:
         """int [size, T] of the last evaluation's samples."""
         return self._evaluation_samples()[:size]
 
+    def evaluated(self, size):
+        """int [size, T] of the samples that the last evaluation was of; unlike `sample` it draws none."""
+        return self._evaluated[:size]
+
     def nll_function(self, generator):
         """A compiled function from a sampling temperature to the held-out NLL of the generator's law at it, in nats a sequence."""
         return _nll_function(generator, self._heldout)
 
     def _evaluation_samples(self):
-        return self._measure.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
+        self._evaluated = self._measure.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
+        return self._evaluated
 
     def _record(self, phase, number, tokens, started, values=None):
         names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")

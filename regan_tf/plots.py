@@ -100,7 +100,7 @@ def _plot_text(pretraining, records, ideal, name, directory):
         axes.set(ylabel=ylabel)
         _number_iterations(axes, "Adversarial iteration")
     figure.suptitle(name)
-    _legend_below(figure, both[0])
+    _legend_below(figure, both[0], columns=len(BLEU_ORDERS))
     _write(figure, directory / "bleu.png")
 
 
@@ -284,11 +284,11 @@ def _label_temperatures(axes, curves, x, y):
                 axes.annotate(text, (p[x], p[y]), textcoords="offset points", xytext=(6, -9), fontsize=7, color=style["color"])
 
 
-def _legend_below(figure, axes):
-    """The legend under the figure, in as many columns as hold the labels in full."""
+def _legend_below(figure, axes, columns=3):
+    """The legend under the figure, in as many columns as hold the labels in full, and no more than that."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0) + 6  # the line, and the space between columns
-    ncols = min(3, max(1, int(figure.get_figwidth() * _LETTERS_PER_INCH / longest)))
+    ncols = min(columns, max(1, int(figure.get_figwidth() * _LETTERS_PER_INCH / longest)))
     figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import tensorflow as tf
 from tabulate import tabulate
+from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
-from regan_tf import data, memory, plots, replicas
+from regan_tf import config_flags, data, memory, plots, replicas
 from regan_tf.command import INTERRUPTED
 from regan_tf.config import UserError
 from regan_tf.experiment import Experiment, NotFiniteError
@@ -70,7 +71,11 @@ def run(config, wait=False):
         print(f"{config.estimator}, length {config.seq_len}: {'going on in' if resumed else 'run in'} {path}")
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment))
         try:
-            with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events, _others(config, path):
+            with (
+                _Interruption() as interruption,
+                _EventLog(workdir.path / "events", config, records) as events,
+                _others(config, path),
+            ):
                 if not _train(experiment, workdir, records, events, interruption):
                     print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
                     return INTERRUPTED
@@ -119,6 +124,8 @@ def _train(experiment, workdir, records, events, interruption):
         records.append(record)
         workdir.append_metrics(record)
         events.write(record)
+        if record["phase"] == "pretrain" or record["iteration"] % config.eval_every == 0:
+            events.write_samples(record, experiment.dataset.vocabulary.to_text(experiment.evaluated(_SAMPLES_SHOWN)))
 
     with _bar("pre-training", experiment.pretrained, experiment.pretrain_batches) as bar:
         # The interruption is asked about once a step: what ends a loop has also been saved.
@@ -262,11 +269,22 @@ class _Interruption:
 
 
 class _EventLog:
-    """TensorBoard events. A continued run writes them anew, so that nothing beyond its checkpoint is left in them."""
+    """TensorBoard events: the configuration as hyperparameters, the records' numbers, and samples at evaluation points.
 
-    def __init__(self, directory, records):
+    A continued run writes them anew from its records, so that nothing beyond its checkpoint is left in them. Records hold no
+    samples: those from before the interruption are gone.
+    """
+
+    def __init__(self, directory, config, records):
         shutil.rmtree(directory, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(directory))
+        values = {name: getattr(config, name) for name in config_flags.recorded(config) if getattr(config, name) is not None}
+        metrics = ("nll_per_token", "bleu_4", "self_bleu_4") if config.is_text else ("goodness", "nll_excess")
+        with self._writer.as_default(0):
+            hparams.hparams_config(
+                [hparams.HParam(name) for name in values], [hparams.Metric(f"adversarial/{name}") for name in metrics]
+            )
+            hparams.hparams(values)
         for record in records:
             self.write(record)
 
@@ -275,6 +293,12 @@ class _EventLog:
             for name, value in record.items():
                 if isinstance(value, float):
                     tf.summary.scalar(f"{record['phase']}/{name}", value)
+
+    def write_samples(self, record, samples):
+        """samples: lines, which are what the record was measured on."""
+        with self._writer.as_default(record["iteration"]):
+            # TensorBoard reads Markdown, in which an indented line stands for itself: "*" is an operator of the grammar.
+            tf.summary.text(f"{record['phase']}/samples", "".join(f"    {line}\n" for line in samples))
 
     def __enter__(self):
         return self

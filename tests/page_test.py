@@ -1,4 +1,4 @@
-"""What the report and the figures show: the page's layout, numbers, titles and ticks."""
+"""What people see of runs: the report's layout and numbers, the figures' titles and ticks, TensorBoard's events."""
 
 import re
 import tempfile
@@ -8,8 +8,10 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from tensorboard.plugins.hparams import metadata
 
 from regan_tf import page, plots, results
+from regan_tf import run as running
 from regan_tf.config import Config
 
 
@@ -146,6 +148,53 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
                 for p in curves[name]
             }
             self.assertEqual(found, expected)
+
+
+class EventsTest(tf.test.TestCase):
+    def _read(self, directory):
+        """The events' values: a list of (step, tag, value), the value a tensor's or a hyperparameter plugin's."""
+        found = []
+        for path in sorted(directory.iterdir()):
+            for event in tf.compat.v1.train.summary_iterator(str(path)):
+                for value in event.summary.value:
+                    content = value.metadata.plugin_data.content
+                    if value.tag == metadata.SESSION_START_INFO_TAG:
+                        found.append((event.step, value.tag, metadata.parse_session_start_info_plugin_data(content)))
+                    elif value.tag == metadata.EXPERIMENT_TAG:
+                        found.append((event.step, value.tag, metadata.parse_experiment_plugin_data(content)))
+                    else:
+                        found.append((event.step, value.tag, tf.make_ndarray(value.tensor)))
+        return found
+
+    def test_events_hold_samples_numbers_and_hyperparameters(self):
+        sizes = dict.fromkeys(("embed_dim", "generator_dim", "discriminator_dim"), 4)
+        with tempfile.TemporaryDirectory() as directory:
+            config = Config(
+                **sizes, estimator="reinforce", data_size=128, heldout_size=16, batch_size=64, eval_samples=50, d_steps=1,
+                iterations=5, eval_every=2, learn_eta=False, temperature=0.5, export_generator="none", workdir=directory,
+            ).resolved()  # fmt: skip
+            self.assertEqual(running.run(config), 0)
+            events = self._read(Path(directory) / "events")
+        samples = {(step, tag): value.item().decode() for step, tag, value in events if tag.endswith("/samples")}
+        self.assertEqual(set(samples), {(2, "pretrain/samples"), *((i, "adversarial/samples") for i in (0, 2, 4))})
+        for text in samples.values():
+            lines = text.splitlines()
+            self.assertLen(lines, 8)
+            for line in lines:  # indented: Markdown's way of saying that "*" stands for itself
+                self.assertRegex(line, r"^    [x+*/-]{3}$")
+        self.assertNotEqual(samples[0, "adversarial/samples"], samples[4, "adversarial/samples"])
+
+        steps = [step for step, tag, _ in events if tag == "adversarial/goodness"]
+        self.assertEqual(steps, list(range(6)))
+        (start,) = [value for _, tag, value in events if tag == metadata.SESSION_START_INFO_TAG]
+        self.assertEqual(start.hparams["estimator"].string_value, "reinforce")
+        self.assertEqual(start.hparams["temperature"].number_value, 0.5)
+        self.assertEqual(start.hparams["learn_eta"].WhichOneof("kind"), "bool_value")
+        self.assertNotIn("workdir", start.hparams)
+        (experiment,) = [value for _, tag, value in events if tag == metadata.EXPERIMENT_TAG]
+        tags = {tag for _, tag, _ in events}
+        self.assertContainsSubset([info.name.tag for info in experiment.metric_infos], tags)
+        self.assertEqual({info.name for info in experiment.hparam_infos}, set(start.hparams))
 
 
 if __name__ == "__main__":
