@@ -113,7 +113,8 @@ def _variances(measurement, layers):
     total = float(measurement.variance.sum())
     single = float(parts[last_kernel][0])
     figures = {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single}
-    return figures | {"largest_share": measurement.largest_share, "seconds": measurement.seconds}
+    shown = ("largest_share", "slope_p", "seconds")
+    return figures | {name: getattr(measurement, name) for name in shown}
 
 
 def _print(results, several, exact):
@@ -123,12 +124,12 @@ def _print(results, several, exact):
     for r in results:
         name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
         beside_truth = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio")]
-        variance = [r[k] for k in ("relative_variance", "largest_share")]
+        variance = [r[k] for k in ("relative_variance", "largest_share", "slope_p")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
         rows.append([name, *beside_truth, *variance, single, 1e3 * r["seconds"], r["variance_x_time"]])
     headers = ["estimator", "bias", "+-", "p", "cosine", "norm"]
-    headers += ["variance", "largest", "single", "ms", "variance x time"]
-    formats = ("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".3g", ".2f", ".3g")
+    headers += ["variance", "largest", "slope p", "single", "ms", "variance x time"]
+    formats = ("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".2g", ".3g", ".2f", ".3g")
     print(tabulate(rows, headers, floatfmt=formats))
     truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
     print(
@@ -137,7 +138,9 @@ def _print(results, several, exact):
         f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences;\n"
         f"bias seen: p < {BIAS_SEEN:g};\n"
         "largest: the batch furthest from the mean, its share of the variance. Above 0.1 it is a\n"
-        "tail's, which so many draws have not measured: it is no variance, and p can mislead"
+        "tail's, which so many draws have not measured: it is no variance, and p can mislead;\n"
+        "slope p: that the control variate's slopes by automatic differentiation are those by parts.\n"
+        f"Below {BIAS_SEEN:g}: the reward jumps, or is so steep that these draws miss its slopes"
     )
 
 

@@ -10,7 +10,16 @@ from scipy import stats
 
 from regan_tf import autoregressive, enumeration, estimators, gradients, relaxation, rewards
 from regan_tf.config import ESTIMATORS, FORMS, Config, UserError
-from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.control_variate import FORMS as FORM_FUNCTIONS
+from regan_tf.control_variate import (
+    Context,
+    ControlNetwork,
+    LearnedScalar,
+    StepControlNetwork,
+    feature_dim,
+    float_or_tensor,
+    slope,
+)
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
 BIAS_SEEN = 1e-3  # a bias is called seen where p is below
@@ -75,6 +84,7 @@ class Measurement(NamedTuple):
     seconds: float  # of one estimate, the median, without the step that trains c
     # Of the batch furthest from the mean, in the sum of squared distances: 1/batches if all are alike.
     largest_share: float
+    slope_p: float | None = None  # that c's slopes are right, see `slope_error`; None without c
 
 
 class Laboratory:
@@ -118,7 +128,7 @@ class Laboratory:
 
     def measure(self, spec, draws):
         """Trains the spec's control variate, then draws so many batches; a Measurement."""
-        estimate = self._estimator(spec)
+        estimate, context_of = self._estimator(spec)
         per_block = max(1, draws // BLOCKS)
         parameters = sum(v.shape.num_elements() for v in gradients.values(self.generator.trainable_variables))
 
@@ -147,9 +157,10 @@ class Laboratory:
         largest = np.max(np.sum((furthest - mean) ** 2, axis=1))
         total = (count - 1) * variance.sum()
         share = float(min(largest / total, 1)) if total else 1 / count
+        slope_p = self._slope_p(spec, context_of, per_block) if context_of else None
         once(tf.constant(0))
         seconds = _median_seconds(lambda k: once(tf.constant(k)).numpy())
-        return Measurement(means, variance, seconds, share)
+        return Measurement(means, variance, seconds, share, slope_p)
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""
@@ -164,10 +175,25 @@ class Laboratory:
         features = feature_dim(self.generator, self.reward)
         return StepControlNetwork(features, self.generator.vocab_size, self._units)
 
+    def _slope_p(self, spec, context_of, per_block):
+        @tf.function
+        def block(number):
+            total = tf.zeros([self.generator.seq_len * self.generator.vocab_size])
+            for i in tf.range(per_block):
+                seeds = tf.stack([self._seed + 3, number * per_block + i])
+                seeds = tf.random.experimental.stateless_split(seeds, 2)
+                context = context_of(seeds[0])
+                noise = relaxation.gumbel(context.unrolled.log_probs.shape, seeds[1])
+                error = slope_error(FORM_FUNCTIONS[spec.form], noise, context)
+                total += tf.reshape(tf.cast(error, tf.float32), [-1])
+            return total / per_block
+
+        return sign_flip_p(np.array([block(tf.constant(k)) for k in range(BLOCKS)], np.float64))
+
     def _estimator(self, spec):
-        """A function from a seed to the flat gradient, its control variate trained."""
+        """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
         if spec.estimator == REFERENCE:
-            return lambda seed: _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
+            return self._reference, None
         learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
         scalars = {n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v for n, v in self._scalars.items()}
         network = self.control_network(spec.form) if spec.estimator == "relax" else None
@@ -189,7 +215,19 @@ class Laboratory:
             )
 
         self._train(estimate, gradients.learned(network, **{k: scalars[k] for k in ("eta", "temperature")}))
-        return lambda seed: _flat(estimate(seed)[0])
+
+        def context_of(seed):
+            shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]
+            gumbel = relaxation.gumbel(shape, seed)
+            unrolled = autoregressive.unroll(self.generator, gumbel)
+            values = {n: float_or_tensor(v, gumbel.dtype) for n, v in scalars.items()}
+            return Context(self.generator, self.reward, network, unrolled, gumbel, **values)
+
+        relaxed = estimators.ESTIMATORS[spec.estimator].relaxed
+        return lambda seed: _flat(estimate(seed)[0]), context_of if relaxed else None
+
+    def _reference(self, seed):
+        return _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
 
     def _train(self, estimate, variables):
         if not variables or not self._control_steps:
@@ -204,6 +242,18 @@ class Laboratory:
                 optimizer.apply(estimate(tf.stack([self._seed, i]))[1].control_gradient, variables)
 
         train()
+
+
+def slope_error(form, noise, context):
+    """dc/dz by automatic differentiation less its estimate by parts, mean over rows: [T, V].
+
+    z = l + g with standard Gumbel g has E[dc/dz_i] = E[c (1 - e^-g_i)] for a continuous c. A c that
+    jumps, or whose slopes lie where no draw falls, has not, as far as so many draws show.
+    """
+    c, slopes = slope(lambda z: form(z, context), context.unrolled.log_probs + noise)
+    by_parts = tf.reshape(c, [len(c), -1, 1]) * (1 - tf.exp(-noise))
+    mask = autoregressive.alive(context.generator, context.unrolled.tokens)
+    return tf.reduce_mean(autoregressive.masked(slopes - by_parts, mask), axis=0)
 
 
 def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):

@@ -70,7 +70,7 @@ class _MadeUp(Laboratory):
         self._noise, self._size = noise, generator.count_params()
 
     def _estimator(self, spec):
-        return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed)
+        return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed), None
 
 
 class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
@@ -107,6 +107,21 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         generator, _ = problems.networks(3, 3, 2)
         share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
+
+    @parameterized.parameters(("sequence", True), ("step", True), ("step", False), ("rollout", False))
+    def test_a_reward_that_jumps_shows_in_its_slopes(self, form, jumps):
+        generator, _ = problems.networks(3, 3, 2)
+
+        def reward(rows):
+            share = rows[:, 1, 1]
+            return tf.where(share > 0.5, share, 0.2 * share) if jumps else share**2
+
+        lab = Laboratory(generator, reward, batch_size=128)
+        p = lab.measure(Spec.parse(f"rebar:{form}"), 200).slope_p
+        if jumps:
+            self.assertLess(p, 1e-3)
+        else:
+            self.assertGreater(p, 1e-2)
 
     def test_control_networks_have_the_runs_sizes(self):
         experiment = Experiment(Config(seq_len=3, control_units=5, control_filters=7).resolved())
@@ -180,6 +195,8 @@ class CommandTest(tf.test.TestCase):
             for result in report["results"]:
                 self.assertBetween(result["p"], 1e-4, 1)
                 self.assertBetween(result["largest_share"], 1 / 200, 0.5)
+                relaxed = result["estimator"].startswith("rebar")
+                self.assertEqual(result["slope_p"] is not None, relaxed)
             self.assertTrue((Path(directory) / "compare.png").stat().st_size)
 
     def test_command_refuses_what_it_cannot_use(self):
