@@ -17,7 +17,8 @@ plt.rcParams["axes.formatter.useoffset"] = False  # 6.0159, not 0.0009 with a +6
 _VARIANCE_RANGE = 35  # nats that are shown
 _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no less
 _LETTERS_PER_INCH = 13  # of a legend's font
-_LABEL_ROOM = (20, 10)  # pixels that a temperature's label takes
+_LABEL_ROOM = (15, 8)  # points of space that a temperature's label takes
+_LABEL_OFFSETS = ((10, -7), (-10, 7))  # points of space from what it names to its middle
 
 # Of `plot_groups`: what is drawn, and the title.
 _PANELS = (
@@ -273,15 +274,34 @@ def _draw_curve(axes, group, name, style, transform=lambda values: values):
 
 
 def _label_temperatures(axes, curves, x, y):
-    """Writes the temperatures at the curves' points, in the curve's colour, where no other label is in the way."""
-    placed = []
-    for points, style in zip(curves.values(), _styles(len(curves)), strict=True):
-        for p in points:
-            place = axes.transData.transform((p[x], p[y]))
-            if all(np.any(np.abs(place - other) > _LABEL_ROOM) for other in placed):
+    """Writes the temperatures at the curves' points, in the curve's colour: on the side where the curves' points are farther
+    away, and only where neither these nor another label are in the way.
+    """
+    scale = 72 / axes.figure.dpi  # pixels to points
+    places = {name: scale * axes.transData.transform([(p[x], p[y]) for p in points]) for name, points in curves.items()}
+    every, placed = np.concatenate(list(places.values())), []
+    half = np.array(_LABEL_ROOM) / 2
+
+    def distance(place):
+        return np.min(np.linalg.norm(every - place, axis=1))
+
+    for (name, points), style in zip(curves.items(), _styles(len(curves)), strict=True):
+        for p, point in zip(points, places[name], strict=True):
+            offset = max(_LABEL_OFFSETS, key=lambda o, point=point: distance(point + o))
+            place = point + offset
+            is_free = all(np.any(np.abs(place - other) > _LABEL_ROOM) for other in placed)
+            if is_free and np.all(np.any(np.abs(every - place) > half, axis=1)):
                 placed.append(place)
-                text = f"{p['temperature']:g}"
-                axes.annotate(text, (p[x], p[y]), textcoords="offset points", xytext=(6, -9), fontsize=7, color=style["color"])
+                axes.annotate(
+                    f"{p['temperature']:g}",
+                    (p[x], p[y]),
+                    textcoords="offset points",
+                    xytext=offset,
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color=style["color"],
+                )
 
 
 def _legend_below(figure, axes, columns=3):
