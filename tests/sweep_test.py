@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -28,8 +31,8 @@ _SHARED = """
 --embed_dim=8
 --generator_dim=8
 --discriminator_dim=8
---iterations=40
---eval_every=20
+--iterations=20
+--eval_every=10
 """
 _GRID = """
 seeds = 2
@@ -43,6 +46,38 @@ d_steps = 0
 generator_learning_rate = {rate}
 """
 
+# Two runs and one that fails.
+_TRIAL = """
+seeds = 1
+flagfile = "{directory}/shared.flags"
+[[grid]]
+estimator = "rebar"
+temperature = 0.5
+d_steps = 10
+[[grid]]
+estimator = "mle"
+d_steps = 0
+generator_learning_rate = [1e-2, 1e38]
+"""
+_TRIAL_ENDS = "2 of 3 runs are finished\n1 failed"
+
+
+@functools.cache
+def _uninterrupted():
+    """The trial run at once, on this machine: its output and directory; once for all tests that compare with it."""
+    directory = Path(tf.compat.v1.test.get_temp_dir()) / f"trial-{os.getpid()}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    _write_trial(directory, _TRIAL.format(directory=directory))
+    command = [sys.executable, "-m", "regan_tf.sweep", f"--sweep={directory}/trial.toml", f"--output={directory}/whole"]
+    return subprocess.run(command, capture_output=True, text=True, check=False), directory / "whole"
+
+
+def _write_trial(directory, text):
+    (directory / "shared.flags").write_text(_SHARED)
+    (directory / "trial.toml").write_text(text)
+    return directory / "trial.toml"
+
 
 class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
@@ -50,12 +85,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
         self.directory = Path(temporary.name)
-        (self.directory / "shared.flags").write_text(_SHARED)
 
     def _write(self, text):
-        path = self.directory / "trial.toml"
-        path.write_text(text)
-        return path
+        return _write_trial(self.directory, text)
 
     def _command(self, output, *arguments):
         return [sys.executable, "-m", "regan_tf.sweep", f"--sweep={self.directory}/trial.toml", f"--output={output}", *arguments]
@@ -77,34 +109,39 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
                 del seed["seconds"]
         return scores
 
+    @pytest.mark.slow
     def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one_and_a_failing_run_stops_no_other(self):
-        self._write(_GRID.format(directory=self.directory, rate="[1e-2, 1e38]").replace("seeds = 2", "seeds = 1"))
-        whole = self._sweep(self.directory / "whole")
+        whole, reference = _uninterrupted()
         self.assertEqual(whole.returncode, 1)
-        self.assertIn("3 of 4 runs are finished\n1 failed", whole.stdout)
+        self.assertIn(_TRIAL_ENDS, whole.stdout)
         self.assertRegex(whole.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
         self.assertNotIn("Traceback", whole.stderr)
 
+        self._write(_TRIAL.format(directory=self.directory))
         rng, output = random.Random(4), self.directory / "killed"
-        for kill in (self._interrupt, self._kill, self._kill_with_its_runs):  # what must find it running comes first
-            process = subprocess.Popen(self._command(output), stderr=subprocess.DEVNULL, start_new_session=True)
+        for kill in (self._interrupt, self._kill, self._kill_with_its_runs):
+            # One run at a time: when the first writes its first line, two more must still begin.
+            command = self._command(output, "--workers=1")
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
             self._wait_for_a_metric(output, process)
+            process.send_signal(signal.SIGSTOP)  # its run goes on meanwhile, but the sweep cannot end
             time.sleep(2 * rng.random())
+            self.assertIsNone(process.poll(), "the sweep ended too early")
             kill(process)
             process.wait()
         last = self._sweep(output)
-        self.assertIn("3 of 4 runs are finished\n1 failed", last.stdout)
-        self.assertEqual(self._scores(output), self._scores(self.directory / "whole"))
+        self.assertIn(_TRIAL_ENDS, last.stdout)
+        self.assertEqual(self._scores(output), self._scores(reference))
 
         page = (output / "report/index.html").read_text()
         self.assertIn("rebar temperature=0.5", page)
         self.assertNotRegex(page, r"(src|href)=\"(?!data:)")  # self-contained
         again = self._sweep(output, "--dry_run")
-        self.assertEqual(len(re.findall("^finished", again.stdout, re.MULTILINE)), 3)
+        self.assertEqual(len(re.findall("^finished", again.stdout, re.MULTILINE)), 2)
 
     def _wait_for_a_metric(self, output, process):
         before = {p: p.stat().st_size for p in output.rglob("metrics.jsonl")}
-        for _ in range(1200):
+        for _ in range(6000):
             time.sleep(0.05)
             with contextlib.suppress(OSError):
                 if any(p.stat().st_size > before.get(p, 0) for p in output.rglob("metrics.jsonl")):
@@ -129,22 +166,23 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
 
     def _interrupt(self, process):
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         self.assertEqual(process.wait(), 130)
 
+    @pytest.mark.slow
     def test_ray_cluster_of_two_nodes_gives_the_same_numbers(self):
         from ray.cluster_utils import Cluster
 
-        self._write(_GRID.format(directory=self.directory, rate="1e-2"))
+        self._write(_TRIAL.format(directory=self.directory))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
             cluster.add_node(num_cpus=1)
-            remote = self._sweep(self.directory / "remote", f"--ray_address={cluster.address}", "--seeds=1")
+            remote = self._sweep(self.directory / "remote", f"--ray_address={cluster.address}")
         finally:
             cluster.shutdown()
-        self.assertEqual(remote.returncode, 0, remote.stderr[-2000:])
-        self.assertIn("3 of 3 runs are finished", remote.stdout)
-        self.assertEqual(self._sweep(self.directory / "here", "--seeds=1").returncode, 0)
-        self.assertEqual(self._scores(self.directory / "remote"), self._scores(self.directory / "here"))
+        self.assertIn(_TRIAL_ENDS, remote.stdout, remote.stderr[-2000:])
+        self.assertRegex(remote.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
+        self.assertEqual(self._scores(self.directory / "remote"), self._scores(_uninterrupted()[1]))
 
     @parameterized.parameters(
         ("seeds = 2\nflag = 1", "has flag, which is not known there"),
@@ -173,7 +211,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         names += [f"estimator=mle,d_steps=0,generator_learning_rate={rate}" for rate in (0.01, 0.001)]
         self.assertEqual([job.name for job in jobs], [f"{name}/{seed}" for seed in (0, 1) for name in names])
         self.assertEqual(jobs[5].config.temperature, 2.0)
-        self.assertEqual((jobs[5].config.seed, jobs[5].config.iterations), (1, 40))
+        self.assertEqual((jobs[5].config.seed, jobs[5].config.iterations), (1, 20))
         self.assertEqual(jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1"))
         self.assertFalse(jobs[5].finished)
 
@@ -195,6 +233,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "holds a run of another configuration: --eta=0.5 "):
             _ = job(20, "eta = 0.5").finished
 
+    @pytest.mark.slow
     def test_report_refuses_what_holds_no_finished_run(self):
         for arguments, message in (((), "give directories of runs"), (("/nowhere",), "/nowhere is not a directory"),
                                    ((self.directory,), "no finished run in")):  # fmt: skip
