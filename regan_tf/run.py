@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -13,15 +14,15 @@ import tensorflow as tf
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import data, memory, plots, replicas
-from regan_tf.command import INTERRUPTED
+from regan_tf import command, config_flags, data, memory, plots, replicas
 from regan_tf.config import UserError
-from regan_tf.experiment import Experiment, NotFiniteError
+from regan_tf.experiment import LOWER_IS_BETTER, Experiment, NotFiniteError
 from regan_tf.serving import publishing
-from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
+from regan_tf.workdir import SAMPLES, SUMMARY, NotWrittenError, Workdir, restore, resume_command, writing
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
+_FAR_WORSE = 0.1  # of the best, or nats a token
 _WORTH_SAYING = 100 * 2**20  # bytes
 _STOPPING = "\nstopping after this step; press Ctrl-C again to stop at once (what is since the last checkpoint is lost)\n"
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
@@ -45,7 +46,7 @@ def run(config, wait=False):
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     dataset = data.load(config)
     config = data.described(config, dataset)
-    with replicas.strategy(config.distribution).scope():
+    with _disk(config, path), replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
             return _assist(config, dataset, path)
@@ -70,14 +71,26 @@ def run(config, wait=False):
             with _Interruption() as interruption, _EventLog(workdir.path / "events", records) as events, _others(config, path):
                 if not _train(experiment, workdir, records, events, interruption):
                     print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
-                    return INTERRUPTED
+                    return command.INTERRUPTED
         except NotFiniteError as error:
             raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
         experiment = Experiment(config, dataset)
         restore(path, experiment.checkpoint)
-    _finish(experiment, workdir, records)
+    with _disk(config, path):
+        _finish(experiment, workdir, records)
     return 0
+
+
+@contextlib.contextmanager
+def _disk(config, path):
+    """Says how to go on where something could not be written."""
+    try:
+        yield
+    except NotWrittenError as error:
+        has_begun = (Path(path) / config_flags.FILE_NAME).exists()
+        how = f"go on with: {resume_command(path, config)}" if has_begun else "start again"
+        raise UserError(f"{error}; put that right (if the disk is full, free some space), then {how}") from None
 
 
 def _assist(config, dataset, path):
@@ -167,7 +180,7 @@ def _finish(experiment, workdir, records):
     }
     samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
-    plots.plot_run(records, config, workdir.path / "figures")
+    _plot(records, config, workdir.path / "figures")
     ideal = experiment.metrics.ideal(experiment.eval_samples)
     summary = {
         "dataset": config.dataset,
@@ -187,6 +200,15 @@ def _finish(experiment, workdir, records):
     _print_report(experiment, workdir, summary, samples)
 
 
+def _plot(records, config, directory):
+    with writing(directory):
+        try:
+            plots.plot_run(records, config, directory)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)  # no half a picture
+            raise
+
+
 def _export(experiment, columns, workdir):
     """Publishes the generator that --export_generator asks for; returns the new version's path, or None for none."""
     config = experiment.config
@@ -200,9 +222,11 @@ def _export(experiment, columns, workdir):
 def _print_report(experiment, workdir, summary, samples):
     columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
     rows = [[name, *(column.get(name) for column in columns)] for name in columns[1] if name not in _NOT_SHOWN]
+    rows = [[name, *(command.figure(value) for value in values)] for name, *values in rows]
     real_data = "training texts" if experiment.config.is_text else "data's law"
     headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", real_data]
-    print("\n" + tabulate(rows, headers, floatfmt=".4f"))
+    alignment = ["left", *["right"] * len(columns)]
+    print("\n" + tabulate(rows, headers, disable_numparse=True, colalign=alignment))
     real = experiment.dataset.vocabulary.to_text(experiment.dataset.real[:_SAMPLES_SHOWN])
     if experiment.config.is_text:
         print(
@@ -217,11 +241,32 @@ def _print_report(experiment, workdir, summary, samples):
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
-    if not summary["export"]:
+    if summary["export"]:
+        print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
+        print(f"  make serve MODEL={Path(summary['export']).parent}")
+    else:
         print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={workdir.path}")
-        return
-    print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
-    print(f"  make serve MODEL={Path(summary['export']).parent}")
+    if experiment.config.export_generator != "best" and _has_collapsed(experiment.config, summary["last"], summary["best"]):
+        _warn_of_collapse(experiment.config, workdir.path, summary)
+
+
+def _has_collapsed(config, last, best):
+    """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats a token of likelihood."""
+    name = config.metric
+    if name not in LOWER_IS_BETTER:
+        return not last[name] >= (1 - _FAR_WORSE) * best[name]
+    tokens = best["nll"] / best["nll_per_token"] if config.is_text else config.seq_len
+    return not last[name] - best[name] <= _FAR_WORSE * tokens
+
+
+def _warn_of_collapse(config, path, summary):
+    last, best = (command.figure(summary[column][config.metric]) for column in ("last", "best"))
+    where = [flag for flag in config_flags.export_flags(config) if not flag.startswith("--export_generator")]
+    export = shlex.join(["python", "-m", "regan_tf.export", f"--workdir={path}", *where, "--generator=best"])
+    print(
+        f"warning: the last generator is far worse than the best, that of iteration {summary['best_iteration']}, "
+        f"by --metric={config.metric}: {last} against {best}. This exports the best:\n  {export}"
+    )
 
 
 def _flat(metrics):
@@ -262,13 +307,15 @@ class _EventLog:
     """TensorBoard events. A continued run writes them anew, so that nothing beyond its checkpoint is left in them."""
 
     def __init__(self, directory, records):
+        self._directory = directory
         shutil.rmtree(directory, ignore_errors=True)
-        self._writer = tf.summary.create_file_writer(str(directory))
+        with writing(directory):
+            self._writer = tf.summary.create_file_writer(str(directory))
         for record in records:
             self.write(record)
 
     def write(self, record):
-        with self._writer.as_default(record["iteration"]):
+        with writing(self._directory), self._writer.as_default(record["iteration"]):
             for name, value in record.items():
                 if isinstance(value, float):
                     tf.summary.scalar(f"{record['phase']}/{name}", value)
@@ -276,5 +323,7 @@ class _EventLog:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._writer.close()
+    def __exit__(self, error, *_):
+        # What ended the run is what to tell: a full disk fails here once more.
+        with contextlib.suppress(tf.errors.OpError) if error else writing(self._directory):
+            self._writer.close()
