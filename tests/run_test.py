@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import itertools
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import command, experiment
+from regan_tf import command, experiment, plots
 from regan_tf import run as run_module
-from regan_tf.config import Config
+from regan_tf.config import Config, UserError
+from regan_tf.serving import publishing
 from regan_tf.workdir import Workdir
 
 _SMALL = {
@@ -77,6 +80,55 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(run_module.run(self._config("run", **options)), 0)
         self.assertEqual(self._records("run"), self._records("reference"))
         self.assertEqual([r["iteration"] for r in self._records("run") if r["phase"] == "pretrain"], [10, 20, 25])
+
+    @contextlib.contextmanager
+    def _no_space(self, owner, name, call=1, file=None, left=100):
+        """While the method is called for the `call`th time, files cannot grow beyond `left` bytes, or those more than `file` has.
+
+        The error is then "File too large"; a full disk's comes from the same places.
+        """
+        original, calls = getattr(owner, name), itertools.count(1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def limited(*args):
+            if next(calls) == call:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (left + (file.stat().st_size if file else 0), hard))
+            try:
+                return original(*args)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        with mock.patch.object(owner, name, limited):
+            yield
+
+    @mock.patch(
+        "regan_tf.workdir._locked", new=mock.Mock()
+    )  # a run holds it until its process ends, and here the next is in the same one
+    def test_a_full_disk_is_one_line_and_leaves_nothing_half_written_and_the_run_goes_on_as_if_it_had_not_been(self):
+        self.assertEqual(run_module.run(self._config("reference")), 0)
+        path = self.directory / "run"
+        export = {"export_generator": "last", "export_dir": str(self.directory / "export")}
+        metrics = path / "metrics.jsonl"
+        for failing, named in (
+            (self._no_space(Workdir, "append_metrics", call=5, file=metrics, left=10), metrics),
+            (self._no_space(Workdir, "save"), path / "checkpoints/00000028"),
+            (self._no_space(Workdir, "write"), path / "samples.txt"),
+            (self._no_space(plots, "plot_run"), path / "figures"),
+            (self._no_space(publishing, "publish_run"), self.directory / "export/regan-reinforce-3"),
+        ):
+            with failing, self.assertRaises(UserError) as raised:
+                run_module.run(self._config("run", **export))
+            message = str(raised.exception)
+            self.assertStartsWith(message, f"{named} cannot be written: File too large; ")
+            self.assertIn(f"go on with: python -m regan_tf.main --flagfile={path}/config.flags --workdir={path}", message)
+            self.assertLen(message.splitlines(), 1)
+            self.assertEqual(metrics.read_text()[-1], "\n")
+            self.assertEmpty([p for p in self.directory.rglob(".*") if p.name != ".lock"])
+            if named.name == "figures":
+                self.assertFalse(named.exists())
+        self.assertEqual(run_module.run(self._config("run", **export)), 0)
+        self.assertEqual(self._records("run"), self._records("reference"))
+        self.assertTrue((self.directory / "export/regan-reinforce-3/1/saved_model.pb").exists())
 
     def test_half_a_last_line_of_the_metrics_is_no_part_of_the_next(self):
         self._stopped_after(1, "run")
