@@ -67,6 +67,13 @@ def positive(text, flag):
     return value
 
 
+def figure(value):
+    """A number for a table: four decimals, or three significant digits where that would leave fewer; "" for None."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
+
+
 @contextlib.contextmanager
 def silent_stderr():
     """Drops what C++ code writes to standard error, unless TF_CPP_MIN_LOG_LEVEL=0 asks for it."""

@@ -21,7 +21,7 @@ from regan_tf.training import Trainer
 # Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint needs no random state.
 _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(2, 7)  # 0 and 1 are the data's
 
-_LOWER_IS_BETTER = {"nll_excess", "nll"}
+LOWER_IS_BETTER = {"nll_excess", "nll"}
 
 # A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second or so; and no more minibatches
 # than this, since small ones take their time for other things.
@@ -304,7 +304,7 @@ class Experiment:
 
     def _keep_best(self, record):
         value = record[self.config.metric]
-        sign = -1 if self.config.metric in _LOWER_IS_BETTER else 1
+        sign = -1 if self.config.metric in LOWER_IS_BETTER else 1
         if np.isnan(self._best_value.numpy()) or sign * value > sign * self._best_value.numpy():
             self._best_value.assign(value)
             self._best_iteration.assign(self.iteration)

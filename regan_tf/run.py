@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -14,15 +15,15 @@ from tabulate import tabulate
 from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
-from regan_tf import config_flags, data, memory, plots, replicas
-from regan_tf.command import INTERRUPTED
+from regan_tf import command, config_flags, data, memory, plots, replicas
 from regan_tf.config import UserError
-from regan_tf.experiment import Experiment, NotFiniteError
+from regan_tf.experiment import LOWER_IS_BETTER, Experiment, NotFiniteError
 from regan_tf.serving import publishing
-from regan_tf.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
+from regan_tf.workdir import SAMPLES, SUMMARY, NotWrittenError, Workdir, restore, resume_command, writing
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
 _NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
+_FAR_WORSE = 0.1  # of the best, or nats a token
 _WORTH_SAYING = 100 * 2**20  # bytes
 _STOPPING = "\nstopping after this step; press Ctrl-C again to stop at once (what is since the last checkpoint is lost)\n"
 _SEQUENCE = "the paper's sequence form of {0} is biased for an LSTM; --control_variate=step and rollout are not"
@@ -49,7 +50,7 @@ def run(config, wait=False):
     path = config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     dataset = data.load(config)
     config = data.described(config, dataset)
-    with replicas.strategy(config.distribution).scope():
+    with _disk(config, path), replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
             return _assist(config, dataset, path)
@@ -78,14 +79,26 @@ def run(config, wait=False):
             ):
                 if not _train(experiment, workdir, records, events, interruption):
                     print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
-                    return INTERRUPTED
+                    return command.INTERRUPTED
         except NotFiniteError as error:
             raise NotFiniteError(f"{error}; the last good checkpoint is in {path}/checkpoints") from None
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
         experiment = Experiment(config, dataset)
         restore(path, experiment.checkpoint)
-    _finish(experiment, workdir, records)
+    with _disk(config, path):
+        _finish(experiment, workdir, records)
     return 0
+
+
+@contextlib.contextmanager
+def _disk(config, path):
+    """Says how to go on where something could not be written."""
+    try:
+        yield
+    except NotWrittenError as error:
+        has_begun = (Path(path) / config_flags.FILE_NAME).exists()
+        how = f"go on with: {resume_command(path, config)}" if has_begun else "start again"
+        raise UserError(f"{error}; put that right (if the disk is full, free some space), then {how}") from None
 
 
 def _assist(config, dataset, path):
@@ -178,7 +191,7 @@ def _finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     ideal = experiment.metrics.ideal(experiment.eval_samples)
-    plots.plot_run(records, config, workdir.path / "figures", ideal)
+    _plot(records, config, workdir.path / "figures", ideal)
     summary = {
         "dataset": config.dataset,
         "estimator": config.estimator,
@@ -197,6 +210,15 @@ def _finish(experiment, workdir, records):
     _print_report(experiment, workdir, summary, samples)
 
 
+def _plot(records, config, directory, ideal):
+    with writing(directory):
+        try:
+            plots.plot_run(records, config, directory, ideal)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)  # no half a picture
+            raise
+
+
 def _export(experiment, columns, workdir):
     """Publishes the generator that --export_generator asks for; returns the new version's path, or None for none."""
     config = experiment.config
@@ -210,9 +232,11 @@ def _export(experiment, columns, workdir):
 def _print_report(experiment, workdir, summary, samples):
     columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
     rows = [[name, *(column.get(name) for column in columns)] for name in columns[1] if name not in _NOT_SHOWN]
+    rows = [[name, *(command.figure(value) for value in values)] for name, *values in rows]
     real_data = "training texts" if experiment.config.is_text else "data's law"
     headers = ["", "iteration 0", f"last ({summary['iterations']})", f"best ({summary['best_iteration']})", real_data]
-    print("\n" + tabulate(rows, headers, floatfmt=".4f"))
+    alignment = ["left", *["right"] * len(columns)]
+    print("\n" + tabulate(rows, headers, disable_numparse=True, colalign=alignment))
     real = experiment.dataset.vocabulary.to_text(experiment.dataset.real[:_SAMPLES_SHOWN])
     if experiment.config.is_text:
         print(
@@ -227,11 +251,32 @@ def _print_report(experiment, workdir, summary, samples):
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {workdir.path}/figures, and try")
     print(f"  python -m regan_tf.sample --workdir={workdir.path}")
     print(f"  tensorboard --logdir={workdir.path}/events")
-    if not summary["export"]:
+    if summary["export"]:
+        print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
+        print(f"  make serve MODEL={Path(summary['export']).parent}")
+    else:
         print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={workdir.path}")
-        return
-    print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
-    print(f"  make serve MODEL={Path(summary['export']).parent}")
+    if experiment.config.export_generator != "best" and _has_collapsed(experiment.config, summary["last"], summary["best"]):
+        _warn_of_collapse(experiment.config, workdir.path, summary)
+
+
+def _has_collapsed(config, last, best):
+    """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats a token of likelihood."""
+    name = config.metric
+    if name not in LOWER_IS_BETTER:
+        return not last[name] >= (1 - _FAR_WORSE) * best[name]
+    tokens = best["nll"] / best["nll_per_token"] if config.is_text else config.seq_len
+    return not last[name] - best[name] <= _FAR_WORSE * tokens
+
+
+def _warn_of_collapse(config, path, summary):
+    last, best = (command.figure(summary[column][config.metric]) for column in ("last", "best"))
+    where = [flag for flag in config_flags.export_flags(config) if not flag.startswith("--export_generator")]
+    export = shlex.join(["python", "-m", "regan_tf.export", f"--workdir={path}", *where, "--generator=best"])
+    print(
+        f"warning: the last generator is far worse than the best, that of iteration {summary['best_iteration']}, "
+        f"by --metric={config.metric}: {last} against {best}. This exports the best:\n  {export}"
+    )
 
 
 def _flat(metrics):
@@ -276,32 +321,36 @@ class _EventLog:
     """
 
     def __init__(self, directory, config, records):
+        self._directory = directory
         shutil.rmtree(directory, ignore_errors=True)
-        self._writer = tf.summary.create_file_writer(str(directory))
         values = {name: getattr(config, name) for name in config_flags.recorded(config) if getattr(config, name) is not None}
         metrics = ("nll_per_token", "bleu_4", "self_bleu_4") if config.is_text else ("goodness", "nll_excess")
-        with self._writer.as_default(0):
-            hparams.hparams_config(
-                [hparams.HParam(name) for name in values], [hparams.Metric(f"adversarial/{name}") for name in metrics]
-            )
-            hparams.hparams(values)
+        with writing(directory):
+            self._writer = tf.summary.create_file_writer(str(directory))
+            with self._writer.as_default(0):
+                hparams.hparams_config(
+                    [hparams.HParam(name) for name in values], [hparams.Metric(f"adversarial/{name}") for name in metrics]
+                )
+                hparams.hparams(values)
         for record in records:
             self.write(record)
 
     def write(self, record):
-        with self._writer.as_default(record["iteration"]):
+        with writing(self._directory), self._writer.as_default(record["iteration"]):
             for name, value in record.items():
                 if isinstance(value, float):
                     tf.summary.scalar(f"{record['phase']}/{name}", value)
 
     def write_samples(self, record, samples):
         """samples: lines, which are what the record was measured on."""
-        with self._writer.as_default(record["iteration"]):
+        with writing(self._directory), self._writer.as_default(record["iteration"]):
             # TensorBoard reads Markdown, in which an indented line stands for itself: "*" is an operator of the grammar.
             tf.summary.text(f"{record['phase']}/samples", "".join(f"    {line}\n" for line in samples))
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._writer.close()
+    def __exit__(self, error, *_):
+        # What ended the run is what to tell: a full disk fails here once more.
+        with contextlib.suppress(tf.errors.OpError) if error else writing(self._directory):
+            self._writer.close()

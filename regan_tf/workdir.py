@@ -20,13 +20,34 @@ _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
 
 
+class NotWrittenError(UserError):
+    """Something cannot be written, as where the disk is full: the message names the file and the cause."""
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Makes what fails in it, Python's or TensorFlow's writing of a file or directory, a NotWrittenError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(f"{path} cannot be written: {error.strerror or _first_line(error)}") from None
+    except tf.errors.OpError as error:  # "<file>; No space left on device [Op:SaveV2]"
+        cause = error.message.partition("\n")[0].rsplit("; ", 1)[-1].partition(" [Op:")[0]
+        raise NotWrittenError(f"{path} cannot be written: {cause[:160]}") from None
+
+
 def write_atomically(path, text):
-    """Replaces the file's contents at once: a reader, or a kill, sees the old or the new."""
+    """Replaces the file's contents at once: a reader, or a kill, sees the old or the new. Raises NotWrittenError."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 class Workdir:
@@ -47,16 +68,20 @@ class Workdir:
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
 
     def save(self, checkpoint, position):
-        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow."""
+        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow. Raises NotWrittenError."""
         directory = self.path / "checkpoints"
-        directory.mkdir(exist_ok=True)
-        for left_over in directory.glob(".writing-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
-        checkpoint.write(os.path.join(temporary, "state"))
         final = directory / f"{position:08d}"
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(temporary, final)
+        with writing(final):
+            directory.mkdir(exist_ok=True)
+            _drop_half_written(directory)
+            temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
+            try:
+                checkpoint.write(os.path.join(temporary, "state"))
+                shutil.rmtree(final, ignore_errors=True)
+                os.rename(temporary, final)
+            except (OSError, tf.errors.OpError):
+                _drop_half_written(directory)
+                raise
         for old in _checkpoints(self.path)[:-_KEPT_CHECKPOINTS]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -67,9 +92,16 @@ class Workdir:
         return records
 
     def append_metrics(self, record):
-        """Adds one line to metrics.jsonl."""
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
-            file.write(_json_line(record))
+        """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
+        path, line = self.path / METRICS, _json_line(record).encode()
+        with writing(path), open(path, "ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except OSError:
+                file.truncate(end)
+                raise
 
     def write(self, name, text):
         """Replaces a file of the run, atomically."""
@@ -95,6 +127,11 @@ def require_checkpoint(path, checkpoint):
     """The same, but raises UserError if there was none."""
     if not restore(path, checkpoint):
         raise UserError(f"--workdir={path} holds no checkpoint yet")
+
+
+def _drop_half_written(directory):
+    for left_over in directory.glob(".writing-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _checkpoints(path):

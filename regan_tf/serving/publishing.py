@@ -19,6 +19,7 @@ from regan_tf.config import UserError
 from regan_tf.serving import warmup
 from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
 from regan_tf.serving.versions import numbered
+from regan_tf.workdir import writing
 
 MANIFEST = "manifest.json"
 _CHECKED_ROWS = 8
@@ -71,13 +72,15 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
     except OSError as error:
         raise UserError(f"--export_dir: {directory} cannot be written: {error.strerror}") from None
     try:
-        served = _save(generator, discriminator, vocabulary, temporary)
+        with writing(directory):
+            served = _save(generator, discriminator, vocabulary, temporary)
         examples = _examples(generator, vocabulary, served.functions)
         _verify(temporary, generator, served, examples)
-        warmup.write(temporary, examples, directory.name)
-        (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        return _rename_to_next_version(temporary, directory)
+        with writing(directory):
+            warmup.write(temporary, examples, directory.name)
+            (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            return _rename_to_next_version(temporary, directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
