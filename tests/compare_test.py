@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
@@ -108,6 +109,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
 
+    @pytest.mark.slow
     @parameterized.parameters(("sequence", True), ("step", True), ("step", False), ("rollout", False))
     def test_a_reward_that_jumps_shows_in_its_slopes(self, form, jumps):
         generator, _ = problems.networks(3, 3, 2)
@@ -130,6 +132,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         for form in ("step", "rollout"):
             self.assertEqual(lab.control_network(form).hidden[0].units, 5)
 
+    @pytest.mark.slow
     def test_training_lowers_the_variance(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         totals = []
@@ -177,6 +180,7 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
             self.assertBetween(box.y0, 0, figure.bbox.y1)
 
 
+@pytest.mark.slow
 class CommandTest(tf.test.TestCase):
     def test_command_writes_table_json_and_picture(self):
         with tempfile.TemporaryDirectory() as directory:

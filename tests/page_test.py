@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from tensorboard.plugins.hparams import metadata
@@ -150,6 +151,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             self.assertEqual(found, expected)
 
 
+@pytest.mark.slow
 class EventsTest(tf.test.TestCase):
     def _read(self, directory):
         """The events' values: a list of (step, tag, value), the value a tensor's or a hyperparameter plugin's."""

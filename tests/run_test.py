@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -67,6 +68,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(run_module, "_Interruption", return_value=_After(groups)):
             self.assertEqual(run_module.run(self._config(name, **options)), 130)
 
+    @pytest.mark.slow
     @parameterized.parameters({}, {"pretrain_patience": 1, "dataset": "pydoc", "seq_len": 12, "data_size": 128, "batch_size": 12})
     def test_a_run_stopped_within_an_epoch_goes_on_there_with_the_same_numbers(self, **options):
         self.assertEqual(run_module.run(self._config("reference", **options)), 0)
@@ -101,6 +103,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(owner, name, limited):
             yield
 
+    @pytest.mark.slow
     @mock.patch(
         "regan_tf.workdir._locked", new=mock.Mock()
     )  # a run holds it until its process ends, and here the next is in the same one
@@ -137,6 +140,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self._stopped_after(1, "run")
         self.assertEqual([r["iteration"] for r in self._records("run")], [10, 20])
 
+    @pytest.mark.slow
     def test_ctrl_c_in_a_long_epoch_says_at_once_that_it_stops_and_the_run_goes_on_from_there(self):
         size, batch = 64_000, 64
         options = self._config("run", data_size=size, batch_size=batch, seq_len=15, pretrain_epochs=1.0, iterations=1)
