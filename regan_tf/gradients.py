@@ -115,7 +115,7 @@ def estimate_gradient(
         else:
             cotangent = signal
         summed, row_norms = pullback(autoregressive.masked(cotangent, mask), want_rows)
-        gradient = replicas.mean([g / len(log_prob) for g in summed])
+        gradient = replicas.mean([g / log_prob.shape[0] for g in summed])
         loss = _variance_loss(variance_loss, gradient, row_norms)
     control_gradient = replicas.mean(variance_tape.gradient(loss, phi, unconnected_gradients="zero")) if phi else []
     return gradient, Diagnostics(unrolled.tokens, score, row_norms, control_gradient)
@@ -230,7 +230,7 @@ def log_variances(rows, mean_gradient):
       all parameters: 1/P sum_p var_j(g_jp) = (sum_j ||g_j||^2 - B ||mean||^2) / ((B - 1) P). Both with B - 1.
     """
     first, parameters = rows.last_layer_first, sum(g.shape.num_elements() for g in mean_gradient)
-    batch_size = len(first) * replicas.count()
+    batch_size = first.shape[0] * replicas.count()
     bessel = batch_size / (batch_size - 1)
     mean_square, mean_first = replicas.mean([tf.reduce_mean(tf.add_n(rows.squared_norms)), tf.reduce_mean(first)])
     square_mean = tf.add_n([tf.reduce_sum(g**2) for g in mean_gradient])
