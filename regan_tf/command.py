@@ -67,11 +67,13 @@ def positive(text, flag):
     return value
 
 
-def figure(value):
-    """A number for a table: four decimals, or three significant digits where that would leave fewer; "" for None."""
+def figure(value, decimals=4):
+    """A number for a table: so many decimals, or as many significant digits but one where these would show little of a small
+    number; "" for None.
+    """
     if not isinstance(value, float):
         return "" if value is None else str(value)
-    return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
+    return f"{value:.{decimals - 1}g}" if 0 < abs(value) < 100 * 10**-decimals else f"{value:.{decimals}f}"
 
 
 @contextlib.contextmanager

@@ -280,12 +280,8 @@ class Experiment:
         """The same of the best generator so far."""
         return self._measure_best.metrics(self._measure_best.sample(self._seed(_EVALUATION, max(self.iteration, 0))))
 
-    def sample(self, size):
-        """int [size, T] of the last evaluation's samples."""
-        return self._evaluation_samples()[:size]
-
     def evaluated(self, size):
-        """int [size, T] of the samples that the last evaluation was of; unlike `sample` it draws none."""
+        """int [size, T] of the samples that the last evaluation was of; none is drawn anew."""
         return self._evaluated[:size]
 
     def nll_function(self, generator):

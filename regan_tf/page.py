@@ -6,7 +6,7 @@ import json
 import jinja2
 import numpy as np
 
-from regan_tf import data, plots, results
+from regan_tf import command, data, plots, results
 from regan_tf.config import BLEU_ORDERS
 from regan_tf.config_flags import recorded, to_flag
 from regan_tf.workdir import write_atomically
@@ -183,10 +183,8 @@ def _interval(values):
 
 
 def _number(value, decimals=4):
-    """As text: with so many decimals, or as many significant digits but one where these would show little of a small number."""
-    if abs(value) < _ROUNDING:
-        return "0"
-    return f"{value:.{decimals - 1}g}" if abs(value) < 100 * 10**-decimals else f"{value:.{decimals}f}"
+    """As text, `command.figure`; what is zero but for rounding is 0."""
+    return "0" if abs(value) < _ROUNDING else command.figure(float(value), decimals)
 
 
 def _finite(scores):

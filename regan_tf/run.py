@@ -188,7 +188,7 @@ def _finish(experiment, workdir, records):
         "last": experiment.evaluate_last(),
         "best": experiment.evaluate_best(),
     }
-    samples = experiment.dataset.vocabulary.to_text(experiment.sample(_SAMPLES_KEPT))
+    samples = experiment.dataset.vocabulary.to_text(experiment.evaluated(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     ideal = experiment.metrics.ideal(experiment.eval_samples)
     _plot(records, config, workdir.path / "figures", ideal)
