@@ -135,13 +135,13 @@ def chosen(log_probs, tokens):
 def in_parts(function, rows, width):
     """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <= AT_ONCE. No gradient."""
     part = max(1, AT_ONCE // width)
-    whole = len(rows) // part
-    if len(rows) <= part:
+    whole = rows.shape[0] // part
+    if rows.shape[0] <= part:
         return function(rows)
     parts = tf.reshape(rows[: whole * part], [whole, part, *rows.shape[1:]])
     done = tf.map_fn(function, parts, parallel_iterations=1, fn_output_signature=tf.float32)
     done = tf.reshape(done, [-1, *rows.shape[1:]])
-    return done if whole * part == len(rows) else tf.concat([done, function(rows[whole * part :])], axis=0)
+    return done if whole * part == rows.shape[0] else tf.concat([done, function(rows[whole * part :])], axis=0)
 
 
 def _run(generator, choose, inputs):

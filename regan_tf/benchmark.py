@@ -208,11 +208,12 @@ def _steps(sizes, updates):
     import tensorflow as tf
 
     from regan_tf import yardsticks
+    from regan_tf.graphs import compiled
 
     trainer, real = _trainer(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
     batches = tf.tile(real[tf.newaxis], [_D_STEPS.value, 1, 1])
-    likelihood_step, discriminator_step = tf.function(trainer.likelihood_step), tf.function(trainer.discriminator_step)
+    likelihood_step, discriminator_step = compiled(trainer.likelihood_step), compiled(trainer.discriminator_step)
     multiply, operations = yardsticks.products(config, sizes["vocab_size"])
 
     def update():

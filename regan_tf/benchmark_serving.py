@@ -39,6 +39,7 @@ def _print_throughput(config):
     import tensorflow as tf
 
     from regan_tf.experiment import Experiment
+    from regan_tf.graphs import compiled
     from regan_tf.serving.versions import versions_in
     from regan_tf.workdir import require_checkpoint
 
@@ -47,7 +48,7 @@ def _print_throughput(config):
     served = tf.saved_model.load(str(versions_in(_MODEL_DIR.value)[-1])).signatures["generate"]
     table = []
     for size in map(int, _BATCHES.value):
-        live = tf.function(lambda seed, size=size: experiment.generator.sample(size, seed))
+        live = compiled(lambda seed, size=size: experiment.generator.sample(size, seed))
         inputs = {"temperature": tf.ones([size]), "prefix": tf.fill([size], "")}
         calls = {
             "live": lambda i, live=live: live(tf.constant([0, i])),

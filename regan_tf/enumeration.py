@@ -8,6 +8,7 @@ import tensorflow as tf
 from regan_tf import autoregressive, rewards
 from regan_tf.autoregressive import chosen
 from regan_tf.gradients import values
+from regan_tf.graphs import compiled
 
 # V^T up to which all sequences are enumerated.
 ENUMERABLE = 10**6
@@ -33,7 +34,7 @@ def exact_gradient(generator, reward, chunk_size=4096):
         )
     theta = values(generator.trainable_variables)
 
-    @tf.function(reduce_retracing=True)
+    @compiled(reduce_retracing=True)
     def chunk_gradient(tokens):
         scores = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
         with tf.GradientTape() as tape:

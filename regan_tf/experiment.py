@@ -14,6 +14,7 @@ from regan_tf import autoregressive, data, replicas, rewards
 from regan_tf.config import UserError
 from regan_tf.discriminator import Discriminator
 from regan_tf.generator import Generator
+from regan_tf.graphs import compiled
 from regan_tf.metrics import GrammarMetrics
 from regan_tf.text_metrics import TextMetrics
 from regan_tf.training import Trainer
@@ -329,7 +330,7 @@ class _Measure:
 
     def __init__(self, generator, heldout, size, metrics):
         self._metrics = metrics
-        self._sample = tf.function(lambda seed: generator.sample(size, seed))
+        self._sample = compiled(lambda seed: generator.sample(size, seed))
 
         self._nll = _nll_function(generator, heldout)
 
@@ -342,7 +343,7 @@ class _Measure:
 
 
 def _nll_function(generator, heldout):
-    @tf.function
+    @compiled
     def nll(temperature=None):
         width = generator.seq_len * generator.vocab_size
         log_prob = autoregressive.in_parts(lambda tokens: generator.log_prob(tokens, temperature), heldout, width)

@@ -20,6 +20,7 @@ from regan_tf.control_variate import (
     float_or_tensor,
     slope,
 )
+from regan_tf.graphs import compiled, repeat
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
 BIAS_SEEN = 1e-3  # a bias is called seen where p is below
@@ -132,18 +133,20 @@ class Laboratory:
         per_block = max(1, draws // BLOCKS)
         parameters = sum(v.shape.num_elements() for v in gradients.values(self.generator.trainable_variables))
 
-        @tf.function
+        @compiled
         def block(number, centre):
             """Mean and mean square of a part of the draws, and the draw furthest from the centre."""
-            first = second = tf.zeros([parameters], self.generator.compute_dtype)
-            furthest = centre
-            for i in tf.range(per_block):
+
+            def draw(i, first, second, furthest):
                 g = estimate(tf.stack([self._seed + 1, number * per_block + i]))
-                first, second = first + g, second + g**2
-                furthest = tf.where(tf.norm(g - centre) > tf.norm(furthest - centre), g, furthest)
+                further = tf.norm(g - centre) > tf.norm(furthest - centre)
+                return first + g, second + g**2, tf.where(further, g, furthest)
+
+            zeros = tf.zeros([parameters], self.generator.compute_dtype)
+            first, second, furthest = repeat(per_block, draw, (zeros, zeros, centre))
             return first / per_block, second / per_block, furthest
 
-        @tf.function
+        @compiled
         def once(number):
             return estimate(tf.stack([self._seed + 2, number]))
 
@@ -176,16 +179,18 @@ class Laboratory:
         return StepControlNetwork(features, self.generator.vocab_size, self._units)
 
     def _slope_p(self, spec, context_of, per_block):
-        @tf.function
+        @compiled
         def block(number):
-            total = tf.zeros([self.generator.seq_len * self.generator.vocab_size])
-            for i in tf.range(per_block):
+            def draw(i, total):
                 seeds = tf.stack([self._seed + 3, number * per_block + i])
                 seeds = tf.random.experimental.stateless_split(seeds, 2)
                 context = context_of(seeds[0])
                 noise = relaxation.gumbel(context.unrolled.log_probs.shape, seeds[1])
                 error = slope_error(FORM_FUNCTIONS[spec.form], noise, context)
-                total += tf.reshape(tf.cast(error, tf.float32), [-1])
+                return (total + tf.reshape(tf.cast(error, tf.float32), [-1]),)
+
+            zeros = tf.zeros([self.generator.seq_len * self.generator.vocab_size])
+            (total,) = repeat(per_block, draw, (zeros,))
             return total / per_block
 
         return sign_flip_p(np.array([block(tf.constant(k)) for k in range(BLOCKS)], np.float64))
@@ -236,10 +241,13 @@ class Laboratory:
         optimizer = keras.optimizers.Adam(decay)
         optimizer.build(variables)
 
-        @tf.function
+        @compiled
         def train():
-            for i in tf.range(self._control_steps):
+            def step(i):
                 optimizer.apply(estimate(tf.stack([self._seed, i]))[1].control_gradient, variables)
+                return ()
+
+            repeat(self._control_steps, step, ())
 
         train()
 
@@ -251,7 +259,7 @@ def slope_error(form, noise, context):
     jumps, or whose slopes lie where no draw falls, has not, as far as so many draws show.
     """
     c, slopes = slope(lambda z: form(z, context), context.unrolled.log_probs + noise)
-    by_parts = tf.reshape(c, [len(c), -1, 1]) * (1 - tf.exp(-noise))
+    by_parts = tf.reshape(c, [c.shape[0], -1, 1]) * (1 - tf.exp(-noise))
     mask = autoregressive.alive(context.generator, context.unrolled.tokens)
     return tf.reduce_mean(autoregressive.masked(slopes - by_parts, mask), axis=0)
 

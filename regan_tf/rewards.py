@@ -8,6 +8,7 @@ import tensorflow as tf
 from regan_tf import relaxation
 from regan_tf.autoregressive import AT_ONCE
 from regan_tf.config import UserError
+from regan_tf.graphs import compiled
 
 # What `discontinuity` gives above which a reward has jumps: kinks and rounding give about 0.01 at most.
 JUMPS = 0.05
@@ -134,10 +135,10 @@ def discontinuity(reward, tokens, vocab_size, temperature=1.0, points=64):
     length = tokens.shape[1]
     size = max(2, min(64, AT_ONCE // (8 * length * vocab_size)))  # lines
 
-    @tf.function
+    @compiled
     def measure(tokens):
         seeds = tf.unstack(tf.random.experimental.stateless_split([0, 1], 5))
-        tokens = tf.gather(tokens, tf.random.stateless_uniform([2 * size], seeds[0], 0, len(tokens), tf.int32))
+        tokens = tf.gather(tokens, tf.random.stateless_uniform([2 * size], seeds[0], 0, tokens.shape[0], tf.int32))
         other = tf.random.stateless_uniform([2 * size, length], seeds[1], 0, vocab_size, tf.int32)
         tokens = tf.where(tf.random.stateless_uniform([2 * size, length], seeds[2]) < 0.5, other, tokens)
         # Logits of all degrees of certainty: V log V beside the V - 1 others is about even.
@@ -172,7 +173,7 @@ def tried(reward, tokens, vocab_size, differentiable):
       UnsuitableError: it is not what is asked of it; or what the reward itself raises.
     """
 
-    @tf.function
+    @compiled
     def values(tokens):
         if differentiable:
             require_differentiable(reward, tf.one_hot(tokens, vocab_size))

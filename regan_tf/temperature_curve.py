@@ -72,13 +72,14 @@ def _curves(run, temperatures):
     import tensorflow as tf
 
     from regan_tf.experiment import Experiment
+    from regan_tf.graphs import compiled
     from regan_tf.workdir import require_checkpoint
 
     experiment = Experiment(run.config)
     require_checkpoint(run.path, experiment.checkpoint)
     generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
     size = min(_NUM.value, len(experiment.dataset.real))
-    sample = tf.function(lambda seed, temperature: generator.sample(size, seed, temperature))
+    sample = compiled(lambda seed, temperature: generator.sample(size, seed, temperature))
     nll, metrics = experiment.nll_function(generator), experiment.metrics
     curves = [[] for _ in range(_DRAWS.value)]
     for temperature in tqdm(temperatures, desc=run.path.name, leave=False):

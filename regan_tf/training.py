@@ -8,6 +8,7 @@ from regan_tf import relaxation, replicas
 from regan_tf.autoregressive import AT_ONCE, RowGradients, alive, chosen, masked, teacher_force, with_pullback
 from regan_tf.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
 from regan_tf.gradients import Diagnostics, estimate_gradient, learned, log_variances
+from regan_tf.graphs import compiled, repeat
 from regan_tf.rewards import DiscriminatorReward
 
 
@@ -47,16 +48,18 @@ class Trainer:
         """The weights of all networks, and what else is learned, as Keras variables."""
         return self.generator.variables + self.discriminator.variables + self.control_variables
 
-    @tf.function
+    @compiled
     def pretrain(self, batches, first, steps):
         """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number `first` on.
 
         Returns:
           Their losses [steps], in nats per sequence.
         """
-        losses = tf.TensorArray(tf.float32, steps)
-        for i in tf.range(steps):
-            losses = losses.write(i, replicas.run(self.likelihood_step, batches[first + i]))
+
+        def step(i, losses):
+            return (losses.write(i, replicas.run(self.likelihood_step, batches[first + i])),)
+
+        (losses,) = repeat(steps, step, (tf.TensorArray(tf.float32, steps),))
         return losses.stack()
 
     def likelihood_step(self, tokens):
@@ -70,7 +73,7 @@ class Trainer:
         self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return -log_prob
 
-    @tf.function
+    @compiled
     def update_generator(self, seed, real):
         """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is learned in the control variate.
 
@@ -120,12 +123,12 @@ class Trainer:
         columns = [tf.TensorArray(self.generator.compute_dtype, parts, element_shape=[size]) for _ in range(figures)]
         columns = [tf.TensorArray(tf.int32, parts, element_shape=[size, real.shape[-1]]), *columns]
 
-        def body(i, sums, columns):
+        def add(i, sums, columns):
             summands, by_row = part(i)
             added = [a + b for a, b in zip(sums, summands, strict=True)]
-            return i + 1, added, [c.write(i, x) for c, x in zip(columns, by_row, strict=True)]
+            return added, [c.write(i, x) for c, x in zip(columns, by_row, strict=True)]
 
-        _, sums, columns = tf.while_loop(lambda i, *_: i < parts, body, (0, sums, columns), parallel_iterations=1)
+        sums, columns = repeat(parts, add, (sums, columns))
         tokens, reward, *norms = (tf.reshape(c.concat(), [parts * size, *c.element_shape[1:]]) for c in columns)
         rows = RowGradients(norms[:-1], norms[-1]) if row_gradients else None
         means = [total / parts for total in sums]
@@ -151,7 +154,7 @@ class Trainer:
             row_gradients=row_gradients,
         )
 
-    @tf.function
+    @compiled
     def train_discriminator(self, batches, seed):
         """Lines 16-18: one step for each minibatch of real tokens int32 [S, B, T], with as many fresh negatives.
 
@@ -161,12 +164,15 @@ class Trainer:
         steps, batch_size, seq_len = batches.shape
         at_once = steps * batch_size * seq_len * self.generator.vocab_size <= AT_ONCE
         fakes = tf.reshape(replicas.run(self._negatives, steps * batch_size, seed), batches.shape) if at_once else None
-        loss_sum, norm_sum, sampled = 0.0, 0.0, tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
-        for i in tf.range(steps):
+
+        def step(i, losses, norms, sampled):
             fake = fakes[i] if at_once else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
             loss, norm = replicas.run(self.discriminator_step, batches[i], fake)
-            loss_sum, norm_sum, sampled = loss_sum + loss, norm_sum + norm, sampled.write(i, fake)
-        scalars = {"discriminator_loss": loss_sum / steps, "discriminator_gradient_norm": norm_sum / steps}
+            return losses + loss, norms + norm, sampled.write(i, fake)
+
+        sampled = tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
+        losses, norms, sampled = repeat(steps, step, (0.0, 0.0, sampled))
+        scalars = {"discriminator_loss": losses / steps, "discriminator_gradient_norm": norms / steps}
         return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
 
     def _negatives(self, size, seed):
@@ -181,7 +187,7 @@ class Trainer:
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
         logits, pullback = self.discriminator.with_pullback(tf.concat([real, fake], axis=0))
         loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
-        *gradient, loss = replicas.mean([*pullback((tf.sigmoid(logits) - labels) / len(labels)), loss])
+        *gradient, loss = replicas.mean([*pullback((tf.sigmoid(logits) - labels) / labels.shape[0]), loss])
         self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from regan_tf.graphs import compiled
 from regan_tf.lstm import ONE_HOT_LIMIT
 
 
@@ -14,7 +15,7 @@ def keras_lstm(config):
     optimizer.build(layer.trainable_variables)
     x = tf.random.stateless_normal([config.batch_size, config.seq_len, config.embed_dim], [0, 0])
 
-    @tf.function
+    @compiled
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(layer(x) ** 2)
@@ -62,7 +63,7 @@ def products(config, vocab_size):
         for i, (times, m, k, n) in enumerate(shapes)
     ]
 
-    @tf.function
+    @compiled
     def multiply():
         return tf.add_n([tf.matmul(a, b)[0, 0] for left, b in factors for a in tf.unstack(left)])
 

@@ -6,6 +6,7 @@ import scipy.stats
 import tensorflow as tf
 
 from regan_tf import Discriminator, Generator
+from regan_tf.graphs import compiled, repeat
 
 
 def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5, reward_spread=1.0, end_token=None):
@@ -96,11 +97,12 @@ def flat(tensors):
 def batch_means(draw, batches):
     """Stacks draw(seed) [P] for `batches` seeds, in one graph: [batches, P]."""
 
-    @tf.function
+    @compiled
     def run():
-        means = tf.TensorArray(tf.float32, batches)
-        for i in tf.range(batches):
-            means = means.write(i, tf.cast(draw(tf.stack([i, 1])), tf.float32))
+        def write(i, means):
+            return (means.write(i, tf.cast(draw(tf.stack([i, 1])), tf.float32)),)
+
+        (means,) = repeat(batches, write, (tf.TensorArray(tf.float32, batches),))
         return means.stack()
 
     return run().numpy().astype(np.float64)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from regan_tf import counter_rng
+from regan_tf.graphs import compiled
 
 DEFAULT = "serving_default"
 GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
@@ -100,7 +101,7 @@ def _rows(dtype, *shape, name):
 
 
 def _generate(generator, vocabulary):
-    @tf.function(
+    @compiled(
         input_signature=[
             _rows(tf.int64, name="seed"),
             _rows(tf.float32, name="temperature"),
@@ -122,7 +123,7 @@ def _generate(generator, vocabulary):
 
 
 def _score(generator, vocabulary):
-    @tf.function(input_signature=[_rows(tf.string, name="text")])
+    @compiled(input_signature=[_rows(tf.string, name="text")])
     def score(text):
         tokens, lengths, known = vocabulary.encode(text)
         if vocabulary.end is None:
@@ -133,7 +134,7 @@ def _score(generator, vocabulary):
 
 
 def _score_tokens(generator):
-    @tf.function(input_signature=[_rows(tf.int32, generator.seq_len, name="tokens")])
+    @compiled(input_signature=[_rows(tf.int32, generator.seq_len, name="tokens")])
     def score_tokens(tokens):
         return _log_probs(generator, tokens, _in_range(tokens, generator.vocab_size))
 
@@ -141,7 +142,7 @@ def _score_tokens(generator):
 
 
 def _discriminate(discriminator, seq_len):
-    @tf.function(input_signature=[_rows(tf.int32, seq_len, name="tokens")])
+    @compiled(input_signature=[_rows(tf.int32, seq_len, name="tokens")])
     def discriminate(tokens):
         valid = _in_range(tokens, discriminator.vocab_size)
         readable = _padded(tf.where(valid[:, tf.newaxis], tokens, 0))

@@ -1,0 +1,27 @@
+"""Compiled functions, and loops in them, without autograph.
+
+Autograph rewrites Python's `if` and `for` over tensors, and everything that is called, Keras' layers too: half of the time of
+a trace. There are none such here. A function of the user's own that has them needs a `@tf.function` of its own.
+"""
+
+import functools
+
+import tensorflow as tf
+
+compiled = functools.partial(tf.function, autograph=False)
+
+
+def repeat(times, body, state):
+    """state = body(i, *state) for 0 <= i < times, one after the other in the graph; returns the last state.
+
+    Args:
+      times: an int or a scalar tensor.
+      body: maps i, int32, and the state's parts to a tuple of the same shapes and types.
+      state: a tuple of tensors, tf.TensorArrays or nests of them.
+    """
+
+    def step(i, *state):
+        return i + 1, *body(i, *state)
+
+    _, *state = tf.while_loop(lambda i, *_: i < times, step, (tf.constant(0), *state), parallel_iterations=1)
+    return state

@@ -1,0 +1,34 @@
+"""Runs a command that stops itself once its run has recorded an iteration: `python -m tests.held ITERATION COMMAND FLAGS`.
+
+A test then does to it what the test is about, at a moment that it has made instead of hoped for: `wait_until_held`.
+"""
+
+import os
+import runpy
+import signal
+import sys
+
+from regan_tf.workdir import Workdir
+
+
+def wait_until_held(process):
+    """Returns once the command has stopped itself. Raises RuntimeError if it has ended instead."""
+    state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if state.si_code != os.CLD_STOPPED:
+        raise RuntimeError(f"the command ended before it could be held: {state}")
+
+
+def _hold_at(iteration):
+    append_metrics = Workdir.append_metrics
+
+    def append_and_hold(workdir, record):
+        append_metrics(workdir, record)
+        if (record["phase"], record["iteration"]) == ("adversarial", iteration):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Workdir.append_metrics = append_and_hold
+
+
+if __name__ == "__main__":
+    _hold_at(int(sys.argv.pop(1)))
+    runpy.run_module(f"regan_tf.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
