@@ -48,7 +48,7 @@ def main():
     generator, optimizer = GRUGenerator(), keras.optimizers.Adam(1e-2)
     optimizer.build(generator.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)  # there is no Python `if` or `for` over tensors in it: it is traced in half the time
     def update(seed):
         gradient, diagnostics = regan_tf.estimate_gradient(
             "rebar", generator, repeats, batch_size=BATCH_SIZE, seed=seed, temperature=0.5, leave_one_out=True

@@ -15,6 +15,7 @@ from absl.testing import parameterized
 import regan_tf
 from regan_tf import autoregressive, gradients, relaxation, rewards
 from regan_tf.control_variate import FORMS, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.graphs import compiled
 from regan_tf.rewards import DiscriminatorReward
 from tests import problems
 
@@ -187,11 +188,12 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
                 variance_loss=loss, row_gradients=True, **scalars, **options
             )  # fmt: skip
 
+        @compiled
         def value():
             gradient, diagnostics = estimate()
             if loss == "batch":
-                return float(tf.reduce_sum(problems.flat(gradient) ** 2))
-            return float(tf.reduce_mean(tf.add_n(diagnostics.rows.squared_norms)))
+                return tf.reduce_sum(problems.flat(gradient) ** 2)
+            return tf.reduce_mean(tf.add_n(diagnostics.rows.squared_norms))
 
         found = estimate()[1].control_gradient
         variables = gradients.learned(network, **scalars)
@@ -201,7 +203,7 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
             step, values = (1e-2 if variable.dtype == "float32" else 1e-5), []
             for sign in (1, -1):
                 variable.assign(start + sign * step * direction)
-                values.append(value())
+                values.append(float(value()))
             variable.assign(start)
             tolerance = 3e-3 if variable.dtype == "float32" else 1e-4
             self.assertAllClose(np.sum(gradient * direction), (values[0] - values[1]) / (2 * step), rtol=tolerance, atol=1e-7)

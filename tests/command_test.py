@@ -8,22 +8,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
+from regan_tf import config_flags, data
 from regan_tf import run as run_module
 from regan_tf.config import Config, UserError
+from regan_tf.experiment import Experiment
+from regan_tf.workdir import require_checkpoint
+from tests import held
 
 _SMALL = [
     "--data_size=512", "--heldout_size=64", "--eval_samples=300", "--batch_size=64", "--iterations=12", "--eval_every=3",
     "--checkpoint_every=2", "--embed_dim=8", "--generator_dim=8", "--discriminator_dim=8", "--control_filters=4", "--d_steps=10",
 ]  # fmt: skip
-
-_MANY = 100  # iterations: more than a run does while we look where it is
 
 
 def _command(*args, module="main"):
@@ -61,6 +62,12 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         places = {"workdir": str(self.directory / name), "export_dir": str(self.directory / "export")}
         return Config(**(small | places | options)).resolved()
 
+    def _run_here(self, name, **options):
+        """The run of `_train`, in this process. Returns what it printed, and its directory."""
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            self.assertEqual(run_module.run(self._config(name, **options)), 0)
+        return printed.getvalue(), self.directory / name
+
     def _records(self, run):
         records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
@@ -97,15 +104,16 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(manifest["config"]["estimator"], "relax")
             self.assertIn("goodness", manifest["metrics"])
 
-        sampled = [_run(f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl", module="sample") for _ in range(2)]
-        self.assertEqual(sampled[0].returncode, 0, sampled[0].stderr)
-        self.assertEqual(sampled[0].stdout, sampled[1].stdout)
-        self.assertLen(json.loads(sampled[0].stdout.splitlines()[4])["tokens"], 3)
+        sampled = _run(f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl", module="sample")
+        self.assertEqual(sampled.returncode, 0, sampled.stderr)
+        experiment = Experiment(self._config("run", estimator="relax"))
+        require_checkpoint(run, experiment.checkpoint)
+        tokens = [json.loads(line)["tokens"] for line in sampled.stdout.splitlines()]
+        self.assertAllEqual(tokens, experiment.generator.sample(5, 3))
 
         before = {p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            self.assertEqual(run_module.run(self._config("run", estimator="relax")), 0)
-        self.assertIn("is finished", printed.getvalue())
+        printed, _ = self._run_here("run", estimator="relax")
+        self.assertIn("is finished", printed)
         self.assertEqual({p: p.stat().st_mtime_ns for p in sorted(run.rglob("*"))}, before)
 
         there = r"--temperature=0.5 \(there: --temperature=1.0\), --seed=4 \(there: --seed=0\)"
@@ -142,9 +150,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertTrue((run / "figures" / name).stat().st_size, name)
         self.assertIn("--data_sha256=", (run / "config.flags").read_text())
 
-        sampled = _run(f"--workdir={run}", "--num=8", module="sample")
-        self.assertLen(sampled.stdout.splitlines(), 8)
-        self.assertLessEqual(set(sampled.stdout.split()), {"<unk>", *" ".join(lines).split()})
+        self.assertLessEqual(set((run / "samples.txt").read_text().split()), {"<unk>", *" ".join(lines).split()})
         output = self.directory / "curve"
         curve = _run(str(run), "--num=50", "--temperatures=0.5,1", f"--output={output}", module="temperature_curve")
         self.assertEqual(curve.returncode, 0, curve.stderr[-2000:])
@@ -158,23 +164,33 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIn("Self-BLEU".lower(), (self.directory / "report/index.html").read_text().lower())
 
         (self.directory / "texts.txt").write_text("\n".join(lines[:-1]))
-        changed = _run(f"--workdir={run}", module="sample")
-        self.assertEqual(changed.returncode, 1)
-        self.assertIn("they have changed", changed.stderr)
+        with self.assertRaisesRegex(UserError, "they have changed"):
+            data.load(config_flags.read_run(run))
 
     def test_a_run_that_was_killed_and_interrupted_ends_with_the_same_numbers(self):
         # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
-        options = ["--estimator=relax", f"--iterations={_MANY}", "--d_steps=5", "--export_generator=none"]
-        whole, reference = self._train("reference", *options)
-        self.assertEqual(whole.returncode, 0, whole.stderr[-2000:])
+        options = {"estimator": "relax", "d_steps": 5, "export_generator": "none"}
+        _, reference = self._run_here("reference", **options)
         run = self.directory / "run"
-        arguments = [*_SMALL, *options, f"--workdir={run}", f"--export_dir={self.directory / 'export'}"]
-        first, _ = self._stopped(arguments, run, 7, signal.SIGKILL)
-        self.assertEqual(first.returncode, -signal.SIGKILL)
-        second, output = self._stopped(arguments, run, 20, signal.SIGINT)
-        self.assertEqual(second.returncode, 130)
+        places = [f"--workdir={run}", f"--export_dir={self.directory / 'export'}"]
+        arguments = [*_SMALL, *(f"--{name}={value}" for name, value in options.items()), *places]
+
+        process = self._held_at(7, arguments)
+        with self.assertRaisesRegex(UserError, f"--workdir={run} is in use by another process"):
+            run_module.run(self._config("run", **options))
+        process.kill()
+        process.communicate()
+        self.assertEqual([r["iteration"] for r in self._records(run)][-1], 7)
+
+        process = self._held_at(9, arguments)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        output, _ = process.communicate()
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual([r["iteration"] for r in self._records(run)][-1], 9)
         local = f"--export_dir={self.directory / 'export'} --export_generator=none"
         self.assertIn(f"python -m regan_tf.main --flagfile={run}/config.flags --workdir={run} {local}", output)
+
         resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", "--export_generator=none")
         self.assertEqual(resumed.returncode, 0, resumed.stderr[-2000:])
         self.assertIn("going on in", resumed.stdout)
@@ -182,41 +198,23 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         for name in ("samples.txt", "config.flags"):
             self.assertEqual((run / name).read_text(), (reference / name).read_text())
 
-    def _stopped(self, arguments, run, iteration, number):
-        """Starts a run, and sends it a signal once it has got to the iteration. Returns the ended process and its output."""
-        process = subprocess.Popen(_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self._wait_for_iteration(run, iteration, process)
-        process.send_signal(signal.SIGSTOP)  # so that it is not over before what follows
-        if number == signal.SIGKILL:
-            other = _run(*arguments)
-            self.assertEqual(other.returncode, 1)
-            self.assertIn(f"--workdir={run} is in use by another process", other.stderr)
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        output, _ = process.communicate()
-        self.assertLess(self._records(run)[-1]["iteration"], _MANY)
-        return process, output
-
-    def _wait_for_iteration(self, run, iteration, process):
-        for _ in range(15_000):
-            time.sleep(0.02)
-            with contextlib.suppress(OSError, IndexError, json.JSONDecodeError):
-                last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-                if last["phase"] == "adversarial" and last["iteration"] >= iteration:
-                    return
-            self.assertIsNone(process.poll(), "the run ended too early")
-        self.fail("the run did not get there")
+    def _held_at(self, iteration, arguments):
+        """A run in a process of its own, which has stopped itself after the iteration."""
+        command = [sys.executable, "-m", "tests.held", str(iteration), "main", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        held.wait_until_held(process)
+        return process
 
     def test_a_finished_run_goes_on_with_more_iterations_as_if_never_stopped(self):
-        _, run = self._train("longer", "--iterations=5")
-        self._assert_truncated_checkpoints_are_named_and_nothing_is_changed(run)
-        result, _ = self._train("longer", "--iterations=9")
-        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
-        _, reference = self._train("at_once", "--iterations=9")
+        options = {"estimator": "rebar", "export_generator": "none"}
+        _, run = self._run_here("longer", iterations=5, **options)
+        self._assert_truncated_checkpoints_are_named_and_nothing_is_changed(run, **options)
+        self._run_here("longer", iterations=9, **options)
+        _, reference = self._run_here("at_once", iterations=9, **options)
         self.assertEqual(self._records(run), self._records(reference))
         self.assertEqual(json.loads((run / "summary.json").read_text())["iterations"], 9)
 
-    def _assert_truncated_checkpoints_are_named_and_nothing_is_changed(self, run):
+    def _assert_truncated_checkpoints_are_named_and_nothing_is_changed(self, run, **options):
         newest = sorted((run / "checkpoints").iterdir())[-1]
         metrics = (run / "metrics.jsonl").read_text()
         for pattern, kept in (("state.data*", -100), ("state.index", 100)):
@@ -224,7 +222,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             content = file.read_bytes()
             os.truncate(file, kept % file.stat().st_size)
             with self.assertRaisesRegex(UserError, f"checkpoint {newest} cannot be read[^\n]*$"):
-                run_module.run(self._config(run.name, iterations=6))
+                run_module.run(self._config(run.name, iterations=6, **options))
             self.assertEqual((run / "metrics.jsonl").read_text(), metrics)
             file.write_bytes(content)
 
@@ -255,11 +253,10 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             run_module.run(self._config("run", **options))
 
     def test_diverging_run_stops_with_its_step_and_keeps_the_last_checkpoint(self):
-        result, run = self._train("run", "--generator_learning_rate=1e38", "--checkpoint_every=1")
-        self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr, r"error: at adversarial iteration \d+ .* is nan.*the last good checkpoint is in")
-        self.assertNotIn("Traceback", result.stderr)
-        self.assertNotEmpty(list((run / "checkpoints").iterdir()))
+        """In this process: how a command shows it is tested with sweeps."""
+        with self.assertRaisesRegex(UserError, r"at adversarial iteration \d+ .* is nan.*the last good checkpoint is in"):
+            run_module.run(self._config("run", generator_learning_rate=1e38, checkpoint_every=1))
+        self.assertNotEmpty(list((self.directory / "run/checkpoints").iterdir()))
 
     def test_help_reads_without_tensorflow(self):
         without = self._without("tensorflow", "tensorflow_probability", "keras")

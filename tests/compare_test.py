@@ -184,7 +184,7 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
 class CommandTest(tf.test.TestCase):
     def test_command_writes_table_json_and_picture(self):
         with tempfile.TemporaryDirectory() as directory:
-            arguments = ["--estimators=reinforce_loo,rebar:sequence,rebar:step:loo", "--draws=200", "--batch_size=32"]
+            arguments = ["--estimators=reinforce_loo,rebar:step:loo", "--draws=200", "--batch_size=32"]
             arguments += ["--temperatures=0.5,1", f"--output={directory}", "--state_d_steps=200"]
             result = subprocess.run(
                 [sys.executable, "-m", "regan_tf.compare", *arguments], capture_output=True, text=True, check=False
@@ -194,7 +194,7 @@ class CommandTest(tf.test.TestCase):
             self.assertIn("1 epoch at 0.003, 200 discriminator steps", result.stdout)
             report = json.loads((Path(directory) / "compare.json").read_text())
             self.assertEqual(report["truth"], "exact")
-            self.assertLen(report["results"], 6)
+            self.assertLen(report["results"], 4)
             self.assertIn("output/kernel", report["results"][0]["variance_by_layer"])
             for result in report["results"]:
                 self.assertBetween(result["p"], 1e-4, 1)

@@ -1,6 +1,8 @@
 """Several replicas do what one does: two devices of one process, two processes, and one of them killed."""
 
+import contextlib
 import functools
+import io
 import json
 import os
 import signal
@@ -8,19 +10,24 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import replicas
+from regan_tf import run as run_module
 from regan_tf.config import Config, UserError
 from regan_tf.experiment import Experiment
+from tests import held
 
 _SMALL = {"data_size": 256, "heldout_size": 32, "eval_samples": 100, "batch_size": 16, "embed_dim": 8, "generator_dim": 8}
 
+
+# What two processes do.
+_TRIAL = _SMALL | {"estimator": "relax", "control_variate": "step", "d_steps": 3, "iterations": 8, "checkpoint_every": 2}
 
 _mirrored = functools.cache(lambda: replicas.strategy("mirrored"))  # one for all tests: exchanges are numbered anew in each
 
@@ -59,20 +66,16 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             Experiment(Config(**(_SMALL | {"batch_size": 15})).resolved())
 
 
-@pytest.mark.slow
 class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
-        ([], None, "--distribution=multi_worker needs --workdir"),
-        (["--workdir=never"], None, "--distribution=multi_worker needs the environment variable TF_CONFIG"),
-        (["--workdir=never"], "{", "--distribution=multi_worker: TF_CONFIG="),
+        ("", "", "--distribution=multi_worker needs --workdir"),
+        ("never", "", "--distribution=multi_worker needs the environment variable TF_CONFIG"),
+        ("never", "{", "--distribution=multi_worker: TF_CONFIG={"),
     )
-    def test_are_named(self, flags, tf_config, message):
-        environment = os.environ | ({"TF_CONFIG": tf_config} if tf_config else {})
-        command = [sys.executable, "-m", "regan_tf.main", "--distribution=multi_worker", *flags]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn(f"error: {message}", result.stderr)
-        self.assertNotIn("Traceback", result.stderr)
+    def test_are_named(self, workdir, tf_config, message):
+        config = Config(**_SMALL, distribution="multi_worker", workdir=workdir).resolved()
+        with mock.patch.dict(os.environ, TF_CONFIG=tf_config), self.assertRaisesRegex(UserError, f"^{message}"):
+            run_module.run(config)
 
 
 @pytest.mark.slow
@@ -83,41 +86,49 @@ class TwoProcessesTest(tf.test.TestCase):
         self.addCleanup(temporary.cleanup)
         self.directory = Path(temporary.name)
 
-    def _command(self, name, *args):
-        flags = [f"--{k}={v}" for k, v in _SMALL.items()] + ["--estimator=relax", "--control_variate=step", "--d_steps=3"]
-        flags += ["--iterations=30", "--checkpoint_every=2", f"--workdir={self.directory / name}", *args]
-        return [sys.executable, "-m", "regan_tf.main", *flags]
-
-    def _start(self, name):
-        """Two workers of a run."""
+    def _start(self, held_at=None):
+        """Two workers of a run, the first of which stops itself after an iteration."""
         addresses = [f"localhost:{_free_port()}" for _ in range(2)]
-        command = self._command(name, "--distribution=multi_worker", f"--export_dir={self.directory / 'export'}")
-        configs = [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(2)]
-        pipe = subprocess.PIPE
-        return [subprocess.Popen(command, env=os.environ | {"TF_CONFIG": c}, stdout=pipe, stderr=pipe, text=True) for c in configs]
+        places = [f"--workdir={self.directory / 'shared'}", f"--export_dir={self.directory / 'export'}"]
+        flags = [f"--{k}={v}" for k, v in _TRIAL.items()] + ["--distribution=multi_worker", *places]
+        workers = []
+        for i in range(2):
+            config = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}})
+            module = ["tests.held", str(held_at), "main"] if held_at and i == 0 else ["regan_tf.main"]
+            workers.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *module, *flags],
+                    env=os.environ | {"TF_CONFIG": config},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        return workers
 
     def _records(self, name):
         lines = (self.directory / name / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines if line]
 
     def test_equal_one_process_also_after_a_worker_is_killed(self):
-        subprocess.run(self._command("alone", "--export_generator=none"), check=True, capture_output=True)
+        alone = {"workdir": str(self.directory / "alone"), "export_generator": "none"}
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_module.run(Config(**_TRIAL, **alone).resolved())
 
-        workers = self._start("killed")
-        while len(self._records("killed") if (self.directory / "killed/metrics.jsonl").exists() else ()) < 6:
-            time.sleep(0.02)
-            self.assertIsNone(workers[0].poll(), "the first worker ended early")
-        workers[1].send_signal(signal.SIGKILL)
+        workers = self._start(held_at=5)
+        held.wait_until_held(workers[0])
+        workers[1].kill()
+        workers[0].send_signal(signal.SIGCONT)
         for worker in workers:
             worker.communicate(timeout=600)
             self.assertNotEqual(worker.returncode, 0)
 
-        workers = self._start("killed")
+        workers = self._start()
         outputs = [worker.communicate(timeout=600) for worker in workers]
         self.assertEqual([worker.returncode for worker in workers], [0, 0], outputs)
         self.assertIn("The SavedModel for TF Serving is in", outputs[0][0])
         self.assertEqual(outputs[1][0], "")  # one writer
-        expected, found = self._records("alone"), self._records("killed")
+        expected, found = self._records("alone"), self._records("shared")
         self.assertEqual([r["iteration"] for r in found], [r["iteration"] for r in expected])
         for a, b in zip(expected, found, strict=True):
             self.assertAllClose(a["nll"], b["nll"], rtol=1e-4)

@@ -42,6 +42,16 @@ def in_eager_numpy(rows):
     return tf.constant(np.asarray(rows)[:, :, 1].mean(axis=1))
 
 
+def with_python_if(rows):
+    """A reward for `--reward` that needs autograph."""
+    if tf.reduce_sum(rows) > 0:
+        return many_plus(rows)
+    return -many_plus(rows)
+
+
+with_python_if_compiled = tf.function(with_python_if)
+
+
 def failing(rows):
     """A reward for `--reward` that fails when it runs."""
     return tf.numpy_function(_fail, [rows], tf.float32)

@@ -65,6 +65,7 @@ class RefusalTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         ("in_eager_numpy", {}, r"failed in a graph.*: NotImplementedError: .*tf.numpy_function\)$"),
+        ("with_python_if", {}, r"failed in a graph.*: OperatorNotAllowedInGraphError: .* decorate this function with @tf.function"),
         ("failing", {}, "failed: ZeroDivisionError: no reward for 64 rows"),
         ("many_plus_in_numpy", {"estimator": "rebar"}, "does not serve --estimator=rebar.*not differentiable.*continuous"),
         ("nan_for_x", {}, "gave nan for a row of the data: it must be finite"),
@@ -94,8 +95,9 @@ class RefusalTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(experiment.trainer, "update_generator", lost), self.assertRaises(tf.errors.UnavailableError):
             experiment.iterate()
 
-    def test_a_reward_in_numpy_ops_trains(self):
-        experiment = _experiment("many_plus_in_numpy")
+    @parameterized.parameters(("many_plus_in_numpy", "reinforce_loo"), ("with_python_if_compiled", "rebar"))
+    def test_what_makes_a_function_fit_for_a_graph_makes_it_a_reward(self, reward, estimator):
+        experiment = _experiment(reward, estimator=estimator)
         experiment.measure_start()
         self.assertTrue(np.isfinite(experiment.iterate()["reward"]))
 

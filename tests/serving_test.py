@@ -226,6 +226,10 @@ class InterfaceTest(_ServedTest, parameterized.TestCase):
             with self.assertRaisesRegex(ServingError, "(?s)answers (400|INVALID_ARGUMENT): .*'nothing' not found"):
                 client.predict("nothing", {"tokens": rows["tokens"][:3]})
 
+    def test_a_port_is_not_shared(self):
+        with self.assertRaisesRegex(RuntimeError, "error: --grpc_port=.* cannot be used"):
+            Server(self.directory, f"--grpc_port={self.server.grpc.split(':')[1]}")
+
     def test_client_command(self):
         command = [sys.executable, "-m", "regan_tf.client", f"--address={self.server.rest}"]
 
@@ -556,14 +560,6 @@ class LifeTest(tf.test.TestCase):
         self.assertAllEqual(scores["valid"], [True, True, True, False])
         exact = tf.reduce_sum(generator.log_prob(vocabulary.encode(scored[:3], 5)), axis=1)
         self.assertAllClose(scores["log_prob"][:3], exact, rtol=1e-4)
-        self.assertEqual(server.stop()[0], 0)
-
-    def test_a_port_is_not_shared(self):
-        directory = pathlib.Path(self.get_temp_dir()) / "model"
-        _publish(directory)
-        server = Server(directory)
-        with self.assertRaisesRegex(RuntimeError, "error: --grpc_port=.* cannot be used"):
-            Server(directory, f"--grpc_port={server.grpc.split(':')[1]}")
         self.assertEqual(server.stop()[0], 0)
 
     def test_bad_flags(self):

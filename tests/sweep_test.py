@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import functools
+import io
 import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import config_flags, grid, plots, results
+from regan_tf import run as run_module
 from regan_tf.config import Config, UserError
 
 _SHARED = """
@@ -62,17 +62,6 @@ generator_learning_rate = [1e-2, 1e38]
 _TRIAL_ENDS = "2 of 3 runs are finished\n1 failed"
 
 
-@functools.cache
-def _uninterrupted():
-    """The trial run at once, on this machine: its output and directory; once for all tests that compare with it."""
-    directory = Path(tf.compat.v1.test.get_temp_dir()) / f"trial-{os.getpid()}"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    _write_trial(directory, _TRIAL.format(directory=directory))
-    command = [sys.executable, "-m", "regan_tf.sweep", f"--sweep={directory}/trial.toml", f"--output={directory}/whole"]
-    return subprocess.run(command, capture_output=True, text=True, check=False), directory / "whole"
-
-
 def _write_trial(directory, text):
     (directory / "shared.flags").write_text(_SHARED)
     (directory / "trial.toml").write_text(text)
@@ -99,25 +88,25 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         command = [sys.executable, "-m", "regan_tf.report", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def _scores(self, runs):
-        """What the report makes of the runs, but for the time they took."""
-        reported = self._report(runs, f"--output={runs}/report")
-        self.assertEqual(reported.returncode, 0, reported.stderr)
-        scores = json.loads((runs / "report/scores.json").read_text())["3"]
-        for seeds in scores.values():
-            for seed in seeds.values():
-                del seed["seconds"]
-        return scores
+    def _scores(self, directory):
+        """What a report makes of the runs, but for the time they took, as text: some are NaN."""
+        groups = results.grouped(results.read([directory])[0])[3]
+        return json.dumps({g.label: [run.scores | {"seconds": None} for run in g.runs] for g in groups}, indent=1)
+
+    def _expected_scores(self):
+        """The same of the trial's runs one by one in this process, the last of which fails."""
+        directory = self.directory / "one_by_one"
+        *good, bad = grid.read(self._write(_TRIAL.format(directory=self.directory)), directory)
+        with contextlib.redirect_stdout(io.StringIO()):
+            for job in good:
+                run_module.run(job.config)
+            with self.assertRaisesRegex(UserError, "at adversarial iteration"):
+                run_module.run(bad.config)
+        return self._scores(directory)
 
     @pytest.mark.slow
     def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one_and_a_failing_run_stops_no_other(self):
-        whole, reference = _uninterrupted()
-        self.assertEqual(whole.returncode, 1)
-        self.assertIn(_TRIAL_ENDS, whole.stdout)
-        self.assertRegex(whole.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
-        self.assertNotIn("Traceback", whole.stderr)
-
-        self._write(_TRIAL.format(directory=self.directory))
+        expected = self._expected_scores()
         rng, output = random.Random(4), self.directory / "killed"
         for kill in (self._interrupt, self._kill, self._kill_with_its_runs):
             # One run at a time: when the first writes its first line, two more must still begin.
@@ -130,9 +119,14 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             kill(process)
             process.wait()
         last = self._sweep(output)
+        self.assertEqual(last.returncode, 1)
         self.assertIn(_TRIAL_ENDS, last.stdout)
-        self.assertEqual(self._scores(output), self._scores(reference))
+        self.assertRegex(last.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
+        self.assertNotIn("Traceback", last.stderr)
+        self.assertEqual(self._scores(output), expected)
 
+        reported = self._report(output, f"--output={output}/report")
+        self.assertEqual(reported.returncode, 0, reported.stderr)
         page = (output / "report/index.html").read_text()
         self.assertIn("rebar temperature=0.5", page)
         self.assertNotRegex(page, r"(src|href)=\"(?!data:)")  # self-contained
@@ -182,7 +176,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             cluster.shutdown()
         self.assertIn(_TRIAL_ENDS, remote.stdout, remote.stderr[-2000:])
         self.assertRegex(remote.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
-        self.assertEqual(self._scores(self.directory / "remote"), self._scores(_uninterrupted()[1]))
+        self.assertEqual(self._scores(self.directory / "remote"), self._expected_scores())
 
     @parameterized.parameters(
         ("seeds = 2\nflag = 1", "has flag, which is not known there"),
@@ -233,14 +227,13 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "holds a run of another configuration: --eta=0.5 "):
             _ = job(20, "eta = 0.5").finished
 
-    @pytest.mark.slow
     def test_report_refuses_what_holds_no_finished_run(self):
-        for arguments, message in (((), "give directories of runs"), (("/nowhere",), "/nowhere is not a directory"),
-                                   ((self.directory,), "no finished run in")):  # fmt: skip
-            refused = self._report(*arguments)
-            self.assertEqual(refused.returncode, 1)
-            self.assertIn(message, refused.stderr)
-            self.assertLen(refused.stderr.strip().splitlines(), 1)
+        refused = self._report()
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+        self.assertIn("give directories of runs", refused.stderr)
+        for path, message in (("/nowhere", "/nowhere is not a directory"), (self.directory, "no finished run in")):
+            with self.assertRaisesRegex(UserError, message):
+                results.read([path])
 
 
 class StatisticsTest(tf.test.TestCase):
