@@ -16,7 +16,6 @@ from regan_tf.discriminator import Discriminator
 from regan_tf.generator import Generator
 from regan_tf.graphs import compiled
 from regan_tf.metrics import GrammarMetrics
-from regan_tf.text_metrics import TextMetrics
 from regan_tf.training import Trainer
 
 # Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint needs no random state.
@@ -49,7 +48,7 @@ class Experiment:
     def __init__(self, config, dataset=None):
         self.config = config
         self.dataset = data.load(config) if dataset is None else dataset
-        self.metrics = TextMetrics(self.dataset) if config.is_text else GrammarMetrics(config.seq_len)
+        self.metrics = _metrics(config, self.dataset)
         if config.batch_size % replicas.count():
             raise UserError(f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas must share it evenly")
         keras.utils.set_random_seed(config.seed)
@@ -323,6 +322,14 @@ class Experiment:
 
     def _seed(self, stream, counter):
         return tf.random.experimental.stateless_fold_in(self._stream(stream), counter)
+
+
+def _metrics(config, dataset):
+    if not config.is_text:
+        return GrammarMetrics(config.seq_len)
+    from regan_tf.text_metrics import TextMetrics  # it takes half a second to load, which the grammar does without
+
+    return TextMetrics(dataset)
 
 
 class _Measure:

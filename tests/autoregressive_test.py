@@ -79,7 +79,8 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         *[(estimator, "step", 1) for estimator in ("mle", "reinforce", "straight_through")],  # which use neither
-        *itertools.product(["rebar", "relax"], FORMS, [1, 2]),
+        *itertools.product(["rebar"], FORMS, [1]),
+        *itertools.product(["relax"], FORMS, [1, 2]),
     )
     def test_protocol_alone_gives_what_the_fast_paths_give(self, estimator, form, control_samples):
         generator, discriminator = problems.networks(2, 4, 3, spread=0.7)

@@ -47,7 +47,7 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
     def test_without_bias_p_is_uniform(self, law, parameters):
         rng = np.random.default_rng(parameters)
         draw = rng.normal if law == "normal" else rng.standard_cauchy
-        p = [laboratory.sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(150)]
+        p = [laboratory.sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(80)]
         self.assertGreater(scipy.stats.kstest(p, "uniform").pvalue, 1e-3)
 
     def test_blocks_that_are_the_truth_show_no_bias(self):
@@ -81,7 +81,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(spec[1:], ("relax", "rollout", True, True, True, "per_example", False, 4))
 
     @parameterized.parameters(
-        "rebarr", "mle", "rebar:steps", "rebar:x0", "reinforce:eta", "straight_through:loo", "reference:loo", "reinforce:rollout"
+        "rebarr", "mle", "rebar:stp", "rebar:x0", "reinforce:eta", "straight_through:loo", "reference:loo", "reinforce:rollout"
     )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(UserError, f"--estimators: '{text}' .* write ESTIMATOR"):
@@ -109,8 +109,8 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
 
-    @pytest.mark.slow
     @parameterized.parameters(("sequence", True), ("step", True), ("step", False), ("rollout", False))
+    @pytest.mark.slow  # below what makes many of it, where it is kept
     def test_a_reward_that_jumps_shows_in_its_slopes(self, form, jumps):
         generator, _ = problems.networks(3, 3, 2)
 
@@ -136,7 +136,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     def test_training_lowers_the_variance(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         totals = []
-        for steps in (0, 1500):
+        for steps in (0, 800):
             lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=32, control_steps=steps)
             totals.append(lab.measure(Spec.parse("relax:step:eta:temperature:per_example"), 1000).variance.sum())
         self.assertLess(totals[1], 0.7 * totals[0])
@@ -205,7 +205,6 @@ class CommandTest(tf.test.TestCase):
 
     def test_command_refuses_what_it_cannot_use(self):
         for argument, message in (
-            ("--estimators=rebar:stp", "unknown option 'stp'"),
             ("--temperatures=0", "--temperatures=0 is not allowed"),
             ("--workdir=/nowhere", "--workdir=/nowhere holds no run"),
         ):

@@ -6,8 +6,9 @@ and replicas that start processes of their own.
 
 from regan_tf import command
 
-with command.silent_stderr():
-    import tensorflow as tf
+command.start_tensorflow(threads=1)  # as a run does: it then gives the same numbers here as in a process of its own
+
+import tensorflow as tf  # noqa: E402
 
 # Two devices, for the tests of replicas; without a strategy everything runs on the first.
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)

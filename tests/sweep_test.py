@@ -46,7 +46,16 @@ d_steps = 0
 generator_learning_rate = {rate}
 """
 
-# Two runs and one that fails.
+# A run, and one that fails.
+_SHORT = """
+seeds = 1
+flagfile = "{directory}/shared.flags"
+[[grid]]
+estimator = "mle"
+d_steps = 0
+generator_learning_rate = [1e-2, 1e38]
+"""
+# One more before them.
 _TRIAL = """
 seeds = 1
 flagfile = "{directory}/shared.flags"
@@ -93,10 +102,10 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         groups = results.grouped(results.read([directory])[0])[3]
         return json.dumps({g.label: [run.scores | {"seconds": None} for run in g.runs] for g in groups}, indent=1)
 
-    def _expected_scores(self):
+    def _expected_scores(self, trial):
         """The same of the trial's runs one by one in this process, the last of which fails."""
         directory = self.directory / "one_by_one"
-        *good, bad = grid.read(self._write(_TRIAL.format(directory=self.directory)), directory)
+        *good, bad = grid.read(self._write(trial), directory)
         with contextlib.redirect_stdout(io.StringIO()):
             for job in good:
                 run_module.run(job.config)
@@ -106,7 +115,8 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
 
     @pytest.mark.slow
     def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one_and_a_failing_run_stops_no_other(self):
-        expected = self._expected_scores()
+        trial = _TRIAL.format(directory=self.directory)
+        expected = self._expected_scores(trial)
         rng, output = random.Random(4), self.directory / "killed"
         for kill in (self._interrupt, self._kill, self._kill_with_its_runs):
             # One run at a time: when the first writes its first line, two more must still begin.
@@ -167,16 +177,17 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def test_ray_cluster_of_two_nodes_gives_the_same_numbers(self):
         from ray.cluster_utils import Cluster
 
-        self._write(_TRIAL.format(directory=self.directory))
+        trial = _SHORT.format(directory=self.directory)
+        expected = self._expected_scores(trial)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
             cluster.add_node(num_cpus=1)
             remote = self._sweep(self.directory / "remote", f"--ray_address={cluster.address}")
         finally:
             cluster.shutdown()
-        self.assertIn(_TRIAL_ENDS, remote.stdout, remote.stderr[-2000:])
+        self.assertIn("1 of 2 runs are finished\n1 failed", remote.stdout, remote.stderr[-2000:])
         self.assertRegex(remote.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
-        self.assertEqual(self._scores(self.directory / "remote"), self._expected_scores())
+        self.assertEqual(self._scores(self.directory / "remote"), expected)
 
     @parameterized.parameters(
         ("seeds = 2\nflag = 1", "has flag, which is not known there"),

@@ -25,15 +25,19 @@ def _pretrain(experiment):
 class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*ESTIMATORS)
     def test_one_trace_per_step_function(self, estimator):
-        experiment = _experiment(estimator=estimator, pretrain_epochs=1.3, g_steps=2, d_steps=4)
-        _pretrain(experiment)
+        experiment = _experiment(estimator=estimator, pretrain_epochs=0, g_steps=2, d_steps=4)
         experiment.measure_start()
         for _ in range(3):
             experiment.iterate()
         trainer = experiment.trainer
-        for step in (trainer.pretrain, trainer.update_generator, trainer.train_discriminator):
+        for step in (trainer.update_generator, trainer.train_discriminator):
             self.assertEqual(step.experimental_get_tracing_count(), 1, step)
+
+    def test_pretraining_is_traced_once_and_ends_within_an_epoch(self):
+        experiment = _experiment(pretrain_epochs=1.3)
+        _pretrain(experiment)
         self.assertEqual(experiment.pretrained, 13)
+        self.assertEqual(experiment.trainer.pretrain.experimental_get_tracing_count(), 1)
 
     def test_pretraining_learns_the_grammar(self):
         experiment = _experiment(pretrain_epochs=10, pretrain_learning_rate=1e-2)
