@@ -74,7 +74,7 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
     def test_is_unbiased(self, name):
         self._assert_is_unbiased(name, problems.networks(7, 4, 3, reward_spread=3.0, end_token=3))
 
-    @parameterized.parameters(*_UNBIASED)
+    @parameterized.parameters(*(name for name in _UNBIASED if "leave-one-out" in name or name.startswith("reinforce")))
     @pytest.mark.slow  # below what makes many of it, where it is kept
     def test_is_unbiased_over_four_steps(self, name):
         self._assert_is_unbiased(name, problems.networks(1, 2, 4, reward_spread=3.0))

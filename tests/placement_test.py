@@ -28,8 +28,8 @@ _ON_GPU = """
 
 class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     def _trainer(self, vocab_size=300, **options):
-        config = Config(seq_len=4, batch_size=8, data_size=16, **options).resolved()
-        return Trainer(config, Generator(vocab_size, 4, 4, 4, end_token=0), Discriminator(vocab_size, 4, end_token=0))
+        config = Config(seq_len=3, batch_size=8, data_size=16, **options).resolved()
+        return Trainer(config, Generator(vocab_size, 3, 4, 4, end_token=0), Discriminator(vocab_size, 4, end_token=0))
 
     def _ops(self, concrete_function):
         graph = concrete_function.graph.as_graph_def()
@@ -45,14 +45,14 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
         trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2)
-        update = trainer.update_generator.get_concrete_function(tf.constant([0, 0]), tf.zeros([8, 4], tf.int32))
+        update = trainer.update_generator.get_concrete_function(tf.constant([0, 0]), tf.zeros([8, 3], tf.int32))
         self.assertEmpty(self._ops(update) - set(_ON_GPU.split()))
         if estimator in ("mle", "reinforce", "reinforce_loo", "reinforce_rollout"):
             self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")  # which forces its prefixes
 
     @parameterized.parameters(5, 300)
     def test_likelihood_and_discriminator(self, vocab_size):
-        trainer, batches = self._trainer(vocab_size), tf.zeros([2, 8, 4], tf.int32)
+        trainer, batches = self._trainer(vocab_size), tf.zeros([2, 8, 3], tf.int32)
         steps = [
             trainer.pretrain.get_concrete_function(batches, tf.constant(0), tf.constant(2)),
             trainer.train_discriminator.get_concrete_function(batches, tf.constant([0, 0])),

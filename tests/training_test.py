@@ -77,7 +77,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce", "rebar", "relax")
     def test_adversarial_training_improves_a_weak_generator(self, estimator):
         options = {"embed_dim": 32, "generator_dim": 32, "pretrain_learning_rate": 3e-3, "pretrain_epochs": 5}
-        experiment = _experiment(estimator=estimator, d_steps=30, iterations=60, **options)
+        experiment = _experiment(estimator=estimator, d_steps=20, iterations=40, **options)
         _pretrain(experiment)
         start = experiment.measure_start()["goodness"]
         while not experiment.finished:
