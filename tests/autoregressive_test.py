@@ -82,6 +82,7 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         *itertools.product(["rebar"], FORMS, [1]),
         *itertools.product(["relax"], FORMS, [1, 2]),
     )
+    @pytest.mark.slow
     def test_protocol_alone_gives_what_the_fast_paths_give(self, estimator, form, control_samples):
         generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
         reward = DiscriminatorReward(discriminator)
@@ -172,6 +173,7 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
         loss=["batch", "per_example"],
         options=[{}, {"leave_one_out": True, "control_samples": 2}],
     )
+    @pytest.mark.slow
     def test_gradient_of_the_variance_loss_matches_finite_differences(self, form, loss, options):
         generator, discriminator = problems.networks(3, 3, 3, dtype="float64")
         reward = DiscriminatorReward(discriminator)

@@ -110,7 +110,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         self.assertBetween(share, least, most)
 
     @parameterized.parameters(("sequence", True), ("step", True), ("step", False), ("rollout", False))
-    @pytest.mark.slow  # below what makes many of it, where it is kept
+    @pytest.mark.slow
     def test_a_reward_that_jumps_shows_in_its_slopes(self, form, jumps):
         generator, _ = problems.networks(3, 3, 2)
 

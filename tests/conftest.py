@@ -1,7 +1,8 @@
 """What all tests share.
 
 `make test-fast`, or `python -m pytest -m "not slow"`, runs the fast part alone: the core, without the commands, servers
-and replicas that start processes of their own.
+and replicas that start processes of their own, and without what takes many seconds. (The marker stands below
+`parameterized`, which makes new functions of what it is given: above, it would be lost.)
 """
 
 from regan_tf import command

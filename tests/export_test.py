@@ -192,6 +192,7 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
         return publishing.publish(generator, discriminator, vocabulary, f"{self.get_temp_dir()}/{tokens}"), generator, vocabulary
 
     @parameterized.parameters(("word", "a cat", "a cat sat", "a dog  a\t<end>"), ("char", "a ", " 日\ta", "abc "))
+    @pytest.mark.slow
     def test_every_text_is_generated_and_scored_with_its_end(self, tokens, prefix, other, unknown):
         path, generator, vocabulary = self._published(tokens)
         served = tf.saved_model.load(str(path)).signatures
@@ -253,6 +254,7 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(scipy.stats.chisquare(np.bincount(tokens[:, 2], minlength=5), 40_000 * law).pvalue, 1e-3)
 
     @parameterized.parameters(4, 32)
+    @pytest.mark.slow
     def test_rows_are_the_same_in_any_batch(self, hidden_dim):
         model, generator, _ = self._model(0, 15, spread=0.4, hidden_dim=hidden_dim)
         rng, size = np.random.default_rng(0), 1024

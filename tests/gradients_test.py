@@ -75,7 +75,7 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         self._assert_is_unbiased(name, problems.networks(7, 4, 3, reward_spread=3.0, end_token=3))
 
     @parameterized.parameters(*(name for name in _UNBIASED if "leave-one-out" in name or name.startswith("reinforce")))
-    @pytest.mark.slow  # below what makes many of it, where it is kept
+    @pytest.mark.slow
     def test_is_unbiased_over_four_steps(self, name):
         self._assert_is_unbiased(name, problems.networks(1, 2, 4, reward_spread=3.0))
 
@@ -186,6 +186,7 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(
         estimator=["mle", "reinforce", "rebar", "relax"], case=[(3, False, 1), (12, False, None), (3, True, None), (12, True, 1)]
     )
+    @pytest.mark.slow
     def test_equals_a_loop_over_rows(self, estimator, case):
         length, in_graph_loop, end_token = case
         # Lengths on both sides of the ghost norm's threshold.

@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -41,6 +42,7 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         *[(estimator, "sequence", True) for estimator in ESTIMATORS],
         *[("relax", form, in_graph_loop) for form in ("step", "rollout") for in_graph_loop in (False, True)],
     )
+    @pytest.mark.slow
     def test_updates(self, estimator, form, in_graph_loop):
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))

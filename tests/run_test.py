@@ -69,7 +69,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(run_module.run(self._config(name, **options)), 130)
 
     @parameterized.parameters({}, {"pretrain_patience": 1, "dataset": "pydoc", "seq_len": 12, "data_size": 128, "batch_size": 12})
-    @pytest.mark.slow  # below what makes many of it, where it is kept
+    @pytest.mark.slow
     def test_a_run_stopped_within_an_epoch_goes_on_there_with_the_same_numbers(self, **options):
         self.assertEqual(run_module.run(self._config("reference", **options)), 0)
         with mock.patch.object(experiment, "_LARGEST_GROUP", 3):  # 3 + 3 + 3 + 1 minibatches an epoch

@@ -3,6 +3,7 @@
 import pathlib
 
 import numpy as np
+import pytest
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
@@ -148,6 +149,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class BleuTest(tf.test.TestCase, parameterized.TestCase):
+    @pytest.mark.slow
     def test_equals_nltk_on_200_hypotheses_and_500_references(self):
         hypotheses, references = _random_texts(200, 0), _random_texts(500, 1)
         found, found_self = text_metrics.bleu(references, hypotheses), text_metrics.self_bleu(hypotheses)

@@ -1,6 +1,7 @@
 """The compiled steps: they learn, they are traced once, and the experiment counts and stops as it should."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -24,6 +25,7 @@ def _pretrain(experiment):
 
 class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*ESTIMATORS)
+    @pytest.mark.slow
     def test_one_trace_per_step_function(self, estimator):
         experiment = _experiment(estimator=estimator, pretrain_epochs=0, g_steps=2, d_steps=4)
         experiment.measure_start()
@@ -75,6 +77,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(losses[-1], 0.2)
 
     @parameterized.parameters("reinforce", "rebar", "relax")
+    @pytest.mark.slow
     def test_adversarial_training_improves_a_weak_generator(self, estimator):
         options = {"embed_dim": 32, "generator_dim": 32, "pretrain_learning_rate": 3e-3, "pretrain_epochs": 5}
         experiment = _experiment(estimator=estimator, d_steps=20, iterations=40, **options)
@@ -91,6 +94,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
     )
+    @pytest.mark.slow
     def test_rows_taken_in_parts_give_the_mean_of_the_parts(self, **options):
         whole, parts = _experiment(**options), _experiment(row_parts=4, **options)
         real, seed = tf.constant(parts.dataset.real[:64]), tf.constant([3, 4])
@@ -118,6 +122,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIsNone(_experiment(estimator="rebar").trainer.control_network)
 
     @parameterized.parameters("step", "rollout")
+    @pytest.mark.slow
     def test_eta_and_temperature_are_learned_and_lambda_stays_positive(self, form):
         options = {"learn_eta": True, "learn_temperature": True, "control_variate": form, "control_learning_rate": 0.1}
         experiment = _experiment(estimator="rebar", pretrain_epochs=1, d_steps=5, **options)
