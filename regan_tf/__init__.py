@@ -10,16 +10,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 sh
 
 _PUBLIC = {
     "Config": "config",
-    "ControlNetwork": "control_variate",
-    "Discriminator": "discriminator",
-    "DiscriminatorReward": "rewards",
-    "ESTIMATORS": "estimators",
-    "Generator": "generator",
-    "LearnedScalar": "control_variate",
-    "RelaxedTokens": "relaxation",
-    "StepControlNetwork": "control_variate",
-    "estimate_gradient": "gradients",
-    "exact_gradient": "enumeration",
+    "ControlNetwork": "estimators.control_variate",
+    "Discriminator": "networks.discriminator",
+    "DiscriminatorReward": "estimators.rewards",
+    "ESTIMATORS": "estimators.signals",
+    "Generator": "networks.generator",
+    "LearnedScalar": "estimators.control_variate",
+    "RelaxedTokens": "estimators.relaxation",
+    "StepControlNetwork": "estimators.control_variate",
+    "estimate_gradient": "estimators.estimate",
+    "exact_gradient": "estimators.exact",
 }
 __all__ = list(_PUBLIC)
 

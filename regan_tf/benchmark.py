@@ -19,7 +19,7 @@ from absl import flags
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import command
+from regan_tf.cli import command
 from regan_tf.config import Config, UserError
 
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound=3)
@@ -69,7 +69,7 @@ def main():
         command.start_tensorflow(_THREADS.value, _PRECISION.value)
         figures = memory(sizes) if _MEMORY.value else times(sizes, updates)
     if _OUTPUT.value:
-        from regan_tf.workdir import write_atomically
+        from regan_tf.files import write_atomically
 
         write_atomically(_OUTPUT.value, json.dumps(figures, indent=2) + "\n")
     return 0
@@ -207,8 +207,8 @@ def _timed(steps):
 def _steps(sizes, updates):
     import tensorflow as tf
 
-    from regan_tf import yardsticks
     from regan_tf.graphs import compiled
+    from regan_tf.studies import yardsticks
 
     trainer, real = _trainer(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
@@ -244,9 +244,9 @@ def _update(sizes, options, track_variance=False):
 def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
     import tensorflow as tf
 
-    from regan_tf.discriminator import Discriminator
-    from regan_tf.generator import Generator
-    from regan_tf.training import Trainer
+    from regan_tf.networks.discriminator import Discriminator
+    from regan_tf.networks.generator import Generator
+    from regan_tf.training.trainer import Trainer
 
     hidden, shape = sizes["hidden_dim"], [sizes["batch_size"], sizes["seq_len"]]
     config = Config(
@@ -267,7 +267,7 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
 
 def memory(sizes):
     """Resident memory in MB over a run's iterations, every tenth of them."""
-    from regan_tf.experiment import Experiment
+    from regan_tf.training.experiment import Experiment
 
     config = Config(seq_len=sizes["seq_len"], batch_size=sizes["batch_size"], iterations=_MEMORY.value)
     experiment = Experiment(config.resolved())

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from tabulate import tabulate
 
-from regan_tf import command, config_flags
+from regan_tf.cli import command, config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Directory of the run's exported model.", required=True)
@@ -38,10 +38,10 @@ def main():
 def _print_throughput(config):
     import tensorflow as tf
 
-    from regan_tf.experiment import Experiment
     from regan_tf.graphs import compiled
     from regan_tf.serving.versions import versions_in
-    from regan_tf.workdir import require_checkpoint
+    from regan_tf.training.experiment import Experiment
+    from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(config)
     require_checkpoint(_WORKDIR.value, experiment.checkpoint)

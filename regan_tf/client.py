@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from regan_tf import command
+from regan_tf.cli import command
 from regan_tf.config import UserError
 
 _ADDRESS = flags.DEFINE_string("address", "localhost:8500", "host:port for gRPC, http://host:port for REST.")

@@ -18,7 +18,7 @@ from absl import flags
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import command, config_flags
+from regan_tf.cli import command, config_flags
 from regan_tf.config import Config, UserError
 
 _DEFAULT = (
@@ -54,7 +54,7 @@ def main():
         raise UserError("--estimators and --temperatures must not be empty")
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
     command.start_tensorflow(_THREADS.value)
-    from regan_tf.laboratory import Laboratory, Spec, compare
+    from regan_tf.estimators.laboratory import Laboratory, Spec, compare
 
     specs = [Spec.parse(text) for text in _ESTIMATORS.value]
     experiment, description = _state(config)
@@ -91,8 +91,8 @@ def _state_config():
 
 def _state(config):
     """The experiment at the state to measure, and a line that says which it is."""
-    from regan_tf.experiment import Experiment
-    from regan_tf.workdir import require_checkpoint
+    from regan_tf.training.experiment import Experiment
+    from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(config)
     if _WORKDIR.value:
@@ -118,7 +118,7 @@ def _variances(measurement, layers):
 
 
 def _print(results, several, exact):
-    from regan_tf.laboratory import BIAS_SEEN, BLOCKS
+    from regan_tf.estimators.laboratory import BIAS_SEEN, BLOCKS
 
     rows = []
     for r in results:
@@ -149,7 +149,7 @@ def _write(report):
     if not directory:
         return
     from regan_tf import plots
-    from regan_tf.workdir import write_atomically
+    from regan_tf.files import write_atomically
 
     write_atomically(os.path.join(directory, "compare.json"), json.dumps(report, indent=2) + "\n")
     plots.plot_bias_and_variance(report["results"], report["state"], os.path.join(directory, "compare.png"))

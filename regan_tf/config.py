@@ -1,6 +1,6 @@
 """The configuration of one run: every default with its unit and source, and the checks that refuse a bad one.
 
-The command-line flags are made from these fields (`config_flags.py`), so that a flag, its default, its help and its check stand
+The command-line flags are made from these fields (`cli/config_flags.py`), so that a flag, its default, its help and its check stand
 in one place. This module imports no TensorFlow: a bad flag is refused at once.
 """
 

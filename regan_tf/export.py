@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf import command, config_flags
+from regan_tf.cli import command, config_flags
 from regan_tf.config import Config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -23,9 +23,9 @@ def main():
     """Publishes the generator and prints where."""
     config = config_flags.read_run(_WORKDIR.value)
     command.start_tensorflow(config.threads)
-    from regan_tf.experiment import Experiment
     from regan_tf.serving import publishing
-    from regan_tf.workdir import require_checkpoint
+    from regan_tf.training.experiment import Experiment
+    from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(config)
     require_checkpoint(_WORKDIR.value, experiment.checkpoint)

@@ -12,14 +12,14 @@ Everything about the run is kept in --workdir.
 
 from absl import flags
 
-from regan_tf import command, config_flags
+from regan_tf.cli import command, config_flags
 
 
 def main():
     """Runs the experiment that the flags ask for; returns the exit code."""
     config = config_flags.parsed()
     command.start_tensorflow(config.threads, config.precision)
-    from regan_tf.run import run  # TensorFlow is loaded only once the flags are good
+    from regan_tf.training.run import run  # TensorFlow is loaded only once the flags are good
 
     return run(config)
 

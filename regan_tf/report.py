@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 from tabulate import tabulate
 
-from regan_tf import command
+from regan_tf.cli import command
 from regan_tf.config import UserError
 
 _OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page, its pictures and scores.json.")
@@ -26,7 +26,7 @@ def main(paths):
     if not paths:
         raise UserError("give directories of runs: python -m regan_tf.report runs")
     command.start_tensorflow(threads=1)
-    from regan_tf import page, results
+    from regan_tf.studies import page, results
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)

@@ -8,7 +8,7 @@ import json
 
 from absl import flags
 
-from regan_tf import command, config_flags
+from regan_tf.cli import command, config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
@@ -26,8 +26,8 @@ def main():
     path = _WORKDIR.value
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
-    from regan_tf.experiment import Experiment
-    from regan_tf.workdir import require_checkpoint
+    from regan_tf.training.experiment import Experiment
+    from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(config)
     require_checkpoint(path, experiment.checkpoint)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf import command
+from regan_tf.cli import command
 from regan_tf.config import UserError
 from regan_tf.serving.versions import numbered
 

@@ -3,7 +3,7 @@
   python -m regan_tf.sweep --sweep=configs/figure_4.toml
   python -m regan_tf.sweep --sweep=configs/figure_4.toml --ray_address=auto      (on a Ray cluster)
 
-The same command goes on with a sweep that was stopped, and tries again what failed. regan_tf/grid.py tells what such a file holds.
+The same command goes on with a sweep that was stopped, and tries again what failed. regan_tf/studies/grid.py tells what such a file holds.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from regan_tf import command, grid, pool
+from regan_tf.cli import command
+from regan_tf.studies import grid, pool
 
 _SWEEP = flags.DEFINE_multi_string("sweep", None, "File of a sweep; may be given several times.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>.")

@@ -16,7 +16,7 @@ from absl import flags
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf import command
+from regan_tf.cli import command
 from regan_tf.config import UserError
 
 _TEMPERATURES = flags.DEFINE_list(
@@ -39,8 +39,9 @@ def main(paths):
     if not (paths and temperatures):
         raise UserError("give runs, and at least one of --temperatures: python -m regan_tf.temperature_curve RUN RUN ...")
     command.start_tensorflow(_THREADS.value)
-    from regan_tf import plots, results
-    from regan_tf.workdir import write_atomically
+    from regan_tf import plots
+    from regan_tf.files import write_atomically
+    from regan_tf.studies import results
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
     groups_by_data = results.grouped(runs)
@@ -71,9 +72,9 @@ def _curves(run, temperatures):
     """Of one run's generator: a list with a curve for each draw, the metrics at each temperature; and those of training texts."""
     import tensorflow as tf
 
-    from regan_tf.experiment import Experiment
     from regan_tf.graphs import compiled
-    from regan_tf.workdir import require_checkpoint
+    from regan_tf.training.experiment import Experiment
+    from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(run.config)
     require_checkpoint(run.path, experiment.checkpoint)

@@ -14,11 +14,12 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import config_flags, data
-from regan_tf import run as run_module
+from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
-from regan_tf.experiment import Experiment
-from regan_tf.workdir import require_checkpoint
+from regan_tf.tasks import data
+from regan_tf.training import run as run_module
+from regan_tf.training.experiment import Experiment
+from regan_tf.training.workdir import require_checkpoint
 from tests import held
 
 _SMALL = [

@@ -5,7 +5,7 @@ and replicas that start processes of their own, and without what takes many seco
 `parameterized`, which makes new functions of what it is given: above, it would be lost.)
 """
 
-from regan_tf import command
+from regan_tf.cli import command
 
 command.start_tensorflow(threads=1)  # as a run does: it then gives the same numbers here as in a process of its own
 

@@ -8,7 +8,7 @@ import runpy
 import signal
 import sys
 
-from regan_tf.workdir import Workdir
+from regan_tf.training.workdir import Workdir
 
 
 def wait_until_held(process):

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from regan_tf import config_flags
+from regan_tf.cli import config_flags
 from regan_tf.config import UserError
+from regan_tf.files import writing
 from regan_tf.serving import warmup
 from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
 from regan_tf.serving.versions import numbered
-from regan_tf.workdir import writing
 
 MANIFEST = "manifest.json"
 _CHECKED_ROWS = 8

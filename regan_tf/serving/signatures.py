@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from regan_tf import counter_rng
 from regan_tf.graphs import compiled
+from regan_tf.serving import counter_rng
 
 DEFAULT = "serving_default"
 GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"

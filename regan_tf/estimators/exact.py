@@ -1,0 +1,54 @@
+"""The exact gradient of J(theta) = E[R(b)], by enumeration of all sequences: what estimates are judged by."""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from regan_tf.estimators import rewards
+from regan_tf.estimators.estimate import values
+from regan_tf.graphs import compiled
+from regan_tf.networks import autoregressive
+from regan_tf.networks.autoregressive import chosen
+
+# V^T up to which all sequences are enumerated.
+ENUMERABLE = 10**6
+
+
+def exact_gradient(generator, reward, chunk_size=4096):
+    """grad J by enumeration of all sequences b: grad sum_b p(b) R(b). No randomness.
+
+    Args:
+      generator: a `Generator`; V^T may be up to ENUMERABLE.
+      reward: maps one-hot rows [N, T, V] to [N].
+      chunk_size: N, sequences per pass.
+    Returns:
+      One tensor for each of `generator.trainable_variables`.
+    Raises:
+      ValueError: V^T > ENUMERABLE.
+    """
+    vocab_size, length = generator.vocab_size, generator.seq_len
+    if vocab_size**length > ENUMERABLE:
+        raise ValueError(
+            f"{vocab_size}^{length} sequences are too many to enumerate (at most {ENUMERABLE}): lower seq_len or vocab_size, "
+            "or take a long mean of reinforce_loo"
+        )
+    theta = values(generator.trainable_variables)
+
+    @compiled(reduce_retracing=True)
+    def chunk_gradient(tokens):
+        scores = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
+        with tf.GradientTape() as tape:
+            log_prob = chosen(autoregressive.teacher_force(generator, tokens).log_probs, tokens)
+            log_prob = tf.reduce_sum(autoregressive.masked(log_prob, autoregressive.alive(generator, tokens)), axis=1)
+            expected = tf.reduce_sum(tf.exp(log_prob) * scores)
+        return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
+
+    end = getattr(generator, "end_token", None)
+    sequences = itertools.product(range(vocab_size), repeat=length)
+    sequences = (b for b in sequences if all(after == end or before != end for before, after in itertools.pairwise(b)))
+    total = None
+    while chunk := list(itertools.islice(sequences, chunk_size)):
+        part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))
+        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+    return total

@@ -1,0 +1,60 @@
+"""Continuous relaxations z and z~ of the sampled tokens (ReGAN sections 3.2 and A.2), over TFP's distribution.
+
+Shapes: [..., V]; a token b is the argmax of z over the last axis. Noise is an argument.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+
+class RelaxedTokens(tfd.RelaxedOneHotCategorical):
+    """The law of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and TFP keeps to itself.
+
+    TFP supplies the distribution: parameters, densities, its own sampler (against which `relax(unrelaxed(noise))` is
+    tested). What it lacks is added: the unrelaxed z, and z~, that is z given its own argmax.
+
+    Args:
+      temperature: lambda > 0, a float or a scalar tensor (which may be learned).
+      logits: the generator's log-probabilities l, [..., V]. Gradients of all methods reach the generator through it.
+    """
+
+    def __init__(self, temperature, logits):
+        super().__init__(temperature=tf.convert_to_tensor(temperature, logits.dtype), logits=logits)
+        # Instead of the parent's: TFP copies by them.
+        self._parameters = {"temperature": temperature, "logits": logits}
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        # TFP asks for them where there is an __init__ of one's own, in a warning of twenty lines.
+        properties = super()._parameter_properties(dtype, num_classes)
+        return {name: properties[name] for name in ("temperature", "logits")}
+
+    def unrelaxed(self, noise):
+        """z = l + g ~ p(z | theta), section 3.2. noise: Gumbel, [..., V]. Gradients flow through l."""
+        return self.logits + noise
+
+    def conditional(self, tokens, noise):
+        """z~ ~ p(z | b, theta), section 3.2: the law of z given that its argmax is b.
+
+            z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)   (Tucker et al. 2017, appendix C)
+
+        The second is computed as -logaddexp(log(-log v_i) - l_i, log(-log v_b)), which stays finite, and so do its
+        gradients, down to l = -1e4. The argmax is b by construction, except where float rounding makes a tie.
+
+        Args:
+          tokens: b, int32 [...].
+          noise: uniform v in (0, 1), [..., V], independent of b.
+        Returns:
+          z~ [..., V]. Gradients flow through l, never through b.
+        """
+        tokens, log_exponential = tf.convert_to_tensor(tokens), tf.math.log(-tf.math.log(noise))
+        chosen = tf.one_hot(tokens, noise.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+        log_exponential_b = tf.gather(log_exponential, tokens, axis=-1, batch_dims=tokens.shape.rank)[..., tf.newaxis]
+        others = -tfp.math.log_add_exp(log_exponential - self.logits, log_exponential_b)
+        return tf.where(chosen, -log_exponential_b, others)
+
+    def relax(self, z):
+        """s_lambda(z) = softmax(z / lambda), [..., V]."""
+        return tf.nn.softmax(z / self.temperature)

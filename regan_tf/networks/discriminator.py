@@ -1,0 +1,133 @@
+"""The discriminator D: a many-to-one, one-layer, unidirectional LSTM over one-hot or relaxed rows (section 4.3)."""
+
+import keras
+import tensorflow as tf
+
+from regan_tf.networks import autoregressive, lstm
+
+
+class Discriminator(keras.Model):
+    """Scores whole sequences: D = sigmoid(logit) is the probability that the rows are real data.
+
+    With an end token it scores its state after that token: what follows counts for nothing. Relaxed rows end at each step with the
+    probability that they give the end token, and the states are averaged accordingly: smooth, and the same on hard rows.
+
+    Args:
+      vocab_size: V, the width of a row.
+      hidden_dim: size of the LSTM's state.
+      end_token: see `autoregressive.alive`; None: all sequences have T tokens.
+    """
+
+    def __init__(self, vocab_size, hidden_dim=32, end_token=None, **kwargs):
+        super().__init__(**kwargs)
+        self.vocab_size, self.end_token = vocab_size, end_token
+        self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
+        self.head = keras.layers.Dense(1, dtype=self.dtype_policy, name="head")
+        self.cell.build((None, vocab_size))
+        self.head.build((None, hidden_dim))
+        self.built = True
+
+    def call(self, rows):
+        """rows [B, T, V], one-hot or on the simplex, or tokens int32 [B, T] -> logits [B].
+
+        Gradients flow through the rows and the weights.
+        """
+        start, length = self.cell.initial_state(tf.shape(rows)[0]), rows.shape[1]
+        if self.end_token is None:
+            _, (hidden, _) = lstm.unroll(lambda x, state: ((), self.cell.advance(x, state)), start, self._project(rows), length)
+            return self._logit(hidden)
+
+        def step(inputs_t, carry):
+            projected_t, ends_t = inputs_t
+            state, alive, summed = carry
+            state = self.cell.advance(projected_t, state)
+            return (), (state, alive * (1 - ends_t), summed + alive * ends_t * state[0])
+
+        ends = self._ends(rows)
+        carry = (start, tf.ones_like(ends[0]), start[0])
+        _, ((hidden, _), alive, summed) = lstm.unroll(step, carry, (self._project(rows), ends), length)
+        return self._logit(summed + alive * hidden)
+
+    def _ends(self, rows):
+        """The probability of the end token at each step, [T, B, 1]."""
+        ends = tf.cast(rows == self.end_token, self.compute_dtype) if rows.dtype.is_integer else rows[..., self.end_token]
+        return tf.transpose(ends)[..., tf.newaxis]
+
+    def _project(self, rows):
+        """[B, T, V], or tokens [B, T] -> [T, B, 4H]."""
+        if rows.dtype.is_integer:
+            return lstm.look_up(self.cell.kernel.value, tf.transpose(rows)) + self.cell.bias.value
+        return self.cell.project(tf.transpose(rows, [1, 0, 2]))
+
+    def with_pullback(self, tokens):
+        """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
+
+        Returns:
+          logits [B]; and the function from their cotangent [B] to the gradient in the weights, summed over rows: a tensor
+          for each of `trainable_variables`.
+        """
+
+        def step(projected_t, state):
+            state, trace = self.cell.traced(projected_t, state)
+            return (state[0], trace), state
+
+        start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
+        (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
+        hidden, is_last = lstm.stack(hidden), None
+        if self.end_token is not None:
+            alive = autoregressive.alive(self, tokens)
+            is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]  # alive, and then no more
+            last = tf.reduce_sum(is_last * hidden, axis=0)
+
+        def pullback(cotangent):
+            d_logit = cotangent[:, tf.newaxis]
+            d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
+            d = self.cell.pullback(trace, d_last if is_last is None else is_last * d_last, length)
+            gradient = {
+                id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
+                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(hidden), d),
+                id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
+                id(self.head.kernel): lstm.contract(last, d_logit),
+                id(self.head.bias): tf.reduce_sum(d_logit, axis=0),
+            }
+            return [gradient[id(v)] for v in self.trainable_variables]
+
+        return self._logit(last), pullback
+
+    def _logit(self, hidden):
+        return tf.squeeze(hidden @ self.head.kernel.value + self.head.bias.value, axis=-1)
+
+    def probability(self, rows):
+        """D(rows), the reward of section 3: [B, T, V], or tokens int32 [B, T] -> [B], in (0, 1)."""
+        return tf.sigmoid(self(rows))
+
+    def prefix_probability(self, tokens, last_rows):
+        """D after every prefix: the state after the hard b_<t, one cell step on last_rows_t, the head.
+
+        Args:
+          tokens: int32 [B, T].
+          last_rows: [B, T, V], one-hot or relaxed.
+        Returns:
+          D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H]. Gradients flow
+          through the rows and the weights.
+        """
+        batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
+
+        def step(projected_t, state):
+            state = self.cell.advance(projected_t, state)
+            return state, state
+
+        start = self.cell.initial_state(batch_size)
+        before = [first[tf.newaxis] for first in start]
+        if length > 1:
+            states = lstm.stack(lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0])
+            before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
+        flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
+        projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))
+        after = self.cell.advance(projected, flat)
+        features = tf.concat(flat, axis=-1)
+
+        def batch_major(x):
+            return tf.transpose(tf.reshape(x, [length, batch_size, *x.shape[1:]]), [1, 0, *range(2, x.shape.rank + 1)])
+
+        return batch_major(tf.sigmoid(self._logit(after[0]))), batch_major(features)

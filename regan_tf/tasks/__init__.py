@@ -1,0 +1,1 @@
+"""What is learned: data, and the metrics that judge samples."""

@@ -1,0 +1,1 @@
+"""One run: compiled steps, Algorithm 1, and its directory."""

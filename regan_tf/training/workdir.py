@@ -1,0 +1,156 @@
+"""A run's directory: its configuration, metrics, checkpoints. Whatever matters is written under another name, then renamed."""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from regan_tf.cli import config_flags
+from regan_tf.config import UserError
+from regan_tf.files import first_line, write_atomically, writing
+
+METRICS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+_LOCK = ".lock"
+_KEPT_CHECKPOINTS = 2
+
+
+class Workdir:
+    """The directory of one run.
+
+    Raises UserError if it cannot be written, is in use by another process (with `wait`, that is waited for), or holds a run of
+    another configuration.
+    """
+
+    def __init__(self, path, config, wait=False):
+        self.path = Path(path)
+        _require_writable(self.path)
+        self._lock = _locked(self.path, wait)  # held until the process ends
+        _require_same_run(self.path, config)
+
+    def record(self, config):
+        """Writes the configuration: from here on the directory is this run's."""
+        write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
+
+    def save(self, checkpoint, position):
+        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow. Raises NotWrittenError."""
+        directory = self.path / "checkpoints"
+        final = directory / f"{position:08d}"
+        with writing(final):
+            directory.mkdir(exist_ok=True)
+            _drop_half_written(directory)
+            temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
+            try:
+                checkpoint.write(os.path.join(temporary, "state"))
+                shutil.rmtree(final, ignore_errors=True)
+                os.rename(temporary, final)
+            except (OSError, tf.errors.OpError):
+                _drop_half_written(directory)
+                raise
+        for old in _checkpoints(self.path)[:-_KEPT_CHECKPOINTS]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def cut_metrics(self, keep):
+        """Drops the metrics lines for which keep(record) is false, and a half-written last line; returns those kept."""
+        records = [r for r in read_metrics(self.path) if keep(r)]
+        write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
+        return records
+
+    def append_metrics(self, record):
+        """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
+        path, line = self.path / METRICS, _json_line(record).encode()
+        with writing(path), open(path, "ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def write(self, name, text):
+        """Replaces a file of the run, atomically."""
+        write_atomically(self.path / name, text)
+
+
+def restore(path, checkpoint):
+    """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises UserError if it is damaged."""
+    saved = _checkpoints(path)
+    if not saved:
+        return False
+    try:
+        checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
+            "delete that directory to go on from the one before it, or from the start"
+        ) from None
+    return True
+
+
+def require_checkpoint(path, checkpoint):
+    """The same, but raises UserError if there was none."""
+    if not restore(path, checkpoint):
+        raise UserError(f"--workdir={path} holds no checkpoint yet")
+
+
+def _drop_half_written(directory):
+    for left_over in directory.glob(".writing-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _checkpoints(path):
+    return sorted(p for p in Path(path).glob("checkpoints/*") if p.name.isdigit())
+
+
+def read_metrics(path):
+    """The records of a run's metrics.jsonl; a last line cut short by a kill is left out."""
+    records = []
+    with contextlib.suppress(FileNotFoundError), open(Path(path) / METRICS, encoding="utf-8") as file:
+        for line in file:
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+    return records
+
+
+def resume_command(path, config):
+    """What to type to go on with the run and to export it as was asked for."""
+    arguments = [f"--flagfile={Path(path) / config_flags.FILE_NAME}", f"--workdir={path}", *config_flags.export_flags(config)]
+    return shlex.join(["python", "-m", "regan_tf.main", *arguments])
+
+
+def _require_writable(path):
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"--workdir={path} cannot be written: {error.strerror}; give a directory that can") from None
+
+
+def _locked(path, wait):
+    lock = open(path / _LOCK, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"--workdir={path} is in use by another process: wait for it, or give another directory") from None
+    return lock
+
+
+def _require_same_run(path, config):
+    if not (path / config_flags.FILE_NAME).exists():
+        if any(not p.name.startswith(".") for p in path.iterdir()):  # a kill may leave a temporary file
+            raise UserError(f"--workdir={path} is not empty and holds no run: give a new directory, or one of a run")
+        return
+    config_flags.require_same(config, config_flags.read_run(path), path)
+
+
+def _json_line(record):
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(finite) + "\n"

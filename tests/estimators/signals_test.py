@@ -1,0 +1,117 @@
+"""The learning signals against hand-computed values, and the estimators' gradient flow."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf.config import ESTIMATORS as CONFIG_ESTIMATORS
+from regan_tf.estimators import estimate, relaxation, signals
+from regan_tf.estimators.control_variate import ControlNetwork
+from regan_tf.estimators.estimate import estimate_gradient
+from regan_tf.estimators.signals import ESTIMATORS
+from regan_tf.networks.noise import gumbel_noise
+from tests import problems
+
+
+class SignalTest(tf.test.TestCase):
+    def test_hand_computed_signals(self):
+        reward, control = tf.constant([[0.9], [0.2]]), tf.constant([[0.5], [0.3]])
+        self.assertAllClose(signals.reinforce(reward, None), [[0.9], [0.2]])
+        self.assertAllClose(signals.control_variate(reward, control), [[0.4], [-0.1]])
+        self.assertAllClose(signals.maximum_likelihood(reward, None), [[1.0], [1.0]])
+        self.assertAllClose(signals.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])), [[0.4, 0.8], [-0.1, 0.2]])
+        # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
+        signal = tf.constant([[1.0], [3.0], [6.0]])
+        self.assertAllClose(signals.leave_one_out(signal, tf.constant([[10 / 3]]), 3), [[-3.5], [-0.5], [4.0]])
+
+    def test_table_and_flags_name_the_same_estimators(self):
+        self.assertCountEqual(ESTIMATORS, CONFIG_ESTIMATORS)
+
+
+class FormTest(tf.test.TestCase, parameterized.TestCase):
+    """One estimate against equations (5)-(12) written out term by term, with gradients taken one by one."""
+
+    @parameterized.parameters("mle", "reinforce", "rebar", "relax")
+    def test_estimate_is_the_equation(self, estimator):
+        generator, discriminator = problems.networks(3, vocab_size=4, seq_len=3)
+        network = ControlNetwork(4, filters=5)
+        for variable in network.variables:
+            variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
+        seed, batch_size, temperature, eta = tf.constant([4, 5]), 6, 0.7, 0.8
+        data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, 3]), tf.int32)
+        gumbel, uniform, _ = estimate._noise(generator, batch_size, seed)
+
+        def terms():
+            tokens = data if estimator == "mle" else generator.unroll(gumbel).tokens
+            log_prob = tf.reduce_sum(generator.log_prob(tokens), axis=1)
+            law = relaxation.RelaxedTokens(temperature, generator(tokens))
+            zs = law.unrelaxed(gumbel), law.conditional(tokens, uniform)
+            hat = [network(z) if estimator == "relax" else 0.0 for z in zs]
+            c = [eta * discriminator.probability(law.relax(z)) + h for z, h in zip(zs, hat, strict=True)]
+            reward = discriminator.probability(tf.one_hot(tokens, 4))
+            return log_prob, reward, c[0], c[1]
+
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape(persistent=True) as tape:
+            log_prob, reward, c, c_tilde = terms()
+            signal = {"mle": tf.ones_like(reward), "reinforce": reward}.get(estimator, reward - c_tilde)
+            score = tf.reduce_mean(tf.stop_gradient(signal) * log_prob)
+            pathwise = tf.reduce_mean(c), tf.reduce_mean(c_tilde)
+        expected = problems.flat(tape.gradient(score, theta))
+        if ESTIMATORS[estimator].relaxed:
+            expected += problems.flat(tape.gradient(pathwise[0], theta)) - problems.flat(tape.gradient(pathwise[1], theta))
+
+        found, diagnostics = estimate_gradient(
+            estimator, generator, discriminator.probability, batch_size=batch_size, seed=seed,
+            temperature=temperature, eta=eta, control_network=network, data=data, control_variate="sequence",
+        )  # fmt: skip
+        self.assertAllClose(problems.flat(found), expected, rtol=1e-4, atol=1e-6)
+        self.assertAllClose(diagnostics.reward, reward)
+
+    def test_reward_carries_no_gradient_to_the_generator(self):
+        generator, discriminator = problems.networks(3)
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape() as tape:
+            tokens = generator.unroll(gumbel_noise([4, 2, 3], [0, 1])).tokens
+            reward = tf.reduce_sum(discriminator.probability(tf.one_hot(tokens, 3)))
+        self.assertAllEqual([g is None for g in tape.gradient(reward, theta)], [True] * len(theta))
+
+    def test_control_network_is_trained_by_the_gradient_of_the_squared_norm(self):
+        """Equation (19) against finite differences in double precision."""
+        generator, discriminator = problems.networks(3, dtype="float64")
+        network = ControlNetwork(3, filters=2, dtype="float64")
+        rng = np.random.default_rng(0)
+        for variable in network.variables:
+            variable.assign(rng.normal(size=variable.shape))
+
+        def estimate():
+            return estimate_gradient(
+                "relax",
+                generator,
+                discriminator.probability,
+                batch_size=5,
+                seed=tf.constant([1, 2]),
+                control_network=network,
+                control_variate="sequence",
+            )
+
+        def squared_norm():
+            return float(tf.reduce_sum(problems.flat(estimate()[0]) ** 2))
+
+        for variable, found in zip(network.trainable_variables, estimate()[1].control_gradient, strict=True):
+            direction = rng.normal(size=variable.shape)
+            start, step = variable.numpy(), 1e-6
+            values = []
+            for sign in (1, -1):
+                variable.assign(start + sign * step * direction)
+                values.append(squared_norm())
+            variable.assign(start)
+            self.assertAllClose(np.sum(found * direction), (values[0] - values[1]) / (2 * step), rtol=1e-4, atol=1e-9)
+
+    @parameterized.parameters("mle", "reinforce", "rebar")
+    def test_without_a_control_network_nothing_is_trained_but_the_generator(self, estimator):
+        generator, discriminator = problems.networks(0)
+        _, diagnostics = estimate_gradient(
+            estimator, generator, discriminator.probability, batch_size=2, seed=tf.constant([0, 0]), data=tf.zeros([2, 2], tf.int32)
+        )
+        self.assertEmpty(diagnostics.control_gradient)
