@@ -1,9 +1,10 @@
-"""A generator and a reward of one's own: a GRU that learns to write sequences with many adjacent repeats.
+"""A generator and a reward of one's own: a GRU that learns to write sequences with many adjacent
+repeats.
 
   python -m examples.own_generator
 
-The generator keeps the protocol of regan_tf.autoregressive and knows nothing else of regan_tf. The reward is a plain function of
-rows [B, T, V]; being differentiable, it serves REBAR.
+The generator keeps the protocol of regan_tf.autoregressive and knows nothing else of regan_tf. The
+reward is a plain function of rows [B, T, V]; being differentiable, it serves REBAR.
 """
 
 import keras
@@ -32,7 +33,11 @@ class GRUGenerator(keras.Model):
 
     def step(self, inputs, state):
         """(tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state)."""
-        rows = tf.one_hot(inputs, VOCAB_SIZE + 1) if inputs.dtype.is_integer else tf.pad(inputs, [[0, 0], [0, 1]])
+        rows = (
+            tf.one_hot(inputs, VOCAB_SIZE + 1)
+            if inputs.dtype.is_integer
+            else tf.pad(inputs, [[0, 0], [0, 1]])
+        )
         hidden, (state,) = self.cell(rows, [state])
         return self.logits(hidden), state
 
@@ -48,10 +53,17 @@ def main():
     generator, optimizer = GRUGenerator(), keras.optimizers.Adam(1e-2)
     optimizer.build(generator.trainable_variables)
 
-    @tf.function(autograph=False)  # there is no Python `if` or `for` over tensors in it: it is traced in half the time
+    # There is no Python `if` or `for` over tensors in it: it is traced in half the time.
+    @tf.function(autograph=False)
     def update(seed):
         gradient, diagnostics = regan_tf.estimate_gradient(
-            "rebar", generator, repeats, batch_size=BATCH_SIZE, seed=seed, temperature=0.5, leave_one_out=True
+            "rebar",
+            generator,
+            repeats,
+            batch_size=BATCH_SIZE,
+            seed=seed,
+            temperature=0.5,
+            leave_one_out=True,
         )
         optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return tf.reduce_mean(diagnostics.reward)

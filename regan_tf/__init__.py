@@ -1,6 +1,8 @@
-"""regan_tf: REINFORCE, REBAR and RELAX for sequence GANs, after the ReGAN paper, in TensorFlow and Keras.
+"""regan_tf: REINFORCE, REBAR and RELAX for sequence GANs, after the ReGAN paper, in TensorFlow and
+Keras.
 
-The public names are loaded on first use, so that a command can refuse a bad flag before TensorFlow is imported.
+The public names are loaded on first use, so that a command can refuse a bad flag before TensorFlow
+is imported.
 """
 
 import importlib

@@ -1,10 +1,12 @@
-"""Times the compiled steps against each other in one run: interleaved repeats, medians and quartiles, ratios.
+"""Times the compiled steps against each other in one run: interleaved repeats, medians and
+quartiles, ratios.
 
-python -m regan_tf.benchmark                                        (the paper's size: every step, a whole iteration)
-python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000 --hidden_dim=512
-python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_size, vocab_size, hidden_dim)
-python -m regan_tf.benchmark --workers=2 --vocab_size=5000          (so many processes against one, the same minibatch)
-python -m regan_tf.benchmark --memory_iterations=1000               (resident memory over so many adversarial iterations)
+python -m regan_tf.benchmark                                        (the paper's size: every step, a
+whole iteration) python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000
+--hidden_dim=512 python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_size,
+vocab_size, hidden_dim) python -m regan_tf.benchmark --workers=2 --vocab_size=5000          (so many
+processes against one, the same minibatch) python -m regan_tf.benchmark --memory_iterations=1000
+(resident memory over so many adversarial iterations)
 """
 
 import concurrent.futures
@@ -25,17 +27,35 @@ from regan_tf.config import Config, UserError
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound=3)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per minibatch.", lower_bound=2)
 _VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 5, "Tokens V.", lower_bound=2)
-_HIDDEN_DIM = flags.DEFINE_integer("hidden_dim", 32, "Hidden units of both LSTMs, and size of the embedding.", lower_bound=1)
-_D_STEPS = flags.DEFINE_integer("d_steps", 78, "Discriminator minibatches in a whole iteration.", lower_bound=1)
-_PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "As in regan_tf.main.")
+_HIDDEN_DIM = flags.DEFINE_integer(
+    "hidden_dim", 32, "Hidden units of both LSTMs, and size of the embedding.", lower_bound=1
+)
+_D_STEPS = flags.DEFINE_integer(
+    "d_steps", 78, "Discriminator minibatches in a whole iteration.", lower_bound=1
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16"], "As in regan_tf.main."
+)
 _UPDATES = flags.DEFINE_list("updates", [], "Only these updates, and what they are held against.")
-_ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds in which every step is timed in turn.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 20, "Rounds in which every step is timed in turn.", lower_bound=1
+)
 _CALLS = flags.DEFINE_integer("calls", 20, "Calls of a step per round.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
-_GROWTH = flags.DEFINE_string("growth", "", "Instead, time the updates at several sizes: NAME:VALUE,VALUE...; a process each.")
-_MEMORY = flags.DEFINE_integer("memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0)
-_WORKERS = flags.DEFINE_integer("workers", 1, "Instead, time each update on one worker, and shared by so many.", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", "", "Also write the figures to this JSON file, and those of --growth to a PNG beside it.")
+_GROWTH = flags.DEFINE_string(
+    "growth", "", "Instead, time the updates at several sizes: NAME:VALUE,VALUE...; a process each."
+)
+_MEMORY = flags.DEFINE_integer(
+    "memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "Instead, time each update on one worker, and shared by so many.", lower_bound=1
+)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    "",
+    "Also write the figures to this JSON file, and those of --growth to a PNG beside it.",
+)
 
 UPDATES = {
     "reinforce": {"estimator": "reinforce"},
@@ -43,15 +63,25 @@ UPDATES = {
     "relax": {"estimator": "relax"},
     "rebar step": {"estimator": "rebar", "control_variate": "step"},
     "relax step": {"estimator": "relax", "control_variate": "step"},
-    "relax step, per-example loss": {"estimator": "relax", "control_variate": "step", "variance_loss": "per_example"},
+    "relax step, per-example loss": {
+        "estimator": "relax",
+        "control_variate": "step",
+        "variance_loss": "per_example",
+    },
     "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
 }
 _TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
-# TensorFlow counts calls and traces of a method over all objects that have it. Each update is a Trainer of its own, traced once,
-# and with fewer calls of each it takes that for one function that is traced again and again, and warns.
+# TensorFlow counts calls and traces of a method over all objects that have it. Each update is a
+# Trainer of its own, traced once, and with fewer calls of each it takes that for one function that
+# is traced again and again, and warns.
 _WARM_UP = 4
 _LONG = ("discriminator epoch", "whole iteration")  # called once a round
-_SIZES = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE, "hidden_dim": _HIDDEN_DIM}
+_SIZES = {
+    "seq_len": _SEQ_LEN,
+    "batch_size": _BATCH_SIZE,
+    "vocab_size": _VOCAB_SIZE,
+    "hidden_dim": _HIDDEN_DIM,
+}
 
 
 def main():
@@ -59,7 +89,9 @@ def main():
     updates = _UPDATES.value or list(UPDATES)
     for name in updates:
         if name not in UPDATES:
-            raise UserError(f"--updates={name} is not allowed: it must be among {', '.join(UPDATES)}")
+            raise UserError(
+                f"--updates={name} is not allowed: it must be among {', '.join(UPDATES)}"
+            )
     sizes = {name: flag.value for name, flag in _SIZES.items()}
     if _GROWTH.value:
         figures = growth(*_growth(), sizes, updates)
@@ -79,12 +111,17 @@ def _growth():
     name, _, values = _GROWTH.value.partition(":")
     values = values.split(",")
     if name not in _SIZES or not all(v.isdigit() and int(v) > 2 for v in values):
-        raise UserError(f"--growth={_GROWTH.value} is not allowed: write NAME:VALUE,VALUE... with one of {', '.join(_SIZES)}")
+        raise UserError(
+            f"--growth={_GROWTH.value} is not allowed: write NAME:VALUE,VALUE... with one of "
+            f"{', '.join(_SIZES)}"
+        )
     return name, [int(v) for v in values]
 
 
 def times(sizes, updates):
-    """Milliseconds of each step, and their ratios to the MLE step, the bare LSTM and the reinforce update."""
+    """Milliseconds of each step, and their ratios to the MLE step, the bare LSTM and the reinforce
+    update.
+    """
     import numpy as np
 
     steps, operations = _steps(sizes, updates)
@@ -97,13 +134,27 @@ def times(sizes, updates):
     }
     figures = {}
     for name, values in rounds.items():
-        # Ratios are taken within a round, so that a change of the machine's speed touches both sides.
-        ratios = {title: float(np.median(values / rounds[ref])) for title, ref in references.items() if ref in rounds}
+        # Ratios are taken within a round, so that a change of the machine's speed touches both
+        # sides.
+        ratios = {
+            title: float(np.median(values / rounds[ref]))
+            for title, ref in references.items()
+            if ref in rounds
+        }
         low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
         figures[name] = {"ms": middle, "1st quartile": low, "3rd": high, **ratios}
     print(_title(sizes))
-    print(tabulate([[n, *f.values()] for n, f in figures.items()], ["step", *next(iter(figures.values()))], floatfmt=".2f"))
-    print(f"bare products of a reinforce update: {operations / 1e6 / figures['bare products']['ms']:.1f} GFLOP/s")
+    print(
+        tabulate(
+            [[n, *f.values()] for n, f in figures.items()],
+            ["step", *next(iter(figures.values()))],
+            floatfmt=".2f",
+        )
+    )
+    print(
+        "bare products of a reinforce update: "
+        f"{operations / 1e6 / figures['bare products']['ms']:.1f} GFLOP/s"
+    )
     parts = rounds["reinforce update"] + rounds["discriminator epoch"]
     ratio = float(np.median(rounds["whole iteration"] / parts))
     print(f"a whole iteration over its update and its discriminator epoch: {ratio:.3f}")
@@ -111,7 +162,9 @@ def times(sizes, updates):
 
 
 def growth(name, values, sizes, updates):
-    """Milliseconds, seconds of tracing and peak memory of each update at each size, and the exponent a of time ~ size^a."""
+    """Milliseconds, seconds of tracing and peak memory of each update at each size, and the
+    exponent a of time ~ size^a.
+    """
     import numpy as np
 
     from regan_tf import plots
@@ -128,8 +181,14 @@ def growth(name, values, sizes, updates):
     }
     print(_title({k: v for k, v in sizes.items() if k != name}))
     for quantity, form in (("ms", ".2f"), ("tracing [s]", ".1f"), ("peak memory [MB]", ".0f")):
-        rows = [[u, *(p[quantity] for p in points), *([exponents[u]] if quantity == "ms" else [])] for u, points in figures.items()]
-        print(tabulate(rows, [quantity, *[f"{name}={v}" for v in values], "exponent"], floatfmt=form) + "\n")
+        rows = [
+            [u, *(p[quantity] for p in points), *([exponents[u]] if quantity == "ms" else [])]
+            for u, points in figures.items()
+        ]
+        print(
+            tabulate(rows, [quantity, *[f"{name}={v}" for v in values], "exponent"], floatfmt=form)
+            + "\n"
+        )
     if _OUTPUT.value:
         plots.plot_growth(name, values, figures, _OUTPUT.value.removesuffix(".json") + ".png")
     return {name: values, "exponents": exponents, **figures}
@@ -141,19 +200,32 @@ def workers(count, sizes, updates):
     for update in tqdm(updates, desc="updates"):
         (alone,), shared = _points(sizes, update), _points(sizes, update, _tf_configs(count))
         one, several = alone["ms"], max(point["ms"] for point in shared)
-        figures[update] = {"one worker [ms]": one, f"{count} workers [ms]": several, "speed-up": one / several}
+        figures[update] = {
+            "one worker [ms]": one,
+            f"{count} workers [ms]": several,
+            "speed-up": one / several,
+        }
     print(f"{_title(sizes)} a worker, {count} workers")
-    print(tabulate([[n, *f.values()] for n, f in figures.items()], ["update", *next(iter(figures.values()))], floatfmt=".2f"))
+    print(
+        tabulate(
+            [[n, *f.values()] for n, f in figures.items()],
+            ["update", *next(iter(figures.values()))],
+            floatfmt=".2f",
+        )
+    )
     return figures
 
 
 def _points(sizes, update, tf_configs=(None,)):
-    """What each of so many processes measures of an update, all at once: one alone, or workers, each by its TF_CONFIG.
+    """What each of so many processes measures of an update, all at once: one alone, or workers,
+    each by its TF_CONFIG.
 
     In a process of its own, since its peak memory is then the update's.
     """
     arguments = (sizes, update, _THREADS.value, _PRECISION.value, _ROUNDS.value)
-    with concurrent.futures.ProcessPoolExecutor(len(tf_configs), multiprocessing.get_context("spawn")) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        len(tf_configs), multiprocessing.get_context("spawn")
+    ) as pool:
         points = [pool.submit(_point, *arguments, config) for config in tf_configs]
         return [point.result() for point in points]
 
@@ -164,7 +236,10 @@ def _tf_configs(count):
     addresses = [f"localhost:{s.getsockname()[1]}" for s in sockets]
     for each in sockets:
         each.close()
-    return [json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}) for i in range(count)]
+    return [
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}})
+        for i in range(count)
+    ]
 
 
 def _point(sizes, update, threads, precision, rounds, tf_config):
@@ -190,7 +265,7 @@ def _seconds(call):
 
 
 def _timed(steps):
-    """Medians of `calls` calls in each round: a dict of name to an array [rounds], in milliseconds."""
+    """Medians of `calls` calls in each round, in milliseconds: a dict of name to [rounds]."""
     import numpy as np
 
     for call in tqdm(steps.values(), desc="tracing", leave=False):
@@ -213,7 +288,10 @@ def _steps(sizes, updates):
     trainer, real = _trainer(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
     batches = tf.tile(real[tf.newaxis], [_D_STEPS.value, 1, 1])
-    likelihood_step, discriminator_step = compiled(trainer.likelihood_step), compiled(trainer.discriminator_step)
+    likelihood_step, discriminator_step = (
+        compiled(trainer.likelihood_step),
+        compiled(trainer.discriminator_step),
+    )
     multiply, operations = yardsticks.products(config, sizes["vocab_size"])
 
     def update():
@@ -222,14 +300,23 @@ def _steps(sizes, updates):
     def epoch():
         return trainer.train_discriminator(batches, seed)[0]["discriminator_loss"].numpy()
 
-    steps = {"bare products": multiply, "bare keras LSTM": yardsticks.keras_lstm(config), "mle step": lambda: likelihood_step(real)}
-    steps |= {"discriminator step": lambda: discriminator_step(real, real), "discriminator epoch": epoch}
+    steps = {
+        "bare products": multiply,
+        "bare keras LSTM": yardsticks.keras_lstm(config),
+        "mle step": lambda: likelihood_step(real),
+    }
+    steps |= {
+        "discriminator step": lambda: discriminator_step(real, real),
+        "discriminator epoch": epoch,
+    }
     steps |= {"whole iteration": lambda: (update(), epoch()), "reinforce update": update}
     for name in updates:
         if name != "reinforce":
             steps[f"{name} update"] = _update(sizes, UPDATES[name])
         if name in _TRACKED:
-            steps[f"{name} update, with variance"] = _update(sizes, UPDATES[name], track_variance=True)
+            steps[f"{name} update, with variance"] = _update(
+                sizes, UPDATES[name], track_variance=True
+            )
     return steps, operations
 
 
@@ -269,7 +356,9 @@ def memory(sizes):
     """Resident memory in MB over a run's iterations, every tenth of them."""
     from regan_tf.training.experiment import Experiment
 
-    config = Config(seq_len=sizes["seq_len"], batch_size=sizes["batch_size"], iterations=_MEMORY.value)
+    config = Config(
+        seq_len=sizes["seq_len"], batch_size=sizes["batch_size"], iterations=_MEMORY.value
+    )
     experiment = Experiment(config.resolved())
     experiment.measure_start()
     peaks = {}
@@ -286,7 +375,8 @@ def _peak_memory():
 
 
 def _title(sizes):
-    return f"{', '.join(f'{name}={value}' for name, value in sizes.items())}, {_THREADS.value} thread(s), {_PRECISION.value}"
+    listed = ", ".join(f"{name}={value}" for name, value in sizes.items())
+    return f"{listed}, {_THREADS.value} thread(s), {_PRECISION.value}"
 
 
 if __name__ == "__main__":

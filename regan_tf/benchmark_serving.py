@@ -1,9 +1,11 @@
-"""Measures what is served: rows a second of the exported generator beside the live one, and the local server under load.
+"""Measures what is served: rows a second of the exported generator beside the live one, and the
+local server under load.
 
   python -m regan_tf.benchmark_serving --workdir=RUN --model_dir=export/regan-rebar-15
 
-The first table is of one process and thread; the second is of a server in a process of its own, with and without batching,
-asked by --clients at once, each for one row at a time over one connection of its own.
+The first table is of one process and thread; the second is of a server in a process of its own,
+with and without batching, asked by --clients at once, each for one row at a time over one
+connection of its own.
 """
 
 import asyncio
@@ -19,11 +21,17 @@ from tabulate import tabulate
 from regan_tf.cli import command, config_flags
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Directory of the run's exported model.", required=True)
-_BATCHES = flags.DEFINE_list("batch_sizes", ["1", "64", "1024"], "Rows of a call, in the first table.")
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir", None, "Directory of the run's exported model.", required=True
+)
+_BATCHES = flags.DEFINE_list(
+    "batch_sizes", ["1", "64", "1024"], "Rows of a call, in the first table."
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 50, "Calls of each, one after the other.", 2)
 _CLIENTS = flags.DEFINE_integer("clients", 32, "Clients at once, in the second table.", 1)
-_SECONDS = flags.DEFINE_float("seconds", 60.0, "Length of each load; 0 leaves the second table out.", 0)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 60.0, "Length of each load; 0 leaves the second table out.", 0
+)
 
 
 def main():
@@ -52,7 +60,9 @@ def _print_throughput(config):
         inputs = {"temperature": tf.ones([size]), "prefix": tf.fill([size], "")}
         calls = {
             "live": lambda i, live=live: live(tf.constant([0, i])),
-            "served": lambda i, size=size, inputs=inputs: served(seed=tf.range(i, i + size, dtype=tf.int64), **inputs),
+            "served": lambda i, size=size, inputs=inputs: served(
+                seed=tf.range(i, i + size, dtype=tf.int64), **inputs
+            ),
         }
         seconds = _interleaved(calls)
         live, served_ = (size / np.median(seconds[name]) for name in ("live", "served"))
@@ -77,10 +87,21 @@ def _print_load():
     table = []
     for batching in (True, False):
         flag = "--batching" if batching else "--nobatching"
-        server = [sys.executable, "-m", "regan_tf.serve", f"--model_dir={_MODEL_DIR.value}", "--rest_port=0", "--grpc_port=0", flag]
+        server = [
+            sys.executable,
+            "-m",
+            "regan_tf.serve",
+            f"--model_dir={_MODEL_DIR.value}",
+            "--rest_port=0",
+            "--grpc_port=0",
+            flag,
+        ]
         with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
             try:
-                url = process.stdout.readline().split("REST at ")[1].split(",")[0] + "/v1/models/regan:predict"
+                url = (
+                    process.stdout.readline().split("REST at ")[1].split(",")[0]
+                    + "/v1/models/regan:predict"
+                )
                 milliseconds, errors = asyncio.run(_load(url))
             finally:
                 process.terminate()
@@ -88,7 +109,13 @@ def _print_load():
         p50, p99 = np.percentile(milliseconds, [50, 99])
         table.append([flag, len(milliseconds) / _SECONDS.value, p50, p99, errors])
     print(f"\n{_CLIENTS.value} clients for {_SECONDS.value:g} s, REST, one row a request\n")
-    print(tabulate(table, ["", "requests/s", "p50 [ms]", "p99 [ms]", "errors"], floatfmt=("", ".0f", ".1f", ".1f", "")))
+    print(
+        tabulate(
+            table,
+            ["", "requests/s", "p50 [ms]", "p99 [ms]", "errors"],
+            floatfmt=("", ".0f", ".1f", ".1f", ""),
+        )
+    )
 
 
 async def _load(url):

@@ -1,13 +1,16 @@
-"""Measures estimators against each other at one fixed state: bias, variance, time, and what a fixed budget of time buys.
+"""Measures estimators against each other at one fixed state: bias, variance, time, and what a fixed
+budget of time buys.
 
 Times are those of one estimate, without the steps that train what is learned in a control variate.
 
   python -m regan_tf.compare --seq_len=3
   python -m regan_tf.compare --seq_len=15 --state_pretrain_epochs=3 --state_d_steps=390
-  python -m regan_tf.compare --workdir=RUN --estimators=reinforce_loo,rebar:sequence,rebar:step:loo,relax:step:loo:eta
+  python -m regan_tf.compare --workdir=RUN
+  --estimators=reinforce_loo,rebar:sequence,rebar:step:loo,relax:step:loo:eta
 
-The state is a run's last checkpoint, or fresh networks trained as the --state flags say. The truth is the exact gradient where all
-sequences can be enumerated, else a long mean of reinforce_loo, which is unbiased.
+The state is a run's last checkpoint, or fresh networks trained as the --state flags say. The truth
+is the exact gradient where all sequences can be enumerated, else a long mean of reinforce_loo,
+which is unbiased.
 """
 
 import json
@@ -28,23 +31,41 @@ _DEFAULT = (
 _ESTIMATORS = flags.DEFINE_list(
     "estimators",
     _DEFAULT.split(","),
-    "What to measure: ESTIMATOR[:OPTION...] with the options sequence, step (default), rollout; loo; eta, temperature "
-    "(learned); per_example (variance loss). `reference` has c_t = E[R | b_<=t]. Variances are shown relative to the first.",
+    "What to measure: ESTIMATOR[:OPTION...] with the options sequence, step (default), rollout; "
+    "loo; eta, temperature "
+    "(learned); per_example (variance loss). `reference` has c_t = E[R | b_<=t]. Variances are "
+    "shown relative to the first.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Take the state from this run's last checkpoint.")
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 3, "Without --workdir: length T.", lower_bound=3)
-_EPOCHS = flags.DEFINE_float("state_pretrain_epochs", 1.0, "Without --workdir: epochs of pre-training.", lower_bound=0)
-_RATE = flags.DEFINE_float("state_pretrain_learning_rate", 3e-3, "Without --workdir: its learning rate.")
-_D_STEPS = flags.DEFINE_integer("state_d_steps", 78, "Without --workdir: discriminator minibatches.", lower_bound=1)
+_EPOCHS = flags.DEFINE_float(
+    "state_pretrain_epochs", 1.0, "Without --workdir: epochs of pre-training.", lower_bound=0
+)
+_RATE = flags.DEFINE_float(
+    "state_pretrain_learning_rate", 3e-3, "Without --workdir: its learning rate."
+)
+_D_STEPS = flags.DEFINE_integer(
+    "state_d_steps", 78, "Without --workdir: discriminator minibatches.", lower_bound=1
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per estimate.", lower_bound=2)
-_TEMPERATURES = flags.DEFINE_list("temperatures", ["1"], "Temperatures lambda; with several, every estimator is measured at each.")
+_TEMPERATURES = flags.DEFINE_list(
+    "temperatures", ["1"], "Temperatures lambda; with several, every estimator is measured at each."
+)
 _ETA = flags.DEFINE_float("eta", 1.0, "eta, or its first value where it is learned.")
 _DRAWS = flags.DEFINE_integer("draws", 1000, "Batches drawn of each estimator.", lower_bound=40)
-_TRUTH_DRAWS = flags.DEFINE_integer("truth_draws", 10_000, "Batches in the long mean, if there is one.", lower_bound=40)
-_CONTROL_STEPS = flags.DEFINE_integer("control_steps", 2000, "Steps that train what is learned, at this state.", lower_bound=0)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the state and of all draws.", lower_bound=0, upper_bound=2**30)
+_TRUTH_DRAWS = flags.DEFINE_integer(
+    "truth_draws", 10_000, "Batches in the long mean, if there is one.", lower_bound=40
+)
+_CONTROL_STEPS = flags.DEFINE_integer(
+    "control_steps", 2000, "Steps that train what is learned, at this state.", lower_bound=0
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the state and of all draws.", lower_bound=0, upper_bound=2**30
+)
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
-_OUTPUT = flags.DEFINE_string("output", "", "Directory for compare.json and compare.png; by default the workdir, or nothing.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "", "Directory for compare.json and compare.png; by default the workdir, or nothing."
+)
 
 
 def main():
@@ -61,31 +82,54 @@ def main():
     print(f"state: {description}")
 
     def laboratory(temperature, seed):
-        options = {"batch_size": _BATCH_SIZE.value, "eta": _ETA.value, "control_steps": _CONTROL_STEPS.value}
+        options = {
+            "batch_size": _BATCH_SIZE.value,
+            "eta": _ETA.value,
+            "control_steps": _CONTROL_STEPS.value,
+        }
         return Laboratory.of_experiment(experiment, temperature=temperature, seed=seed, **options)
 
     truth, truth_blocks = laboratory(1.0, _SEED.value).exact(), None
     if truth is None:
-        long_mean = laboratory(1.0, _SEED.value + 10).measure(Spec.parse("reinforce_loo"), _TRUTH_DRAWS.value)
+        long_mean = laboratory(1.0, _SEED.value + 10).measure(
+            Spec.parse("reinforce_loo"), _TRUTH_DRAWS.value
+        )
         truth_blocks, truth = long_mean.blocks, long_mean.blocks.mean(axis=0)
     layers = [(v.path, v.shape.num_elements()) for v in experiment.generator.trainable_variables]
     results = []
     for temperature in temperatures:
         for spec in tqdm(specs, desc=f"temperature {temperature:g}", leave=False):
             measurement = laboratory(temperature, _SEED.value).measure(spec, _DRAWS.value)
-            result = {"estimator": spec.name, "temperature": temperature, **compare(measurement, truth, truth_blocks)}
+            result = {
+                "estimator": spec.name,
+                "temperature": temperature,
+                **compare(measurement, truth, truth_blocks),
+            }
             results.append(result | _variances(measurement, layers))
     for result in results:
         result["relative_variance"] = result["variance"] / results[0]["variance"]
-        result["variance_x_time"] = result["relative_variance"] * result["seconds"] / results[0]["seconds"]
+        result["variance_x_time"] = (
+            result["relative_variance"] * result["seconds"] / results[0]["seconds"]
+        )
     _print(results, len(temperatures) > 1, exact=truth_blocks is None)
-    _write({"state": description, "truth": "exact" if truth_blocks is None else "reinforce_loo", "results": results})
+    _write(
+        {
+            "state": description,
+            "truth": "exact" if truth_blocks is None else "reinforce_loo",
+            "results": results,
+        }
+    )
     return 0
 
 
 def _state_config():
     epochs, rate = _EPOCHS.value, _RATE.value
-    options = {"pretrain_epochs": epochs, "pretrain_learning_rate": rate, "d_steps": _D_STEPS.value, "seed": _SEED.value}
+    options = {
+        "pretrain_epochs": epochs,
+        "pretrain_learning_rate": rate,
+        "d_steps": _D_STEPS.value,
+        "seed": _SEED.value,
+    }
     return Config(seq_len=_SEQ_LEN.value, batch_size=_BATCH_SIZE.value, **options).resolved()
 
 
@@ -102,11 +146,16 @@ def _state(config):
     goodness = experiment.evaluate_last()["goodness"]
     epochs = f"{config.pretrain_epochs:g} epoch" + "s" * (config.pretrain_epochs != 1)
     what = f"{epochs} at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
-    return experiment, f"length {config.seq_len}, {what}: goodness {goodness:.3f}, discriminator loss {loss:.3f}"
+    return (
+        experiment,
+        f"length {config.seq_len}, {what}: goodness {goodness:.3f}, discriminator loss {loss:.3f}",
+    )
 
 
 def _variances(measurement, layers):
-    """Total, per variable, and in the paper's single parameter (the first of the last kernel); of one batch's gradient."""
+    """Total, per variable, and in the paper's single parameter (the first of the last kernel); of
+    one batch's gradient.
+    """
     parts = np.split(measurement.variance, np.cumsum([size for _, size in layers])[:-1])
     by_layer = {path: float(np.sum(part)) for (path, _), part in zip(layers, parts, strict=True)}
     last_kernel = max(i for i, (path, _) in enumerate(layers) if path.endswith("kernel"))
@@ -126,12 +175,18 @@ def _print(results, several, exact):
         beside_truth = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio")]
         variance = [r[k] for k in ("relative_variance", "largest_share", "slope_p")]
         single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
-        rows.append([name, *beside_truth, *variance, single, 1e3 * r["seconds"], r["variance_x_time"]])
+        rows.append(
+            [name, *beside_truth, *variance, single, 1e3 * r["seconds"], r["variance_x_time"]]
+        )
     headers = ["estimator", "bias", "+-", "p", "cosine", "norm"]
     headers += ["variance", "largest", "slope p", "single", "ms", "variance x time"]
     formats = ("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".2g", ".3g", ".2f", ".3g")
     print(tabulate(rows, headers, floatfmt=formats))
-    truth = "the exact gradient" if exact else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
+    truth = (
+        "the exact gradient"
+        if exact
+        else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
+    )
     print(
         f"bias, cosine and norm beside {truth};\n"
         f"variances and the last column relative to {rows[0][0]};\n"
@@ -139,7 +194,8 @@ def _print(results, several, exact):
         f"bias seen: p < {BIAS_SEEN:g};\n"
         "largest: the batch furthest from the mean, its share of the variance. Above 0.1 it is a\n"
         "tail's, which so many draws have not measured: it is no variance, and p can mislead;\n"
-        "slope p: that the control variate's slopes by automatic differentiation are those by parts.\n"
+        "slope p: that the control variate's slopes by automatic differentiation are those by "
+        "parts.\n"
         f"Below {BIAS_SEEN:g}: the reward jumps, or is so steep that these draws miss its slopes"
     )
 
@@ -152,7 +208,9 @@ def _write(report):
     from regan_tf.files import write_atomically
 
     write_atomically(os.path.join(directory, "compare.json"), json.dumps(report, indent=2) + "\n")
-    plots.plot_bias_and_variance(report["results"], report["state"], os.path.join(directory, "compare.png"))
+    plots.plot_bias_and_variance(
+        report["results"], report["state"], os.path.join(directory, "compare.png")
+    )
     print(f"written: {directory}/compare.json, {directory}/compare.png")
 
 

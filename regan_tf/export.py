@@ -14,8 +14,12 @@ from regan_tf.cli import command, config_flags
 from regan_tf.config import Config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-_EXPORT_DIR = flags.DEFINE_string("export_dir", Config.export_dir, "The version goes to <export_dir>/<model_name>/<version>.")
-_MODEL_NAME = flags.DEFINE_string("model_name", "", "Name of the model; by default regan-<estimator>-<length>.")
+_EXPORT_DIR = flags.DEFINE_string(
+    "export_dir", Config.export_dir, "The version goes to <export_dir>/<model_name>/<version>."
+)
+_MODEL_NAME = flags.DEFINE_string(
+    "model_name", "", "Name of the model; by default regan-<estimator>-<length>."
+)
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
 
 
@@ -30,7 +34,9 @@ def main():
     experiment = Experiment(config)
     require_checkpoint(_WORKDIR.value, experiment.checkpoint)
     directory = Path(_EXPORT_DIR.value) / (_MODEL_NAME.value or config.model_name)
-    metrics = experiment.evaluate_best() if _GENERATOR.value == "best" else experiment.evaluate_last()
+    metrics = (
+        experiment.evaluate_best() if _GENERATOR.value == "best" else experiment.evaluate_last()
+    )
     path = publishing.publish_run(experiment, _GENERATOR.value, metrics, _WORKDIR.value, directory)
     print(f"published {path}; try it with\n  make serve MODEL={directory}")
 

@@ -1,7 +1,8 @@
 """Compiled functions, and loops in them, without autograph.
 
-Autograph rewrites Python's `if` and `for` over tensors, and everything that is called, Keras' layers too: half of the time of
-a trace. There are none such here. A function of the user's own that has them needs a `@tf.function` of its own.
+Autograph rewrites Python's `if` and `for` over tensors, and everything that is called, Keras'
+layers too: half of the time of a trace. There are none such here. A function of the user's own that
+has them needs a `@tf.function` of its own.
 """
 
 import functools
@@ -12,7 +13,8 @@ compiled = functools.partial(tf.function, autograph=False)
 
 
 def repeat(times, body, state):
-    """state = body(i, *state) for 0 <= i < times, one after the other in the graph; returns the last state.
+    """state = body(i, *state) for 0 <= i < times, one after the other in the graph; returns the
+    last state.
 
     Args:
       times: an int or a scalar tensor.
@@ -23,5 +25,7 @@ def repeat(times, body, state):
     def step(i, *state):
         return i + 1, *body(i, *state)
 
-    _, *state = tf.while_loop(lambda i, *_: i < times, step, (tf.constant(0), *state), parallel_iterations=1)
+    _, *state = tf.while_loop(
+        lambda i, *_: i < times, step, (tf.constant(0), *state), parallel_iterations=1
+    )
     return state

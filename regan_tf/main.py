@@ -1,11 +1,13 @@
-"""Trains a sequence GAN with REINFORCE, REBAR or RELAX, as in the ReGAN paper, and exports its generator.
+"""Trains a sequence GAN with REINFORCE, REBAR or RELAX, as in the ReGAN paper, and exports its
+generator.
 
 The data are the paper's grammar, or texts of your own.
 
   python -m regan_tf.main --estimator=rebar --temperature=0.1
   python -m regan_tf.main --flagfile=configs/paper_15_relax.flags --seed=1
   python -m regan_tf.main --flagfile=configs/text_words.flags --data_file=texts.txt --seq_len=30
-  python -m regan_tf.main --flagfile=RUN/config.flags --workdir=RUN      (goes on with an interrupted run)
+  python -m regan_tf.main --flagfile=RUN/config.flags --workdir=RUN      (goes on with an
+  interrupted run)
 
 Everything about the run is kept in --workdir.
 """

@@ -1,7 +1,9 @@
-"""What the replicas of a `tf.distribute` strategy share: one global batch, of which each holds an equal part of the rows.
+"""What the replicas of a `tf.distribute` strategy share: one global batch, of which each holds an
+equal part of the rows.
 
-Every replica draws the noise of the whole batch and keeps its own rows', so that an estimate on several replicas is that of
-one, up to rounding. Outside a strategy there is one replica, and all of this does nothing.
+Every replica draws the noise of the whole batch and keeps its own rows', so that an estimate on
+several replicas is that of one, up to rounding. Outside a strategy there is one replica, and all of
+this does nothing.
 """
 
 import os
@@ -30,7 +32,9 @@ def own_rows(x, axis=0):
 
 
 def mean(values):
-    """The mean over replicas of a nest of tensors. Differentiable: a loss that is summed over replicas has the right gradient."""
+    """The mean over replicas of a nest of tensors. Differentiable: a loss that is summed over
+    replicas has the right gradient.
+    """
     context = _context()
     return values if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
@@ -42,11 +46,15 @@ def gather(x):
 
 
 def run(function, *args):
-    """Calls function(*args) on every replica; returns what it gives on the first one of this process."""
+    """Calls function(*args) on every replica; returns what it gives on the first one of this
+    process.
+    """
     if not tf.distribute.has_strategy():
         return function(*args)
     strategy = tf.distribute.get_strategy()
-    return tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], strategy.run(function, args))
+    return tf.nest.map_structure(
+        lambda x: strategy.experimental_local_results(x)[0], strategy.run(function, args)
+    )
 
 
 def is_chief():
@@ -66,8 +74,14 @@ def strategy(name):
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if not os.environ.get("TF_CONFIG"):
-        raise UserError("--distribution=multi_worker needs the environment variable TF_CONFIG, which lists the workers")
+        raise UserError(
+            "--distribution=multi_worker needs the environment variable TF_CONFIG, which lists "
+            "the workers"
+        )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (ValueError, KeyError, tf.errors.OpError) as error:
-        raise UserError(f"--distribution=multi_worker: TF_CONFIG={os.environ['TF_CONFIG']}: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"--distribution=multi_worker: TF_CONFIG={os.environ['TF_CONFIG']}: "
+            f"{str(error).splitlines()[0]}"
+        ) from None

@@ -1,10 +1,11 @@
-"""Turns finished runs into figures and tables: what each estimator reached, how surely, and what it cost.
+"""Turns finished runs into figures and tables: what each estimator reached, how surely, and what it
+cost.
 
   python -m regan_tf.report runs
   python -m regan_tf.report runs/figure_4 runs/figure_6 --output=report/short
 
-Takes directories that are runs, or hold some at any depth. Writes one self-contained page, index.html, with its pictures, and
-scores.json.
+Takes directories that are runs, or hold some at any depth. Writes one self-contained page,
+index.html, with its pictures, and scores.json.
 """
 
 from pathlib import Path
@@ -15,10 +16,18 @@ from tabulate import tabulate
 from regan_tf.cli import command
 from regan_tf.config import UserError
 
-_OUTPUT = flags.DEFINE_string("output", "report", "Directory of the page, its pictures and scores.json.")
-_GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run the scores are of.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "report", "Directory of the page, its pictures and scores.json."
+)
+_GENERATOR = flags.DEFINE_enum(
+    "generator", "last", ("last", "best"), "Which generator of each run the scores are of."
+)
 
-_SHOWN, _SHOWN_OF_TEXTS = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13), (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1)  # columns printed
+# Columns printed.
+_SHOWN, _SHOWN_OF_TEXTS = (
+    (0, 1, 2, 3, 4, 6, 8, 9, 12, 13),
+    (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1),
+)
 
 
 def main(paths):
@@ -32,9 +41,14 @@ def main(paths):
     groups = results.grouped(runs)
     rows = page.score_rows(groups)
     for name, of_name in rows.items():
-        columns, title = (_SHOWN_OF_TEXTS, name) if isinstance(name, str) else (_SHOWN, f"Length {name}")
+        columns, title = (
+            (_SHOWN_OF_TEXTS, name) if isinstance(name, str) else (_SHOWN, f"Length {name}")
+        )
         shown = [[row[i] for i in columns] for row in of_name]
-        print(f"\n{title}\n" + tabulate(shown, [page.headers(name)[i] for i in columns], disable_numparse=True))
+        print(
+            f"\n{title}\n"
+            + tabulate(shown, [page.headers(name)[i] for i in columns], disable_numparse=True)
+        )
     if repeated:
         print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:
@@ -43,7 +57,15 @@ def main(paths):
     try:
         output.mkdir(parents=True, exist_ok=True)
         pictures = page.draw(groups, output)
-        written = page.write(output, groups, rows, pictures, paths=paths, unfinished=unfinished, generator=_GENERATOR.value)
+        written = page.write(
+            output,
+            groups,
+            rows,
+            pictures,
+            paths=paths,
+            unfinished=unfinished,
+            generator=_GENERATOR.value,
+        )
     except OSError as error:
         raise UserError(f"--output={output} cannot be written: {error.strerror}") from None
     print(f"\nNow look at {written}")

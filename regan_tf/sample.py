@@ -13,11 +13,22 @@ from regan_tf.cli import command, config_flags
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
 _SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of the draw: the same seed gives the same sequences.", lower_bound=0, upper_bound=2**31 - 1
+    "seed",
+    0,
+    "Seed of the draw: the same seed gives the same sequences.",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
 )
-_TEMPERATURE = flags.DEFINE_float("sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied.")
+_TEMPERATURE = flags.DEFINE_float(
+    "sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied."
+)
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
-_FORMAT = flags.DEFINE_enum("format", "text", ("text", "jsonl"), "Lines of text, or of JSON with tokens and log-probability.")
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "text",
+    ("text", "jsonl"),
+    "Lines of text, or of JSON with tokens and log-probability.",
+)
 
 
 def main():
@@ -35,9 +46,13 @@ def main():
     tokens = generator.sample(_NUM.value, _SEED.value, temperature)
     to_text = experiment.dataset.vocabulary.to_text
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
-    for text, row, log_prob in zip(to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True):
+    for text, row, log_prob in zip(
+        to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True
+    ):
         print(
-            text if _FORMAT.value == "text" else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}, ensure_ascii=False)
+            text
+            if _FORMAT.value == "text"
+            else json.dumps({"text": text, "tokens": row, "log_prob": log_prob}, ensure_ascii=False)
         )
 
 

@@ -1,4 +1,5 @@
-"""Serves an exported model on this machine as TF Serving would: its REST and gRPC interfaces, for trying and testing.
+"""Serves an exported model on this machine as TF Serving would: its REST and gRPC interfaces, for
+trying and testing.
 
   python -m regan_tf.serve                                  (the model exported last)
   python -m regan_tf.serve --model_dir=export/regan-rebar-3 --rest_port=8501 --grpc_port=8500
@@ -15,33 +16,56 @@ from regan_tf.cli import command
 from regan_tf.config import UserError
 from regan_tf.serving.versions import numbered
 
-_MODEL_DIR = flags.DEFINE_string("model_dir", "", "Directory of the model's versions; by default the one exported last in export/.")
+_MODEL_DIR = flags.DEFINE_string(
+    "model_dir",
+    "",
+    "Directory of the model's versions; by default the one exported last in export/.",
+)
 _MODEL_NAME = flags.DEFINE_string("model_name", "regan", "What clients call it.")
-_HOST = flags.DEFINE_string("host", "localhost", "Address to listen at; 0.0.0.0 lets other machines in.")
-_REST_PORT = flags.DEFINE_integer("rest_port", 8501, "Port of the REST interface; 0: a free one.", 0, 65535)
-_GRPC_PORT = flags.DEFINE_integer("grpc_port", 8500, "Port of the gRPC interface; 0: a free one.", 0, 65535)
+_HOST = flags.DEFINE_string(
+    "host", "localhost", "Address to listen at; 0.0.0.0 lets other machines in."
+)
+_REST_PORT = flags.DEFINE_integer(
+    "rest_port", 8501, "Port of the REST interface; 0: a free one.", 0, 65535
+)
+_GRPC_PORT = flags.DEFINE_integer(
+    "grpc_port", 8500, "Port of the gRPC interface; 0: a free one.", 0, 65535
+)
 _BATCHING = flags.DEFINE_bool("batching", True, "Join the requests that wait into one batch.")
-_BATCH_ROWS = flags.DEFINE_integer("max_batch_rows", 1024, "Most rows of a request, and of a batch.", 1)
+_BATCH_ROWS = flags.DEFINE_integer(
+    "max_batch_rows", 1024, "Most rows of a request, and of a batch.", 1
+)
 _BODY_BYTES = flags.DEFINE_integer("max_body_bytes", 4 * 2**20, "Largest request.", 1024)
 _POLL = flags.DEFINE_float("poll_seconds", 1.0, "Seconds between looks for a new version.", 0.01)
-_THREADS = flags.DEFINE_integer("threads", 1, "CPU threads of the model. 0: TensorFlow's choice.", 0)
+_THREADS = flags.DEFINE_integer(
+    "threads", 1, "CPU threads of the model. 0: TensorFlow's choice.", 0
+)
 
 
 def main():
     """Serves until it is stopped."""
     directory = Path(_MODEL_DIR.value) if _MODEL_DIR.value else _exported_last(Path("export"))
     if not directory.is_dir() or not numbered(directory):
-        raise UserError(f"--model_dir={directory} holds no version: train, or give the directory above the numbers")
+        raise UserError(
+            f"--model_dir={directory} holds no version: train, or give the directory above the "
+            "numbers"
+        )
     command.start_tensorflow(_THREADS.value)
     try:
         from regan_tf.serving import server
         from regan_tf.serving.model import Model
         from regan_tf.serving.servable import Limits
     except ImportError as error:
-        raise UserError(f"{error}; serving needs `pip install -r requirements-serving.txt`") from None
+        raise UserError(
+            f"{error}; serving needs `pip install -r requirements-serving.txt`"
+        ) from None
     limits = Limits(batch_rows=_BATCH_ROWS.value, body_bytes=_BODY_BYTES.value)
     model = Model(_MODEL_NAME.value, directory, limits, _BATCHING.value)
-    asyncio.run(server.run(model, limits, _HOST.value, _REST_PORT.value, _GRPC_PORT.value, _POLL.value, _announce))
+    asyncio.run(
+        server.run(
+            model, limits, _HOST.value, _REST_PORT.value, _GRPC_PORT.value, _POLL.value, _announce
+        )
+    )
     print("stopped")
 
 
@@ -54,7 +78,10 @@ def _exported_last(export):
 
 def _announce(rest_port, grpc_port):
     name, host = _MODEL_NAME.value, _HOST.value
-    print(f"serving {name}: REST at http://{host}:{rest_port}, gRPC at {host}:{grpc_port}. Ctrl-C stops. Now try")
+    print(
+        f"serving {name}: REST at http://{host}:{rest_port}, gRPC at {host}:{grpc_port}. Ctrl-C "
+        "stops. Now try"
+    )
     print(f"  python -m regan_tf.client --address={host}:{grpc_port} generate --num=5 --seed=7")
     print(f"  curl http://{host}:{rest_port}/v1/models/{name}", flush=True)
 

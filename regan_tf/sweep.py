@@ -3,7 +3,8 @@
   python -m regan_tf.sweep --sweep=configs/figure_4.toml
   python -m regan_tf.sweep --sweep=configs/figure_4.toml --ray_address=auto      (on a Ray cluster)
 
-The same command goes on with a sweep that was stopped, and tries again what failed. regan_tf/studies/grid.py tells what such a file holds.
+The same command goes on with a sweep that was stopped, and tries again what failed.
+regan_tf/studies/grid.py tells what such a file holds.
 """
 
 import contextlib
@@ -19,12 +20,22 @@ from tqdm import tqdm
 from regan_tf.cli import command
 from regan_tf.studies import grid, pool
 
-_SWEEP = flags.DEFINE_multi_string("sweep", None, "File of a sweep; may be given several times.", required=True)
-_OUTPUT = flags.DEFINE_string("output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>.")
-_SEEDS = flags.DEFINE_integer("seeds", None, "Seeds of each, instead of the file's number.", lower_bound=1)
-_WORKERS = flags.DEFINE_integer("workers", None, "Runs at a time; by default one for each core.", lower_bound=1)
+_SWEEP = flags.DEFINE_multi_string(
+    "sweep", None, "File of a sweep; may be given several times.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>."
+)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", None, "Seeds of each, instead of the file's number.", lower_bound=1
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Runs at a time; by default one for each core.", lower_bound=1
+)
 _RAY = flags.DEFINE_string(
-    "ray_address", "", "Run on this Ray cluster instead (auto, local or host:port); needs requirements-ray.txt."
+    "ray_address",
+    "",
+    "Run on this Ray cluster instead (auto, local or host:port); needs requirements-ray.txt.",
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 
@@ -32,7 +43,11 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 def main():
     """Runs what is not finished; returns the exit code: 1 if a run failed."""
     directories = {path: Path(_OUTPUT.value).resolve() / Path(path).stem for path in _SWEEP.value}
-    jobs = [job for path, directory in directories.items() for job in grid.read(path, directory, _SEEDS.value)]
+    jobs = [
+        job
+        for path, directory in directories.items()
+        for job in grid.read(path, directory, _SEEDS.value)
+    ]
     finished = [job.finished for job in jobs]
     waiting = [job for job, done in zip(jobs, finished, strict=True) if not done]
     if _DRY_RUN.value:
@@ -44,7 +59,10 @@ def main():
     failures = _run(waiting, len(jobs))
     print(f"{len(jobs) - failures} of {len(jobs)} runs are finished")
     if failures:
-        print(f"{failures} failed: their logs are beside their directories; the same command tries them again")
+        print(
+            f"{failures} failed: their logs are beside their directories; the same command tries "
+            "them again"
+        )
     print(f"  python -m regan_tf.report {shlex.join(map(str, directories.values()))}")
     return 1 if failures else 0
 
@@ -57,13 +75,24 @@ def _run(jobs, total):
     else:
         slots = _WORKERS.value or len(os.sched_getaffinity(0))
         outcomes = pool.on_this_machine(jobs, slots)
-    bar = tqdm(total=total, initial=total - len(jobs), desc="runs", unit="run", smoothing=0, dynamic_ncols=True)
+    bar = tqdm(
+        total=total,
+        initial=total - len(jobs),
+        desc="runs",
+        unit="run",
+        smoothing=0,
+        dynamic_ncols=True,
+    )
     with bar, contextlib.closing(outcomes):
         bar.set_postfix(running=min(slots, len(jobs)), failed=0)
         for number, (job, outcome) in enumerate(outcomes, start=1):
             if outcome.exit_code:
                 failures += 1
-                bar.write(f"failed: {job.config.workdir} (exit code {outcome.exit_code}): {outcome.last_line}", file=sys.stderr)
+                bar.write(
+                    f"failed: {job.config.workdir} (exit code {outcome.exit_code}): "
+                    f"{outcome.last_line}",
+                    file=sys.stderr,
+                )
             bar.set_postfix(running=min(slots, len(jobs) - number), failed=failures, refresh=False)
             bar.update()
     return failures

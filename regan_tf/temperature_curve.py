@@ -1,10 +1,12 @@
-"""Quality against diversity of generators of texts: BLEU against self-BLEU over sampling temperatures (Caccia et al. 2018).
+"""Quality against diversity of generators of texts: BLEU against self-BLEU over sampling
+temperatures (Caccia et al. 2018).
 
   python -m regan_tf.temperature_curve RUN_OF_MLE RUN RUN ... --output=curve
 
-One temperature tells little: a colder generator has a higher BLEU, and repeats itself. Of two generators the better one has the
-higher BLEU at equal self-BLEU. Takes finished runs on the same texts, or directories that hold some; runs that differ in their seed
-alone are averaged. A run of `--estimator=mle --iterations=0` is the baseline.
+One temperature tells little: a colder generator has a higher BLEU, and repeats itself. Of two
+generators the better one has the higher BLEU at equal self-BLEU. Takes finished runs on the same
+texts, or directories that hold some; runs that differ in their seed alone are averaged. A run of
+`--estimator=mle --iterations=0` is the baseline.
 """
 
 import json
@@ -20,24 +22,45 @@ from regan_tf.cli import command
 from regan_tf.config import UserError
 
 _TEMPERATURES = flags.DEFINE_list(
-    "temperatures", "0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.35,1.5", "Sampling temperatures: they divide the logits."
+    "temperatures",
+    "0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.35,1.5",
+    "Sampling temperatures: they divide the logits.",
 )
 _NUM = flags.DEFINE_integer(
-    "num", 2_000, "Texts sampled at each temperature; at most as many as there are training texts.", lower_bound=2
+    "num",
+    2_000,
+    "Texts sampled at each temperature; at most as many as there are training texts.",
+    lower_bound=2,
 )
-_ORDER = flags.DEFINE_integer("order", 4, "n of the BLEU-n and self-BLEU-n that are drawn and compared.", 2, 5)
-_DRAWS = flags.DEFINE_integer("draws", 3, "How often, with other seeds: shows what the samples' randomness does.", lower_bound=1)
-_GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator of each run.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples, the same for all runs.", lower_bound=0, upper_bound=2**31 - 1)
+_ORDER = flags.DEFINE_integer(
+    "order", 4, "n of the BLEU-n and self-BLEU-n that are drawn and compared.", 2, 5
+)
+_DRAWS = flags.DEFINE_integer(
+    "draws",
+    3,
+    "How often, with other seeds: shows what the samples' randomness does.",
+    lower_bound=1,
+)
+_GENERATOR = flags.DEFINE_enum(
+    "generator", "last", ("last", "best"), "Which generator of each run."
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the samples, the same for all runs.", lower_bound=0, upper_bound=2**31 - 1
+)
 _THREADS = flags.DEFINE_integer("threads", 0, "CPU threads; 0: TensorFlow's choice.", lower_bound=0)
-_OUTPUT = flags.DEFINE_string("output", "temperature_curve", "Directory of the JSON file and the figure.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "temperature_curve", "Directory of the JSON file and the figure."
+)
 
 
 def main(paths):
     """Prints the tables, writes the figure; returns the exit code."""
     temperatures = sorted({command.positive(text, "temperatures") for text in _TEMPERATURES.value})
     if not (paths and temperatures):
-        raise UserError("give runs, and at least one of --temperatures: python -m regan_tf.temperature_curve RUN RUN ...")
+        raise UserError(
+            "give runs, and at least one of --temperatures: python -m regan_tf.temperature_curve "
+            "RUN RUN ..."
+        )
     command.start_tensorflow(_THREADS.value)
     from regan_tf import plots
     from regan_tf.files import write_atomically
@@ -47,7 +70,8 @@ def main(paths):
     groups_by_data = results.grouped(runs)
     if len(groups_by_data) > 1 or not runs[0].config.is_text:
         raise UserError(
-            f"the runs must be on the same texts, with the same vocabulary; these are on: {', '.join(map(str, groups_by_data))}"
+            "the runs must be on the same texts, with the same vocabulary; these are on: "
+            f"{', '.join(map(str, groups_by_data))}"
         )
     (groups,) = groups_by_data.values()
     curves, ideal = {}, None
@@ -69,7 +93,9 @@ def main(paths):
 
 
 def _curves(run, temperatures):
-    """Of one run's generator: a list with a curve for each draw, the metrics at each temperature; and those of training texts."""
+    """Of one run's generator: a list with a curve for each draw, the metrics at each temperature;
+    and those of training texts.
+    """
     import tensorflow as tf
 
     from regan_tf.graphs import compiled
@@ -95,7 +121,8 @@ def _curves(run, temperatures):
 def _mean(curves):
     """The mean of several: a list of curves, each a list of dicts -> one list of dicts."""
     return [
-        {name: float(np.mean([p[name] for p in points])) for name in points[0]} | {"temperature": points[0]["temperature"]}
+        {name: float(np.mean([p[name] for p in points])) for name in points[0]}
+        | {"temperature": points[0]["temperature"]}
         for points in zip(*curves, strict=True)
     ]
 
@@ -104,7 +131,9 @@ def _print(curves, means, ideal, baseline):
     quality, diversity = f"bleu_{_ORDER.value}", f"self_bleu_{_ORDER.value}"
     rows = []
     for label, points in means.items():
-        distances = [math.hypot(p[quality] - ideal[quality], p[diversity] - ideal[diversity]) for p in points]
+        distances = [
+            math.hypot(p[quality] - ideal[quality], p[diversity] - ideal[diversity]) for p in points
+        ]
         best = int(np.argmin(distances))
         edge = "<" if best == 0 else ">" if best == len(points) - 1 else ""
         row = [
@@ -112,22 +141,38 @@ def _print(curves, means, ideal, baseline):
             f"{points[best]['temperature']:g}{edge}",
             *(points[best][name] for name in (quality, diversity, "nll_per_token")),
         ]
-        rows.append([*row, min(distances), _gain(curves, means, label, baseline, quality, diversity)])
+        rows.append(
+            [*row, min(distances), _gain(curves, means, label, baseline, quality, diversity)]
+        )
     rows.append(["training texts", "", ideal[quality], ideal[diversity], None, 0.0, ""])
-    headers = ["", "its best temperature", quality, diversity, "NLL a token", "distance", f"{quality} above the baseline's"]
+    headers = [
+        "",
+        "its best temperature",
+        quality,
+        diversity,
+        "NLL a token",
+        "distance",
+        f"{quality} above the baseline's",
+    ]
     print(tabulate(rows, headers, floatfmt=".4f", disable_numparse=[1, 6]))
     print(
-        "Best: the temperature at which BLEU and self-BLEU are closest to those of as many training texts (< or >: the first or\n"
-        "last of --temperatures). NLL: of the held-out texts under the law at that temperature. Last column: at equal self-BLEU,\n"
-        "mean over the temperatures (their number) at which both have one, +- the standard deviation of\n"
-        "a single curve's gain above a single one of the baseline's, over the draws and seeds of both\n"
+        "Best: the temperature at which BLEU and self-BLEU are closest to those of as many "
+        "training texts (< or >: the first or\n"
+        "last of --temperatures). NLL: of the held-out texts under the law at that temperature. "
+        "Last column: at equal self-BLEU,\n"
+        "mean over the temperatures (their number) at which both have one, +- the standard "
+        "deviation of\n"
+        "a single curve's gain above a single one of the baseline's, over the draws and seeds of "
+        "both\n"
         "(none where either has one curve);\n"
         f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
     )
 
 
 def _print_untempered(means, curves, ideal):
-    """All metrics at temperature 1, if it is among them, +- the standard deviation over draws and seeds."""
+    """All metrics at temperature 1, if it is among them, +- the standard deviation over draws and
+    seeds.
+    """
     at_one = [i for i, point in enumerate(next(iter(means.values()))) if point["temperature"] == 1]
     if not at_one:
         return
@@ -137,12 +182,23 @@ def _print_untempered(means, curves, ideal):
         spread = np.std(values, ddof=1) if len(values) > 1 else 0
         return f"{np.mean(values):.4f}" + (f" +- {spread:.4f}" if spread else "")
 
-    names = [name for name in means[next(iter(means))][0] if name not in ("temperature", "samples", "nll")]
+    names = [
+        name
+        for name in means[next(iter(means))][0]
+        if name not in ("temperature", "samples", "nll")
+    ]
     rows = [
-        [name, *(cell(label, name) for label in means), f"{ideal[name]:.4f}" if ideal.get(name) is not None else ""]
+        [
+            name,
+            *(cell(label, name) for label in means),
+            f"{ideal[name]:.4f}" if ideal.get(name) is not None else "",
+        ]
         for name in names
     ]
-    print("\nAt temperature 1\n" + tabulate(rows, ["", *means, "training texts"], disable_numparse=True))
+    print(
+        "\nAt temperature 1\n"
+        + tabulate(rows, ["", *means, "training texts"], disable_numparse=True)
+    )
 
 
 def _gain(curves, means, label, baseline, quality, diversity):

@@ -23,8 +23,9 @@ from regan_tf.training.workdir import require_checkpoint
 from tests import held
 
 _SMALL = [
-    "--data_size=512", "--heldout_size=64", "--eval_samples=300", "--batch_size=64", "--iterations=12", "--eval_every=3",
-    "--checkpoint_every=2", "--embed_dim=8", "--generator_dim=8", "--discriminator_dim=8", "--control_filters=4", "--d_steps=10",
+    "--data_size=512", "--heldout_size=64", "--eval_samples=300", "--batch_size=64",
+    "--iterations=12", "--eval_every=3", "--checkpoint_every=2", "--embed_dim=8",
+    "--generator_dim=8", "--discriminator_dim=8", "--control_filters=4", "--d_steps=10",
 ]  # fmt: skip
 
 
@@ -33,7 +34,9 @@ def _command(*args, module="main"):
 
 
 def _run(*args, module="main"):
-    return subprocess.run(_command(*args, module=module), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        _command(*args, module=module), capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.slow
@@ -45,9 +48,17 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.directory = Path(temporary.name)
 
     def _train(self, name, *args):
-        command = _command(*_SMALL, f"--workdir={self.directory / name}", f"--export_dir={self.directory / 'export'}", *args)
-        without = self._without("tensorflow_serving", "aiohttp", "tenacity")  # training and its export do without
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=without), self.directory / name
+        command = _command(
+            *_SMALL,
+            f"--workdir={self.directory / name}",
+            f"--export_dir={self.directory / 'export'}",
+            *args,
+        )
+        # Training and its export do without.
+        without = self._without("tensorflow_serving", "aiohttp", "tenacity")
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=without
+        ), self.directory / name
 
     def _without(self, *packages):
         """An environment in which the packages cannot be imported."""
@@ -58,9 +69,14 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         return os.environ | {"PYTHONPATH": f"{blocked}:{os.getcwd()}"}
 
     def _config(self, name, **options):
-        """The configuration of `_train`, for what is tested in this process: each of its own costs seconds."""
+        """The configuration of `_train`, for what is tested in this process: each of its own costs
+        seconds.
+        """
         small = {key.lstrip("-"): int(value) for key, value in (flag.split("=") for flag in _SMALL)}
-        places = {"workdir": str(self.directory / name), "export_dir": str(self.directory / "export")}
+        places = {
+            "workdir": str(self.directory / name),
+            "export_dir": str(self.directory / "export"),
+        }
         return Config(**(small | places | options)).resolved()
 
     def _run_here(self, name, **options):
@@ -87,20 +103,34 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertTrue((run / name).stat().st_size, name)
         self.assertNotEmpty(list((run / "events").iterdir()))
         records = self._records(run)
-        self.assertEqual([r["iteration"] for r in records if r["phase"] == "adversarial"], list(range(13)))
-        expected = {"phase", "iteration", "goodness", "goodness_max", "validity", "distinct", "unigram", "nll", "nll_excess",
-                    "log_variance", "log_variance_all", "reward", "discriminator_loss", "samples"}  # fmt: skip
+        self.assertEqual(
+            [r["iteration"] for r in records if r["phase"] == "adversarial"], list(range(13))
+        )
+        expected = {
+            "phase", "iteration", "goodness", "goodness_max", "validity", "distinct", "unigram",
+            "nll", "nll_excess", "log_variance", "log_variance_all", "reward",
+            "discriminator_loss", "samples",
+        }  # fmt: skip
         for record in records:
             self.assertEqual(set(record), expected)
         self.assertIsInstance(records[-1]["log_variance_all"], float)
         self.assertIn("python -m regan_tf.sample", result.stdout)
-        self.assertTrue(tf.saved_model.contains_saved_model(self.directory / "export/regan-relax-3/1"))
+        self.assertTrue(
+            tf.saved_model.contains_saved_model(self.directory / "export/regan-relax-3/1")
+        )
         self.assertNotIn("Traceback", result.stderr)
 
-        exported = _run(f"--workdir={run}", f"--export_dir={self.directory}/export", "--generator=best", module="export")
+        exported = _run(
+            f"--workdir={run}",
+            f"--export_dir={self.directory}/export",
+            "--generator=best",
+            module="export",
+        )
         self.assertIn("export/regan-relax-3/2", exported.stdout, exported.stderr)
         for version, generator in ((1, "last"), (2, "best")):
-            manifest = json.loads((self.directory / f"export/regan-relax-3/{version}/manifest.json").read_text())
+            manifest = json.loads(
+                (self.directory / f"export/regan-relax-3/{version}/manifest.json").read_text()
+            )
             self.assertEqual((manifest["generator"], manifest["run"]), (generator, str(run)))
             self.assertEqual(manifest["config"]["estimator"], "relax")
             self.assertIn("goodness", manifest["metrics"])
@@ -122,7 +152,13 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             run_module.run(self._config("run", estimator="relax", temperature=0.5, seed=4))
 
     def test_texts_from_training_to_the_temperature_curve(self):
-        sentences = ["the cat sat on the mat", "a dog ran", "the dog sat", "a cat ran on the mat", "one bird sang a song"]
+        sentences = [
+            "the cat sat on the mat",
+            "a dog ran",
+            "the dog sat",
+            "a cat ran on the mat",
+            "one bird sang a song",
+        ]
         lines = [f"{a} and {b}" for a in sentences for b in sentences] * 20
         (self.directory / "texts.txt").write_text("\n".join(lines))
         shared = [
@@ -151,25 +187,40 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertTrue((run / "figures" / name).stat().st_size, name)
         self.assertIn("--data_sha256=", (run / "config.flags").read_text())
 
-        self.assertLessEqual(set((run / "samples.txt").read_text().split()), {"<unk>", *" ".join(lines).split()})
+        self.assertLessEqual(
+            set((run / "samples.txt").read_text().split()), {"<unk>", *" ".join(lines).split()}
+        )
         output = self.directory / "curve"
-        curve = _run(str(run), "--num=50", "--temperatures=0.5,1", f"--output={output}", module="temperature_curve")
+        curve = _run(
+            str(run),
+            "--num=50",
+            "--temperatures=0.5,1",
+            f"--output={output}",
+            module="temperature_curve",
+        )
         self.assertEqual(curve.returncode, 0, curve.stderr[-2000:])
         points = json.loads((output / "curve.json").read_text())["curves"]["rebar"]
         self.assertEqual([p["temperature"] for p in points], [0.5, 1.0])
-        self.assertAllClose(points[1]["nll"], json.loads((run / "summary.json").read_text())["last"]["nll"], rtol=1e-5)
+        self.assertAllClose(
+            points[1]["nll"],
+            json.loads((run / "summary.json").read_text())["last"]["nll"],
+            rtol=1e-5,
+        )
         self.assertGreater(points[0]["self_bleu_2"], points[1]["self_bleu_2"])
         self.assertTrue((output / "temperature_curve.png").stat().st_size)
         reported = _run(str(run), f"--output={self.directory}/report", module="report")
         self.assertIn("texts (words)", reported.stdout)
-        self.assertIn("Self-BLEU".lower(), (self.directory / "report/index.html").read_text().lower())
+        self.assertIn(
+            "Self-BLEU".lower(), (self.directory / "report/index.html").read_text().lower()
+        )
 
         (self.directory / "texts.txt").write_text("\n".join(lines[:-1]))
         with self.assertRaisesRegex(UserError, "they have changed"):
             data.load(config_flags.read_run(run))
 
     def test_a_run_that_was_killed_and_interrupted_ends_with_the_same_numbers(self):
-        # Fewer d-steps than an epoch, so that the data's position within an epoch must be found again too.
+        # Fewer d-steps than an epoch, so that the data's position within an epoch must be found
+        # again too.
         options = {"estimator": "relax", "d_steps": 5, "export_generator": "none"}
         _, reference = self._run_here("reference", **options)
         run = self.directory / "run"
@@ -190,9 +241,13 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(process.returncode, 130)
         self.assertEqual([r["iteration"] for r in self._records(run)][-1], 9)
         local = f"--export_dir={self.directory / 'export'} --export_generator=none"
-        self.assertIn(f"python -m regan_tf.main --flagfile={run}/config.flags --workdir={run} {local}", output)
+        self.assertIn(
+            f"python -m regan_tf.main --flagfile={run}/config.flags --workdir={run} {local}", output
+        )
 
-        resumed = _run(f"--flagfile={run}/config.flags", f"--workdir={run}", "--export_generator=none")
+        resumed = _run(
+            f"--flagfile={run}/config.flags", f"--workdir={run}", "--export_generator=none"
+        )
         self.assertEqual(resumed.returncode, 0, resumed.stderr[-2000:])
         self.assertIn("going on in", resumed.stdout)
         self.assertEqual(self._records(run), self._records(reference))
@@ -202,7 +257,9 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
     def _held_at(self, iteration, arguments):
         """A run in a process of its own, which has stopped itself after the iteration."""
         command = [sys.executable, "-m", "tests.held", str(iteration), "main", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         held.wait_until_held(process)
         return process
 
@@ -233,19 +290,31 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         (["--temperature=0"], "error: --temperature=0.0 is not allowed: it must be above 0"),
         (["--d_steps=0"], "error: --d_steps=0 contradicts --estimator=rebar"),
         (["--temprature=1"], "Unknown command line flag 'temprature'. Did you mean: temperature"),
-        (["--batch_size=100000"], "error: --batch_size=100000 is not allowed: at most --data_size=10000"),
-        (["--workdir=/dev/null/run"], "error: --workdir=/dev/null/run cannot be written: Not a directory"),
+        (
+            ["--batch_size=100000"],
+            "error: --batch_size=100000 is not allowed: at most --data_size=10000",
+        ),
+        (
+            ["--workdir=/dev/null/run"],
+            "error: --workdir=/dev/null/run cannot be written: Not a directory",
+        ),
         (["rebar"], "error: 'rebar' is not a flag"),
     )
     def test_bad_flags_are_one_line_and_exit_not_zero(self, args, message):
-        result = _run(*args, *([] if any("workdir" in a for a in args) else [f"--workdir={self.directory / 'run'}"]))
+        result = _run(
+            *args,
+            *([] if any("workdir" in a for a in args) else [f"--workdir={self.directory / 'run'}"]),
+        )
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr, message)
         self.assertNotIn("Traceback", result.stderr)
 
     @parameterized.parameters(
         ({"reward": "tests.problems:nothing"}, "--reward=tests.problems:nothing cannot be loaded"),
-        ({"reward": "tests.problems:first_token"}, "--reward=tests.problems:first_token does not serve"),
+        (
+            {"reward": "tests.problems:first_token"},
+            "--reward=tests.problems:first_token does not serve",
+        ),
         ({"workdir": "/usr"}, "--workdir=/usr is not empty and holds no run"),
     )
     def test_what_a_run_finds_bad_is_named_by_its_flag(self, options, message):
@@ -255,23 +324,38 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_diverging_run_stops_with_its_step_and_keeps_the_last_checkpoint(self):
         """In this process: how a command shows it is tested with sweeps."""
-        with self.assertRaisesRegex(UserError, r"at adversarial iteration \d+ .* is nan.*the last good checkpoint is in"):
+        with self.assertRaisesRegex(
+            UserError, r"at adversarial iteration \d+ .* is nan.*the last good checkpoint is in"
+        ):
             run_module.run(self._config("run", generator_learning_rate=1e38, checkpoint_every=1))
         self.assertNotEmpty(list((self.directory / "run/checkpoints").iterdir()))
 
     def test_help_reads_without_tensorflow(self):
         without = self._without("tensorflow", "tensorflow_probability", "keras")
-        result = subprocess.run(_command("--help"), capture_output=True, text=True, check=False, env=without)
-        self.assertIn("<mle|reinforce|reinforce_loo|reinforce_rollout|rebar|relax|straight_through>", result.stdout)
+        result = subprocess.run(
+            _command("--help"), capture_output=True, text=True, check=False, env=without
+        )
+        self.assertIn(
+            "<mle|reinforce|reinforce_loo|reinforce_rollout|rebar|relax|straight_through>",
+            result.stdout,
+        )
         self.assertIn("Trains a sequence GAN", result.stdout)
         self.assertIn("Temperature lambda", result.stdout)
-        refused = subprocess.run(_command(), capture_output=True, text=True, check=False, env=without)
-        self.assertIn("not to be had here", refused.stderr)  # the test can fail: TensorFlow is not to be had
+        refused = subprocess.run(
+            _command(), capture_output=True, text=True, check=False, env=without
+        )
+        # The test can fail: TensorFlow is not to be had.
+        self.assertIn("not to be had here", refused.stderr)
 
     @parameterized.parameters("sample", "sweep", "report", "benchmark")
     def test_the_other_commands_explain_themselves_and_refuse_what_they_cannot_use(self, module):
         self.assertIn(f"python -m regan_tf.{module}", _run("--help", module=module).stdout)
-        wrong = {"sample": "--workdir=/dev/null", "sweep": "--sweep=/dev/null", "report": "/dev/null", "benchmark": "--seq_len=1"}
+        wrong = {
+            "sample": "--workdir=/dev/null",
+            "sweep": "--sweep=/dev/null",
+            "report": "/dev/null",
+            "benchmark": "--seq_len=1",
+        }
         flag = wrong[module]
         refused = _run(flag, module=module)
         self.assertNotEqual(refused.returncode, 0)

@@ -1,6 +1,8 @@
-"""Runs a command that stops itself once its run has recorded an iteration: `python -m tests.held ITERATION COMMAND FLAGS`.
+"""Runs a command that stops itself once its run has recorded an iteration:
+`python -m tests.held ITERATION COMMAND FLAGS`.
 
-A test then does to it what the test is about, at a moment that it has made instead of hoped for: `wait_until_held`.
+A test then does to it what the test is about, at a moment that it has made instead of hoped for:
+`wait_until_held`.
 """
 
 import os

@@ -1,12 +1,15 @@
-"""Runs a SavedModel in a process of its own: `python -m tests.loaders new|old|cpp DIRECTORY`, with requests on standard input.
+"""Runs a SavedModel in a process of its own: `python -m tests.loaders new|old|cpp DIRECTORY`, with
+requests on standard input.
 
 Requests: a JSON object from signature to {input: nested list}; the answer, on standard output,
 is the same for the outputs.
 
   new  tf.saved_model.load
   old  tf.compat.v1.saved_model.loader and Session.run
-  cpp  TF_LoadSessionFromSavedModel of TensorFlow's C++ library, which TF Serving uses, with XLA disabled, as TF Serving has it;
-       TensorFlow's Python package is loaded only to read the signatures and the list of ops, which must all have CPU kernels.
+  cpp  TF_LoadSessionFromSavedModel of TensorFlow's C++ library, which TF Serving uses, with XLA
+  disabled, as TF Serving has it;
+       TensorFlow's Python package is loaded only to read the signatures and the list of ops, which
+       must all have CPU kernels.
 """
 
 import ctypes
@@ -22,7 +25,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 def new(path, requests):
     signatures = tf.saved_model.load(path).signatures
     return {
-        name: signatures[name](**{k: tf.constant(v, _spec(signatures[name], k).dtype) for k, v in inputs.items()})
+        name: signatures[name](
+            **{k: tf.constant(v, _spec(signatures[name], k).dtype) for k, v in inputs.items()}
+        )
         for name, inputs in requests.items()
     }
 
@@ -48,14 +53,21 @@ def cpp(path, requests):
         graph_def = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
     library = Library()
     functions = graph_def.graph_def.library.function
-    ops = {node.op for nodes in [graph_def.graph_def.node, *(f.node_def for f in functions)] for node in nodes}
+    ops = {
+        node.op
+        for nodes in [graph_def.graph_def.node, *(f.node_def for f in functions)]
+        for node in nodes
+    }
     for op in sorted(ops - {f.signature.name for f in functions}):
         library.require_cpu_kernel(op)
     session = library.load(path)
     answers = {}
     for name, inputs in requests.items():
         signature = graph_def.signature_def[name]
-        feeds = [(signature.inputs[k].name, np.array(v, _NUMPY[signature.inputs[k].dtype])) for k, v in inputs.items()]
+        feeds = [
+            (signature.inputs[k].name, np.array(v, _NUMPY[signature.inputs[k].dtype]))
+            for k, v in inputs.items()
+        ]
         fetches = {k: info.name for k, info in signature.outputs.items()}
         answers[name] = dict(zip(fetches, session(feeds, list(fetches.values())), strict=True))
     return answers
@@ -80,8 +92,11 @@ class Library:
     def __init__(self):
         self._c = ctypes.CDLL(os.path.join(os.path.dirname(tf.__file__), "libtensorflow_cc.so.2"))
         self._c._ZN10tensorflow21DisableXlaCompilationEv()
-        pointers = "TF_NewStatus TF_NewSessionOptions TF_NewGraph TF_NewBuffer TF_LoadSessionFromSavedModel TF_TensorData"
-        pointers += " TF_GraphOperationByName TF_AllocateTensor TF_GetRegisteredKernelsForOp TF_StringGetDataPointer"
+        pointers = """
+            TF_NewStatus TF_NewSessionOptions TF_NewGraph TF_NewBuffer TF_LoadSessionFromSavedModel
+            TF_TensorData TF_GraphOperationByName TF_AllocateTensor TF_GetRegisteredKernelsForOp
+            TF_StringGetDataPointer
+        """
         for name in pointers.split():
             getattr(self._c, name).restype = ctypes.c_void_p
         for name in ("TF_Dim", "TF_TensorByteSize", "TF_StringGetSize"):
@@ -97,14 +112,21 @@ class Library:
         kernels = self._c.TF_GetRegisteredKernelsForOp(op.encode(), self._status)
         self._check()
         kernels = ctypes.cast(kernels, ctypes.POINTER(_Buffer)).contents
-        if op not in ("Placeholder", "NoOp") and b"CPU" not in ctypes.string_at(kernels.data, kernels.length):
+        if op not in ("Placeholder", "NoOp") and b"CPU" not in ctypes.string_at(
+            kernels.data, kernels.length
+        ):
             raise RuntimeError(f"op {op} has no CPU kernel")
 
     def load(self, path):
         graph = ctypes.c_void_p(self._c.TF_NewGraph())
         tags = (ctypes.c_char_p * 1)(b"serve")
-        options, meta_graph = ctypes.c_void_p(self._c.TF_NewSessionOptions()), ctypes.c_void_p(self._c.TF_NewBuffer())
-        session = self._c.TF_LoadSessionFromSavedModel(options, None, path.encode(), tags, 1, graph, meta_graph, self._status)
+        options, meta_graph = (
+            ctypes.c_void_p(self._c.TF_NewSessionOptions()),
+            ctypes.c_void_p(self._c.TF_NewBuffer()),
+        )
+        session = self._c.TF_LoadSessionFromSavedModel(
+            options, None, path.encode(), tags, 1, graph, meta_graph, self._status
+        )
         self._check()
 
         def run(feeds, fetches):
@@ -112,8 +134,16 @@ class Library:
             outputs = [self._output(graph, name) for name in fetches]
             values = (ctypes.c_void_p * len(feeds))(*(self._tensor(array) for _, array in feeds))
             results = (ctypes.c_void_p * len(fetches))()
-            arrays = ((_Output * len(inputs))(*inputs), values, len(inputs), (_Output * len(outputs))(*outputs), results)
-            self._c.TF_SessionRun(ctypes.c_void_p(session), None, *arrays, len(outputs), None, 0, None, self._status)
+            arrays = (
+                (_Output * len(inputs))(*inputs),
+                values,
+                len(inputs),
+                (_Output * len(outputs))(*outputs),
+                results,
+            )
+            self._c.TF_SessionRun(
+                ctypes.c_void_p(session), None, *arrays, len(outputs), None, 0, None, self._status
+            )
             self._check()
             return [self._array(ctypes.c_void_p(result)) for result in results]
 
@@ -146,7 +176,10 @@ class Library:
             content = ctypes.string_at(data, self._c.TF_TensorByteSize(tensor))
             return np.frombuffer(content, _NUMPY[code]).reshape(shape)
         places = [ctypes.c_void_p(data + i * _TSTRING_SIZE) for i in range(int(np.prod(shape)))]
-        texts = [ctypes.string_at(self._c.TF_StringGetDataPointer(p), self._c.TF_StringGetSize(p)) for p in places]
+        texts = [
+            ctypes.string_at(self._c.TF_StringGetDataPointer(p), self._c.TF_StringGetSize(p))
+            for p in places
+        ]
         return np.array(texts, object).reshape(shape)
 
 
@@ -158,4 +191,11 @@ def _plain(value):
 if __name__ == "__main__":
     load = {"new": new, "old": old, "cpp": cpp}[sys.argv[1]]
     answers = load(sys.argv[2], json.load(sys.stdin))
-    print(json.dumps({name: {key: _plain(value) for key, value in outputs.items()} for name, outputs in answers.items()}))
+    print(
+        json.dumps(
+            {
+                name: {key: _plain(value) for key, value in outputs.items()}
+                for name, outputs in answers.items()
+            }
+        )
+    )

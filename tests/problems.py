@@ -9,15 +9,27 @@ from regan_tf import Discriminator, Generator
 from regan_tf.graphs import compiled, repeat
 
 
-def networks(seed, vocab_size=3, seq_len=2, hidden_dim=4, dtype="float32", spread=1.5, reward_spread=1.0, end_token=None):
-    """A generator and a discriminator with random weights far from their initial ones, so that nothing is near zero."""
+def networks(
+    seed,
+    vocab_size=3,
+    seq_len=2,
+    hidden_dim=4,
+    dtype="float32",
+    spread=1.5,
+    reward_spread=1.0,
+    end_token=None,
+):
+    """A generator and a discriminator with random weights far from their initial ones, so that
+    nothing is near zero.
+    """
     keras.utils.set_random_seed(seed)
     generator = Generator(vocab_size, seq_len, hidden_dim, hidden_dim, end_token, dtype=dtype)
     discriminator = Discriminator(vocab_size, hidden_dim, end_token, dtype=dtype)
     rng = np.random.default_rng(seed)
     for variable in generator.variables + discriminator.variables:
         variable.assign(spread * rng.normal(size=variable.shape))
-    discriminator.head.kernel.assign(reward_spread * discriminator.head.kernel.value)  # how much the reward tells sequences apart
+    # How much the reward tells sequences apart.
+    discriminator.head.kernel.assign(reward_spread * discriminator.head.kernel.value)
     return generator, discriminator
 
 
@@ -82,7 +94,9 @@ def nan_for_x(rows):
 
 def nan_in_relaxed_rows(rows):
     """A reward for `--reward` that is finite for hard rows alone."""
-    return many_plus(rows) + tf.reduce_sum(tf.where((rows == 0) | (rows == 1), rows, np.nan), axis=[1, 2])
+    return many_plus(rows) + tf.reduce_sum(
+        tf.where((rows == 0) | (rows == 1), rows, np.nan), axis=[1, 2]
+    )
 
 
 def with_jumps(rows):
@@ -140,7 +154,9 @@ class Comparison:
         self.norm_ratio = np.sum(difference**2) / np.sum(error**2)
 
     def is_unbiased(self):
-        """True unless there is evidence at the level 1e-4 in a coordinate, or in the norm (at worst one degree of freedom)."""
+        """True unless there is evidence at the level 1e-4 in a coordinate, or in the norm (at worst
+        one degree of freedom).
+        """
         return self.worst_p > 1e-4 and self.norm_ratio < scipy.stats.chi2.isf(1e-4, 1)
 
     def __str__(self):

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 _PACKAGE = Path(__file__).parent.parent / "regan_tf"
 
-# Rooms, and modules beside them, from the ground up. Each imports from its own room and from the floors below.
+# Rooms, and modules beside them, from the ground up. Each imports from its own room and from the
+# floors below.
 _FLOORS = (
     {"config", "graphs"},
     {"files", "networks"},
@@ -23,7 +24,10 @@ _FLOORS = (
 def _modules():
     """Dotted names below regan_tf, without its own __init__, to their files."""
     files = (path.relative_to(_PACKAGE) for path in _PACKAGE.rglob("*.py"))
-    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): _PACKAGE / path for path in files}
+    names = {
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__"): _PACKAGE / path
+        for path in files
+    }
     return {name: path for name, path in names.items() if name != "__init__"}
 
 
@@ -33,7 +37,9 @@ def _imported(path, modules):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("regan_tf"):
             parent = node.module.removeprefix("regan_tf").removeprefix(".")
-            found = {f"{parent}.{alias.name}".removeprefix(".") for alias in node.names} & modules.keys()
+            found = {
+                f"{parent}.{alias.name}".removeprefix(".") for alias in node.names
+            } & modules.keys()
             names |= found or {parent}
     return names
 
@@ -59,7 +65,9 @@ class RoomsTest(tf.test.TestCase):
         self.assertNotEmpty(list(graphlib.TopologicalSorter(self.imports).static_order()))
 
     def test_imports_are_seen(self):
-        self.assertContainsSubset({"config", "serving.publishing", "training.workdir"}, self.imports["training.run"])
+        self.assertContainsSubset(
+            {"config", "serving.publishing", "training.workdir"}, self.imports["training.run"]
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What the commands share: errors shown as one line, and a TensorFlow that is quiet and repeats itself."""
+"""What the commands share: errors shown as one line, and a TensorFlow that is quiet and repeats
+itself.
+"""
 
 import contextlib
 import math
@@ -13,7 +15,9 @@ INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
 def run(main, takes_arguments=False):
-    """Runs `main()`, or `main(arguments)`, under absl: a UserError becomes one line on standard error and exit code 1."""
+    """Runs `main()`, or `main(arguments)`, under absl: a UserError becomes one line on standard
+    error and exit code 1.
+    """
 
     def checked(argv):
         logging.set_verbosity(logging.WARNING)
@@ -21,7 +25,9 @@ def run(main, takes_arguments=False):
             if takes_arguments:
                 return main(argv[1:])
             if len(argv) > 1:
-                raise UserError(f"{argv[1]!r} is not a flag: flags are written --name=value; --help lists them")
+                raise UserError(
+                    f"{argv[1]!r} is not a flag: flags are written --name=value; --help lists them"
+                )
             return main()
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -34,15 +40,16 @@ def run(main, takes_arguments=False):
 
 
 def start_tensorflow(threads, precision="float32"):
-    """Loads TensorFlow and makes its ops deterministic: the same seed gives the same numbers, bit for bit.
+    """Loads TensorFlow and makes its ops deterministic: the same seed gives the same numbers, bit
+    for bit.
 
-    Commands call this once their flags are good, so that a bad flag is refused at once. TensorFlow's greetings on loading
-    are dropped; TF_CPP_MIN_LOG_LEVEL=0 shows them.
+    Commands call this once their flags are good, so that a bad flag is refused at once.
+    TensorFlow's greetings on loading are dropped; TF_CPP_MIN_LOG_LEVEL=0 shows them.
 
     Args:
       threads: that one op, and the graph, may use; 0 lets TensorFlow choose.
-      precision: float32; or bfloat16, in which TensorFlow then computes matrix products, and what is safe between them. Weights
-        and sums stay float32.
+      precision: float32; or bfloat16, in which TensorFlow then computes matrix products, and what
+        is safe between them. Weights and sums stay float32.
     """
     with silent_stderr():
         import tensorflow as tf
@@ -57,7 +64,9 @@ def start_tensorflow(threads, precision="float32"):
 
 
 def positive(text, flag):
-    """The number of a flag's text. Raises UserError, naming the flag, unless it is finite and above 0."""
+    """The number of a flag's text. Raises UserError, naming the flag, unless it is finite and above
+    0.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -68,12 +77,16 @@ def positive(text, flag):
 
 
 def figure(value, decimals=4):
-    """A number for a table: so many decimals, or as many significant digits but one where these would show little of a small
-    number; "" for None.
+    """A number for a table: so many decimals, or as many significant digits but one where these
+    would show little of a small number; "" for None.
     """
     if not isinstance(value, float):
         return "" if value is None else str(value)
-    return f"{value:.{decimals - 1}g}" if 0 < abs(value) < 100 * 10**-decimals else f"{value:.{decimals}f}"
+    return (
+        f"{value:.{decimals - 1}g}"
+        if 0 < abs(value) < 100 * 10**-decimals
+        else f"{value:.{decimals}f}"
+    )
 
 
 @contextlib.contextmanager

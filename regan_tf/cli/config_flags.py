@@ -10,11 +10,18 @@ from absl import flags
 from regan_tf.config import Config, UserError
 
 FILE_NAME = "config.flags"
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def define(flag_values=flags.FLAGS):
-    """Defines one flag for each field of Config; on the global flags they are shown by the main command's --help."""
+    """Defines one flag for each field of Config; on the global flags they are shown by the main
+    command's --help.
+    """
     for field in dataclasses.fields(Config):
         choices, doc = field.metadata["choices"], field.metadata["doc"]
         if choices:
@@ -30,7 +37,9 @@ def _value_type(field):
 
 def parsed(flag_values=flags.FLAGS):
     """The Config that parsed flags ask for, resolved. Raises UserError where they do not fit."""
-    return Config(**{field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}).resolved()
+    return Config(
+        **{field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}
+    ).resolved()
 
 
 def to_flag(config, name):
@@ -43,8 +52,21 @@ def to_flag(config, name):
 
 def to_text(config):
     """A flagfile that repeats the run in a directory of its own."""
-    lines = ["# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new directory>"]
-    return "\n".join(lines + [to_flag(config, name) for name in recorded(config) if getattr(config, name) is not None]) + "\n"
+    lines = [
+        "# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new "
+        "directory>"
+    ]
+    return (
+        "\n".join(
+            lines
+            + [
+                to_flag(config, name)
+                for name in recorded(config)
+                if getattr(config, name) is not None
+            ]
+        )
+        + "\n"
+    )
 
 
 def recorded(config):
@@ -53,14 +75,22 @@ def recorded(config):
 
 
 def export_flags(config):
-    """The flags that say where the export goes, where they are not the defaults: they are no part of the flagfile."""
-    local = {f.name: f.default for f in dataclasses.fields(config) if f.metadata["local"] and f.name != "workdir"}
+    """The flags that say where the export goes, where they are not the defaults: they are no part
+    of the flagfile.
+    """
+    local = {
+        f.name: f.default
+        for f in dataclasses.fields(config)
+        if f.metadata["local"] and f.name != "workdir"
+    }
     default = dataclasses.replace(config, **local).resolved()
-    return [to_flag(config, name) for name in local if getattr(config, name) != getattr(default, name)]
+    return [
+        to_flag(config, name) for name in local if getattr(config, name) != getattr(default, name)
+    ]
 
 
 def read_run(workdir):
-    """The Config of the run in a directory. Raises UserError if there is none, or it does not fit."""
+    """The Config of the run in a directory. Raises UserError if there is none, or it is bad."""
     path = os.path.join(workdir, FILE_NAME)
     flag_values = flags.FlagValues()
     define(flag_values)
@@ -74,12 +104,24 @@ def read_run(workdir):
 
 
 def require_same(config, earlier, workdir):
-    """Raises UserError unless the run in the directory, `earlier`, is what `config` asks for, or may be extended to it."""
-    not_asked = {f.name for f in dataclasses.fields(config) if f.metadata["optional"] and getattr(config, f.name) == f.default}
-    compared = [f.name for f in dataclasses.fields(config) if not (f.metadata["local"] or f.metadata["extends"])]
+    """Raises UserError unless the run in the directory, `earlier`, is what `config` asks for, or
+    may be extended to it.
+    """
+    not_asked = {
+        f.name
+        for f in dataclasses.fields(config)
+        if f.metadata["optional"] and getattr(config, f.name) == f.default
+    }
+    compared = [
+        f.name
+        for f in dataclasses.fields(config)
+        if not (f.metadata["local"] or f.metadata["extends"])
+    ]
     compared = [name for name in compared if name not in not_asked]
     differing = [name for name in compared if getattr(config, name) != getattr(earlier, name)]
     if differing:
-        pairs = ", ".join(f"{to_flag(config, name)} (there: {to_flag(earlier, name)})" for name in differing)
+        pairs = ", ".join(
+            f"{to_flag(config, name)} (there: {to_flag(earlier, name)})" for name in differing
+        )
         message = f"--workdir={workdir} holds a run of another configuration: {pairs}"
         raise UserError(f"{message}; give another --workdir, or those values")

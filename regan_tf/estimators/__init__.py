@@ -1,1 +1,3 @@
-"""Gradient estimators: equations (4) to (19), the exact gradient, and the laboratory that measures them."""
+"""Gradient estimators: equations (4) to (19), the exact gradient, and the laboratory that measures
+them.
+"""

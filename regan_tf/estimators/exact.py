@@ -1,4 +1,6 @@
-"""The exact gradient of J(theta) = E[R(b)], by enumeration of all sequences: what estimates are judged by."""
+"""The exact gradient of J(theta) = E[R(b)], by enumeration of all sequences: what estimates are
+judged by.
+"""
 
 import itertools
 
@@ -30,23 +32,32 @@ def exact_gradient(generator, reward, chunk_size=4096):
     vocab_size, length = generator.vocab_size, generator.seq_len
     if vocab_size**length > ENUMERABLE:
         raise ValueError(
-            f"{vocab_size}^{length} sequences are too many to enumerate (at most {ENUMERABLE}): lower seq_len or vocab_size, "
+            f"{vocab_size}^{length} sequences are too many to enumerate (at most {ENUMERABLE}): "
+            "lower seq_len or vocab_size, "
             "or take a long mean of reinforce_loo"
         )
     theta = values(generator.trainable_variables)
 
     @compiled(reduce_retracing=True)
     def chunk_gradient(tokens):
-        scores = rewards.checked(reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype))
+        scores = rewards.checked(
+            reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype)
+        )
         with tf.GradientTape() as tape:
             log_prob = chosen(autoregressive.teacher_force(generator, tokens).log_probs, tokens)
-            log_prob = tf.reduce_sum(autoregressive.masked(log_prob, autoregressive.alive(generator, tokens)), axis=1)
+            log_prob = tf.reduce_sum(
+                autoregressive.masked(log_prob, autoregressive.alive(generator, tokens)), axis=1
+            )
             expected = tf.reduce_sum(tf.exp(log_prob) * scores)
         return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
 
     end = getattr(generator, "end_token", None)
     sequences = itertools.product(range(vocab_size), repeat=length)
-    sequences = (b for b in sequences if all(after == end or before != end for before, after in itertools.pairwise(b)))
+    sequences = (
+        b
+        for b in sequences
+        if all(after == end or before != end for before, after in itertools.pairwise(b))
+    )
     total = None
     while chunk := list(itertools.islice(sequences, chunk_size)):
         part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))

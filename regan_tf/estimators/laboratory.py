@@ -1,4 +1,6 @@
-"""Estimators measured against each other at one fixed state: bias, variance and cost, from many draws."""
+"""Estimators measured against each other at one fixed state: bias, variance and cost, from many
+draws.
+"""
 
 import time
 from typing import NamedTuple
@@ -62,22 +64,33 @@ class Spec(NamedTuple):
             elif option in ("loo", "eta", "temperature"):
                 values["leave_one_out" if option == "loo" else f"learn_{option}"] = True
             else:
-                raise UserError(f"--estimators: {text!r} has the unknown option {option!r}: {_OPTIONS}")
+                raise UserError(
+                    f"--estimators: {text!r} has the unknown option {option!r}: {_OPTIONS}"
+                )
         if estimator not in (*ESTIMATORS, REFERENCE) or estimator == "mle":
-            raise UserError(f"--estimators: {text!r} names no estimator of the reward's gradient: {_OPTIONS}")
+            raise UserError(
+                f"--estimators: {text!r} names no estimator of the reward's gradient: {_OPTIONS}"
+            )
         entry = signals.ESTIMATORS.get(estimator)
         of_control = set(values) - {"name", "estimator", "leave_one_out"}
         if of_control and not (entry and entry.relaxed):
-            raise UserError(f"--estimators: {text!r} has options of a control variate, which only rebar and relax have: {_OPTIONS}")
+            raise UserError(
+                f"--estimators: {text!r} has options of a control variate, which only rebar and "
+                f"relax have: {_OPTIONS}"
+            )
         if "leave_one_out" in values and not (entry and entry.signal):
-            raise UserError(f"--estimators: {text!r} has no learning signal to leave one out of: {_OPTIONS}")
+            raise UserError(
+                f"--estimators: {text!r} has no learning signal to leave one out of: {_OPTIONS}"
+            )
         return cls(**values)
 
 
 REFERENCE = "reference"
 _OPTIONS = (
-    f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and options "
-    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, x4 ... (draws of z~)"
+    f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and "
+    "options "
+    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, x4 ... "
+    "(draws of z~)"
 )
 
 
@@ -87,7 +100,8 @@ class Measurement(NamedTuple):
     blocks: np.ndarray  # [BLOCKS, P], mean gradients of independent parts of the draws
     variance: np.ndarray  # [P], of one batch's gradient
     seconds: float  # of one estimate, the median, without the step that trains c
-    # Of the batch furthest from the mean, in the sum of squared distances: 1/batches if all are alike.
+    # Of the batch furthest from the mean, in the sum of squared distances: 1/batches if all are
+    # alike.
     largest_share: float
     slope_p: float | None = None  # that c's slopes are right, see `slope_error`; None without c
 
@@ -99,7 +113,8 @@ class Laboratory:
       generator, reward: as for `estimate_gradient`.
       batch_size, temperature, eta: of every estimate.
       seed: of all draws.
-      control_steps: Adam steps by which what is learned in a control variate is trained, at this state, before measuring.
+      control_steps: Adam steps by which what is learned in a control variate is trained, at this
+        state, before measuring.
       control_learning_rate: their rate.
       control_units, control_filters: sizes of relax's network, by default those of a run.
     """
@@ -121,7 +136,11 @@ class Laboratory:
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
         self._scalars = {"temperature": temperature, "eta": eta}
-        self._seed, self._control_steps, self._control_rate = seed, control_steps, control_learning_rate
+        self._seed, self._control_steps, self._control_rate = (
+            seed,
+            control_steps,
+            control_learning_rate,
+        )
         self._units, self._filters = control_units, control_filters
 
     @classmethod
@@ -139,7 +158,7 @@ class Laboratory:
 
         @compiled
         def block(number, centre):
-            """Mean and mean square of a part of the draws, and the draw furthest from the centre."""
+            """Mean and mean square of a part of the draws, and that furthest from the centre."""
 
             def draw(i, first, second, furthest):
                 g = estimate(tf.stack([self._seed + 1, number * per_block + i]))
@@ -204,7 +223,10 @@ class Laboratory:
         if spec.estimator == REFERENCE:
             return self._reference, None
         learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
-        scalars = {n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v for n, v in self._scalars.items()}
+        scalars = {
+            n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v
+            for n, v in self._scalars.items()
+        }
         network = self.control_network(spec.form) if spec.estimator == "relax" else None
 
         def estimate(seed):
@@ -269,29 +291,45 @@ def slope_error(form, noise, context):
 
 
 def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
-    """The control variate c_t = E[R | b_<=t], with its sum over step t's tokens taken analytically: unbiased, and costly.
+    """The control variate c_t = E[R | b_<=t], with its sum over step t's tokens taken analytically:
+    unbiased, and costly.
 
-        g_hat = sum_t [ (R - Q_t(b_t)) grad log p(b_t | b_<t)  +  sum_i Q_t(i) grad p(i | b_<t) ],  Q_t(i) = E[R | b_<t, i]
+        g_hat = sum_t [ (R - Q_t(b_t)) grad log p(b_t | b_<t)  +  sum_i Q_t(i) grad p(i | b_<t) ],
+        Q_t(i) = E[R | b_<t, i]
 
-    Q by Monte Carlo, `rollouts` continuations for each (t, i), independent of b_>=t: T V times a sampling pass each.
+    Q by Monte Carlo, `rollouts` continuations for each (t, i), independent of b_>=t: T V times a
+    sampling pass each.
     """
     theta = values(generator.trainable_variables)
     length, vocab_size = generator.seq_len, generator.vocab_size
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(theta)
-        unrolled = autoregressive.unroll(generator, gumbel_noise([batch_size, length, vocab_size], seeds[0]))
-        log_prob, probs = autoregressive.chosen(unrolled.log_probs, unrolled.tokens), tf.exp(unrolled.log_probs)
+        unrolled = autoregressive.unroll(
+            generator, gumbel_noise([batch_size, length, vocab_size], seeds[0])
+        )
+        log_prob, probs = (
+            autoregressive.chosen(unrolled.log_probs, unrolled.tokens),
+            tf.exp(unrolled.log_probs),
+        )
     mask = autoregressive.alive(generator, unrolled.tokens)
     noise = gumbel_noise([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
-    tokens = [autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i) for i in range(vocab_size)]
+    tokens = [
+        autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i)
+        for i in range(vocab_size)
+    ]
     tokens = tf.stack(tokens, axis=1)
     rows = tf.one_hot(tf.reshape(tokens, [-1, length]), vocab_size)
-    q = tf.reduce_mean(tf.reshape(rewards.checked(reward, rows), [rollouts, vocab_size, batch_size, length]), axis=0)
+    q = tf.reduce_mean(
+        tf.reshape(rewards.checked(reward, rows), [rollouts, vocab_size, batch_size, length]),
+        axis=0,
+    )
     q = tf.transpose(q, [1, 2, 0])
     score = rewards.checked(reward, tf.one_hot(unrolled.tokens, vocab_size))[:, tf.newaxis]
     weights = [score - autoregressive.chosen(q, unrolled.tokens), q]
-    summed = tape.gradient([log_prob, probs], theta, [autoregressive.masked(w, mask) for w in weights])
+    summed = tape.gradient(
+        [log_prob, probs], theta, [autoregressive.masked(w, mask) for w in weights]
+    )
     return [tf.convert_to_tensor(g) / batch_size for g in summed]
 
 
@@ -303,17 +341,21 @@ def compare(measurement, truth, truth_blocks=None):
       truth: [P].
       truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
     Returns:
-      A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its square (0 where that is
-      negative); `bias_error`, the bias that noise alone would show; `p`, the p-value of no bias
-      (see `sign_flip_p`), and `bias_seen`, whether it is below BIAS_SEEN; `cosine` and `norm_ratio`
-      of the mean gradient to the truth.
+      A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its
+      square (0 where that is negative); `bias_error`, the bias that noise alone would show; `p`,
+      the p-value of no bias (see `sign_flip_p`), and `bias_seen`, whether it is below BIAS_SEEN;
+      `cosine` and `norm_ratio` of the mean gradient to the truth.
     """
     difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
     count, total = len(difference), difference.sum(axis=0)
-    # E[d_k . d_l] for independent blocks k != l is the squared bias: no noise adds to it. Its error by the jackknife.
+    # E[d_k . d_l] for independent blocks k != l is the squared bias: no noise adds to it. Its error
+    # by the jackknife.
     square_sum = np.sum(difference**2)
     squared_bias = (total @ total - square_sum) / (count * (count - 1))
-    left_out = [(((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2)) for d in difference]
+    left_out = [
+        (((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2))
+        for d in difference
+    ]
     error = np.sqrt((count - 1) * np.var(left_out))
     norm, mean = np.linalg.norm(truth), measurement.blocks.mean(axis=0)
     p = sign_flip_p(difference)
@@ -330,7 +372,8 @@ def compare(measurement, truth, truth_blocks=None):
 def sign_flip_p(differences):
     """How often chance shows as large a bias: one-sided, a randomisation test, uniform under none.
 
-    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as they
+    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as
+    they
     are: the sum over k != l of d_k . d_l is compared with itself after random flips. No law of the
     noise is assumed beyond that, heavy tails included.
 

@@ -1,4 +1,5 @@
-"""Continuous relaxations z and z~ of the sampled tokens (ReGAN sections 3.2 and A.2), over TFP's distribution.
+"""Continuous relaxations z and z~ of the sampled tokens (ReGAN sections 3.2 and A.2), over TFP's
+distribution.
 
 Shapes: [..., V]; a token b is the argmax of z over the last axis. Noise is an argument.
 """
@@ -10,14 +11,17 @@ tfd = tfp.distributions
 
 
 class RelaxedTokens(tfd.RelaxedOneHotCategorical):
-    """The law of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and TFP keeps to itself.
+    """The law of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and TFP
+    keeps to itself.
 
-    TFP supplies the distribution: parameters, densities, its own sampler (against which `relax(unrelaxed(noise))` is
-    tested). What it lacks is added: the unrelaxed z, and z~, that is z given its own argmax.
+    TFP supplies the distribution: parameters, densities, its own sampler (against which
+    `relax(unrelaxed(noise))` is tested). What it lacks is added: the unrelaxed z, and z~, that is z
+    given its own argmax.
 
     Args:
       temperature: lambda > 0, a float or a scalar tensor (which may be learned).
-      logits: the generator's log-probabilities l, [..., V]. Gradients of all methods reach the generator through it.
+      logits: the generator's log-probabilities l, [..., V]. Gradients of all methods reach the
+        generator through it.
     """
 
     def __init__(self, temperature, logits):
@@ -32,16 +36,18 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         return {name: properties[name] for name in ("temperature", "logits")}
 
     def unrelaxed(self, noise):
-        """z = l + g ~ p(z | theta), section 3.2. noise: Gumbel, [..., V]. Gradients flow through l."""
+        """z = l + g ~ p(z | theta), section 3.2; noise: Gumbel, [..., V]. Gradients reach l."""
         return self.logits + noise
 
     def conditional(self, tokens, noise):
         """z~ ~ p(z | b, theta), section 3.2: the law of z given that its argmax is b.
 
-            z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)   (Tucker et al. 2017, appendix C)
+            z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)   (Tucker et al. 2017,
+            appendix C)
 
-        The second is computed as -logaddexp(log(-log v_i) - l_i, log(-log v_b)), which stays finite, and so do its
-        gradients, down to l = -1e4. The argmax is b by construction, except where float rounding makes a tie.
+        The second is computed as -logaddexp(log(-log v_i) - l_i, log(-log v_b)), which stays
+        finite, and so do its gradients, down to l = -1e4. The argmax is b by construction, except
+        where float rounding makes a tie.
 
         Args:
           tokens: b, int32 [...].
@@ -51,7 +57,9 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         """
         tokens, log_exponential = tf.convert_to_tensor(tokens), tf.math.log(-tf.math.log(noise))
         chosen = tf.one_hot(tokens, noise.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
-        log_exponential_b = tf.gather(log_exponential, tokens, axis=-1, batch_dims=tokens.shape.rank)[..., tf.newaxis]
+        log_exponential_b = tf.gather(
+            log_exponential, tokens, axis=-1, batch_dims=tokens.shape.rank
+        )[..., tf.newaxis]
         others = -tfp.math.log_add_exp(log_exponential - self.logits, log_exponential_b)
         return tf.where(chosen, -log_exponential_b, others)
 

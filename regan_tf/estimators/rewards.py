@@ -1,4 +1,6 @@
-"""Rewards: R of whole rows, and what a per-step control variate asks of them, their value after every prefix."""
+"""Rewards: R of whole rows, and what a per-step control variate asks of them, their value after
+every prefix.
+"""
 
 import importlib
 import math
@@ -10,7 +12,8 @@ from regan_tf.graphs import compiled
 from regan_tf.networks.autoregressive import AT_ONCE
 from regan_tf.networks.noise import gumbel_noise
 
-# What `discontinuity` gives above which a reward has jumps: kinks and rounding give about 0.01 at most.
+# What `discontinuity` gives above which a reward has jumps: kinks and rounding give about 0.01 at
+# most.
 JUMPS = 0.05
 
 
@@ -21,7 +24,8 @@ class UnsuitableError(ValueError):
 class DiscriminatorReward:
     """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix.
 
-    A reward is any callable from rows [B, T, V] to [B]. `of_tokens` and `prefixes` are optional: see the functions below.
+    A reward is any callable from rows [B, T, V] to [B]. `of_tokens` and `prefixes` are optional:
+    see the functions below.
     """
 
     def __init__(self, discriminator):
@@ -36,14 +40,15 @@ class DiscriminatorReward:
         return self._discriminator.probability(tokens)
 
     def prefixes(self, tokens, last_rows):
-        """D read after t tokens, the last of them relaxed: one cell step for each (row, t), not a pass.
+        """D read after t tokens, the last of them relaxed: one cell step for each (row, t), not a
+        pass.
 
         Args:
           tokens: b, int32 [B, T].
           last_rows: [B, T, V].
         Returns:
-          D([b_<t, last_rows_t]), [B, T], and features of b_<t, [B, T, F]: the discriminator's state. Gradients flow through
-          `last_rows`.
+          D([b_<t, last_rows_t]), [B, T], and features of b_<t, [B, T, F]: the discriminator's
+          state. Gradients flow through `last_rows`.
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
 
@@ -51,16 +56,19 @@ class DiscriminatorReward:
 def of_tokens(reward, tokens, vocab_size, dtype):
     """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless the reward has `of_tokens`."""
     if hasattr(reward, "of_tokens"):
-        return _one_a_row(reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype)
+        return _one_a_row(
+            reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype
+        )
     return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
 
 
 def prefix_values(reward, tokens, last_rows):
-    """Values and features for a control variate c_t(z_t) given b_<t, with last_rows_t = s_lambda(z_t).
+    """Values and features for a control variate c_t(z_t) given b_<t, with last_rows_t =
+    s_lambda(z_t).
 
-    A reward with `prefixes` answers itself. For any other, the rows after t are filled with 1/V, at O(T^2) cost: that keeps
-    the estimator unbiased if the reward treats rows independently and is continuous, and finite,
-    inside the simplex.
+    A reward with `prefixes` answers itself. For any other, the rows after t are filled with 1/V, at
+    O(T^2) cost: that keeps the estimator unbiased if the reward treats rows independently and is
+    continuous, and finite, inside the simplex.
 
     Args:
       reward: maps [N, T, V] to [N].
@@ -74,7 +82,11 @@ def prefix_values(reward, tokens, last_rows):
     length, vocab_size = last_rows.shape[1:]
     position, t = tf.range(length)[tf.newaxis], tf.range(length)[:, tf.newaxis]
     hard = tf.one_hot(tokens, vocab_size, dtype=last_rows.dtype)[:, tf.newaxis]
-    rest = tf.where((position > t)[..., tf.newaxis], tf.constant(1 / vocab_size, last_rows.dtype), last_rows[:, tf.newaxis])
+    rest = tf.where(
+        (position > t)[..., tf.newaxis],
+        tf.constant(1 / vocab_size, last_rows.dtype),
+        last_rows[:, tf.newaxis],
+    )
     rows = tf.where((position < t)[..., tf.newaxis], hard, rest)
     return all_prefixes(reward, rows), tf.zeros([*tf.unstack(tf.shape(tokens)), 0], last_rows.dtype)
 
@@ -82,7 +94,9 @@ def prefix_values(reward, tokens, last_rows):
 def all_prefixes(reward, rows):
     """R of [B, T (t), T, V] -> [B, T]."""
     length, vocab_size = rows.shape[-2:]
-    return tf.reshape(checked(reward, tf.reshape(rows, [-1, length, vocab_size])), tf.shape(rows)[:2])
+    return tf.reshape(
+        checked(reward, tf.reshape(rows, [-1, length, vocab_size])), tf.shape(rows)[:2]
+    )
 
 
 def checked(reward, rows):
@@ -94,7 +108,8 @@ def _one_a_row(values, given, shape, dtype):
     values = tf.convert_to_tensor(values)
     if not values.shape.is_compatible_with(shape) or not values.dtype.is_floating:
         raise UnsuitableError(
-            f"the reward gave shape {values.shape}, {values.dtype.name}, for {given}: it must give one float a row, [B]"
+            f"the reward gave shape {values.shape}, {values.dtype.name}, for {given}: it must "
+            "give one float a row, [B]"
         )
     # What a tf.numpy_function gives has no static shape, on which those that go on with it rest.
     return tf.cast(tf.ensure_shape(values, shape), dtype)
@@ -110,23 +125,28 @@ def require_differentiable(reward, rows):
         values = reward(rows)
     if tape.gradient(values, rows) is None:
         raise UnsuitableError(
-            "the reward is not differentiable in relaxed rows, and it must be continuous, too: use an estimator without a "
-            "control variate (reinforce, reinforce_loo), or relax with eta=0, whose control variate is c_hat alone"
+            "the reward is not differentiable in relaxed rows, and it must be continuous, too: "
+            "use an estimator without a "
+            "control variate (reinforce, reinforce_loo), or relax with eta=0, whose control "
+            "variate is c_hat alone"
         )
 
 
 def discontinuity(reward, tokens, vocab_size, temperature=1.0, points=64):
-    """How much of the change of R along straight lines x(u) between relaxed rows its gradient misses.
+    """How much of the change of R along straight lines x(u) between relaxed rows its gradient
+    misses.
 
         sum |R(x(1)) - R(x(0)) - int R'(u) du| / sum (|R(x(1)) - R(x(0))| + int |R'(u)| du),
         R'(u) = <grad R(x(u)), x(1) - x(0)>,   0 <= u <= 1
 
-    The fundamental theorem of calculus: near 0 if R is continuous, also with kinks; more if it jumps,
-    which automatic differentiation does not see. Forms that are unbiased otherwise are then biased.
+    The fundamental theorem of calculus: near 0 if R is continuous, also with kinks; more if it
+    jumps, which automatic differentiation does not see. Forms that are unbiased otherwise are then
+    biased.
 
     Args:
       reward: maps rows [N, T, V] to [N], and has a gradient in them.
-      tokens: int32 [N, T], near whose one-hot rows the relaxed ones lie; half of them are exchanged.
+      tokens: int32 [N, T], near whose one-hot rows the relaxed ones lie; half of them are
+        exchanged.
       vocab_size, temperature: V and lambda.
       points: of the midpoint rule. A slope that is narrower than 1 / points counts as a jump.
     Returns:
@@ -138,12 +158,20 @@ def discontinuity(reward, tokens, vocab_size, temperature=1.0, points=64):
     @compiled
     def measure(tokens):
         seeds = tf.unstack(tf.random.experimental.stateless_split([0, 1], 5))
-        tokens = tf.gather(tokens, tf.random.stateless_uniform([2 * size], seeds[0], 0, tokens.shape[0], tf.int32))
+        tokens = tf.gather(
+            tokens, tf.random.stateless_uniform([2 * size], seeds[0], 0, tokens.shape[0], tf.int32)
+        )
         other = tf.random.stateless_uniform([2 * size, length], seeds[1], 0, vocab_size, tf.int32)
-        tokens = tf.where(tf.random.stateless_uniform([2 * size, length], seeds[2]) < 0.5, other, tokens)
+        tokens = tf.where(
+            tf.random.stateless_uniform([2 * size, length], seeds[2]) < 0.5, other, tokens
+        )
         # Logits of all degrees of certainty: V log V beside the V - 1 others is about even.
-        certain = tf.random.stateless_uniform([2 * size, length, 1], seeds[3], 0.0, 2 * math.log(vocab_size))
-        z = gumbel_noise([2 * size, length, vocab_size], seeds[4]) + certain * tf.one_hot(tokens, vocab_size)
+        certain = tf.random.stateless_uniform(
+            [2 * size, length, 1], seeds[3], 0.0, 2 * math.log(vocab_size)
+        )
+        z = gumbel_noise([2 * size, length, vocab_size], seeds[4]) + certain * tf.one_hot(
+            tokens, vocab_size
+        )
         start, end = tf.split(tf.nn.softmax(z / temperature), 2)
 
         def slope(u):
@@ -153,12 +181,16 @@ def discontinuity(reward, tokens, vocab_size, temperature=1.0, points=64):
                 value = checked(reward, start + u * (end - start))
             return tf.reshape(tape.gradient(value, u, unconnected_gradients="zero"), [size])
 
-        slopes = tf.map_fn(slope, (tf.range(points, dtype=tf.float32) + 0.5) / points, parallel_iterations=1)
+        slopes = tf.map_fn(
+            slope, (tf.range(points, dtype=tf.float32) + 0.5) / points, parallel_iterations=1
+        )
         first, last = checked(reward, start), checked(reward, end)
         missed = tf.abs(last - first - tf.reduce_mean(slopes, axis=0))
         change = tf.abs(last - first) + tf.reduce_mean(tf.abs(slopes), axis=0)
         # Of a reward that hardly changes, what is missed is rounding.
-        return tf.reduce_sum(missed) / tf.reduce_sum(change + 1e-4 * (tf.abs(first) + tf.abs(last)) + 1e-30)
+        return tf.reduce_sum(missed) / tf.reduce_sum(
+            change + 1e-4 * (tf.abs(first) + tf.abs(last)) + 1e-30
+        )
 
     return float(measure(tf.constant(tokens)))
 
@@ -183,8 +215,12 @@ def tried(reward, tokens, vocab_size, differentiable):
 
 
 def source(error):
-    """The error as it was raised, where a tf.function has made another of it, with its stack for a message."""
-    return error.__context__ if str(error).startswith("in user code:") and error.__context__ else error
+    """The error as it was raised, where a tf.function has made another of it, with its stack for a
+    message.
+    """
+    return (
+        error.__context__ if str(error).startswith("in user code:") and error.__context__ else error
+    )
 
 
 def described(error):
@@ -203,7 +239,10 @@ def load(name):
     try:
         reward = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"--reward={name} cannot be loaded ({error}): it must be module:function, importable from here") from None
+        raise UserError(
+            f"--reward={name} cannot be loaded ({error}): it must be module:function, importable "
+            "from here"
+        ) from None
     if not callable(reward):
         raise UserError(f"--reward={name} is not callable: it must map rows [B, T, V] to [B]")
     return reward

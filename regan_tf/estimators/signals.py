@@ -1,12 +1,14 @@
-"""The estimators' algebra, ReGAN equations (4)-(12) and (17)-(18): pure functions, no randomness, no variables.
+"""The estimators' algebra, ReGAN equations (4)-(12) and (17)-(18): pure functions, no randomness,
+no variables.
 
 Every score-function estimator of the gradient of J(theta) = E[R] is a batch mean of one form,
 
-    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad c_t(z~_jt) ]
+    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad
+    c_t(z~_jt) ]
 
-and they differ in the learning signal, and in the control variate c. In the paper's sequence form there is one c for all steps.
-The paper's equations (5)-(12) write a sum over the batch in the first term and a mean in the others; a sum there would weigh the
-score term B times too much.
+and they differ in the learning signal, and in the control variate c. In the paper's sequence form
+there is one c for all steps. The paper's equations (5)-(12) write a sum over the batch in the first
+term and a mean in the others; a sum there would weigh the score term B times too much.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,8 @@ import tensorflow as tf
 
 
 def maximum_likelihood(reward, control):
-    """signal = 1, for tokens of the data instead of the generator's: the gradient of the log-likelihood.
+    """signal = 1, for tokens of the data instead of the generator's: the gradient of the
+    log-likelihood.
 
     Args:
       reward: [B, 1], of which only shape and dtype are used.
@@ -40,25 +43,27 @@ def reinforce(reward, control):
 
 
 def control_variate(reward, control):
-    """signal = R - c(z~): REBAR, equations (8) and (17), and RELAX, equations (11) and (18), which differ in c alone.
+    """signal = R - c(z~): REBAR, equations (8) and (17), and RELAX, equations (11) and (18), which
+    differ in c alone.
 
     Args:
       reward: R = D(b), [B, 1].
       control: c(z~), [B, 1] for a control variate of whole sequences, [B, T] for one a step.
     Returns:
-      The learning signal, of the control's shape. The gradient flows through `control`, which is what trains phi, eta
-      and lambda (equation 19).
+      The learning signal, of the control's shape. The gradient flows through `control`, which is
+      what trains phi, eta and lambda (equation 19).
     """
     return reward - control
 
 
 def leave_one_out(signal, mean, size):
-    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B, ...].
+    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B,
+    ...].
 
         signal_j - 1/(B-1) sum_{i != j} signal_i  =  B/(B-1) (signal_j - mean)
 
-    Rows are independent, so this adds no bias. The gradient flows through the mean too: what is trained through the signal
-    needs it (a stop-gradient there diverges).
+    Rows are independent, so this adds no bias. The gradient flows through the mean too: what is
+    trained through the signal needs it (a stop-gradient there diverges).
 
     Args:
       signal: of all rows, or of some of them.
@@ -71,7 +76,8 @@ def leave_one_out(signal, mean, size):
 class Estimator(NamedTuple):
     """One row of the table of estimators."""
 
-    signal: Callable | None  # (reward, c(z~)) -> learning signal, broadcast over [B, T]; None: no score term
+    # (reward, c(z~)) -> learning signal, broadcast over [B, T]; None: no score term.
+    signal: Callable | None
     relaxed: bool = False  # there is a control variate c, eta R(s_lambda(z)) ...
     network: bool = False  # ... plus c_hat_phi(z), equation (10)
     leave_one_out: bool = False

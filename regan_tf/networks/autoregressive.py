@@ -6,13 +6,14 @@ The protocol: any Keras model or layer with
     compute_dtype                 of its logits, as every Keras layer has
     trainable_variables           theta
     initial_state(batch_size)     a nest of tensors [B, ...]
-    step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state), differentiable in both
+    step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V],
+    state), differentiable in both
 
-may be trained. Optional: `end_token`, the token at which a sequence ends before T; and `unroll`, `teacher_force` and `pullback`, as
-our `Generator` has them, which are faster ways to the same.
+may be trained. Optional: `end_token`, the token at which a sequence ends before T; and `unroll`,
+`teacher_force` and `pullback`, as our `Generator` has them, which are faster ways to the same.
 
-A sequence shorter than T is a row that ends with its end token, repeated up to T. So tokens need no mask beside them: `alive` says
-which of them are the sequence, and nothing after its end counts.
+A sequence shorter than T is a row that ends with its end token, repeated up to T. So tokens need no
+mask beside them: `alive` says which of them are the sequence, and nothing after its end counts.
 """
 
 import functools
@@ -23,7 +24,8 @@ import tensorflow as tf
 
 from regan_tf.networks import lstm
 
-# Numbers of a kind that are made at once where rows can be taken in parts: noise, log-probabilities, row gradients. 64 MB.
+# Numbers of a kind that are made at once where rows can be taken in parts: noise,
+# log-probabilities, row gradients. 64 MB.
 AT_ONCE = 2**24
 
 
@@ -32,19 +34,24 @@ class Unrolled(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]
     log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
-    states: object  # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+    # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+    states: object
     saved: object = ()  # what else the generator's own `pullback` wants
 
 
 class RowGradients(NamedTuple):
     """What the variance needs of the gradients g_j of single rows j."""
 
-    squared_norms: list  # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
-    last_layer_first: tf.Tensor  # g_j in the first parameter of the last layer, the one that the paper plots: [B]
+    # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
+    squared_norms: list
+    # g_j in the first parameter of the last layer, the one that the paper plots: [B]
+    last_layer_first: tf.Tensor
 
 
 def _own_way(generator, name):
-    """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is none."""
+    """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is
+    none.
+    """
     method = getattr(generator, name, None)
     return method if callable(method) else None
 
@@ -56,8 +63,8 @@ def unroll(generator, noise):
       generator: keeps the protocol above.
       noise: Gumbel g, [B, T, V].
     Returns:
-      Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the tokens,
-      being an argmax, carry none.
+      Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
+      steps; the tokens, being an argmax, carry none.
     """
     if own := _own_way(generator, "unroll"):
         return own(noise)
@@ -79,14 +86,15 @@ def teacher_force(generator, tokens):
 
 
 def straight_through(generator, noise, temperature):
-    """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of s_lambda(z_t).
+    """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of
+    s_lambda(z_t).
 
     Args:
       generator, noise: as for `unroll`.
       temperature: lambda.
     Returns:
-      Unrolled, and the rows [B, T, V]. Gradients flow through the rows to the weights, also by way of later steps, since
-      the generator reads the rows.
+      Unrolled, and the rows [B, T, V]. Gradients flow through the rows to the weights, also by way
+      of later steps, since the generator reads the rows.
     """
 
     def sample(log_probs, noise_t):
@@ -103,7 +111,8 @@ def alive(network, tokens):
     """Which tokens belong to their sequence: 1 up to its end token, that included, 0 after it.
 
     Args:
-      network: keeps the protocol above; or another of the same tokens, with `end_token` and `compute_dtype`.
+      network: keeps the protocol above; or another of the same tokens, with `end_token` and
+        `compute_dtype`.
       tokens: int32 [B, T].
     Returns:
       [B, T], of the network's dtype; or None where sequences have no end token: all are alive.
@@ -117,7 +126,11 @@ def alive(network, tokens):
 
 def masked(x, mask):
     """x [B, T, ...] where the mask of `alive` has 1, else 0."""
-    return x if mask is None else x * tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (x.shape.rank - 2)])
+    return (
+        x
+        if mask is None
+        else x * tf.reshape(mask, [*tf.unstack(tf.shape(mask)), *[1] * (x.shape.rank - 2)])
+    )
 
 
 def stateless(seed):
@@ -126,14 +139,20 @@ def stateless(seed):
 
 
 def chosen(log_probs, tokens):
-    """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T]. Gradients flow through l."""
+    """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T].
+    Gradients flow through l.
+    """
     if log_probs.shape[-1] > lstm.ONE_HOT_LIMIT:
         return tf.gather(log_probs, tokens, axis=-1, batch_dims=2)
-    return tf.reduce_sum(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1)
+    return tf.reduce_sum(
+        tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1
+    )
 
 
 def in_parts(function, rows, width):
-    """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <= AT_ONCE. No gradient."""
+    """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <=
+    AT_ONCE. No gradient.
+    """
     part = max(1, AT_ONCE // width)
     whole = rows.shape[0] // part
     if rows.shape[0] <= part:
@@ -141,13 +160,19 @@ def in_parts(function, rows, width):
     parts = tf.reshape(rows[: whole * part], [whole, part, *rows.shape[1:]])
     done = tf.map_fn(function, parts, parallel_iterations=1, fn_output_signature=tf.float32)
     done = tf.reshape(done, [-1, *rows.shape[1:]])
-    return done if whole * part == rows.shape[0] else tf.concat([done, function(rows[whole * part :])], axis=0)
+    return (
+        done
+        if whole * part == rows.shape[0]
+        else tf.concat([done, function(rows[whole * part :])], axis=0)
+    )
 
 
 def _run(generator, choose, inputs):
-    """The recurrence of the three above: choose(l_t, inputs_t) gives the token, and how it is read: as it is, or as a row.
+    """The recurrence of the three above: choose(l_t, inputs_t) gives the token, and how it is read:
+    as it is, or as a row.
 
-    inputs [B, T, ...] -> tokens [T, B], as they were read [T, B, ...], l [B, T, V], states [T, B, ...].
+    inputs [B, T, ...] -> tokens [T, B], as they were read [T, B, ...], l [B, T, V], states [T, B,
+    ...].
     """
     size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
     end = getattr(generator, "end_token", None)
@@ -159,7 +184,13 @@ def _run(generator, choose, inputs):
         if end is not None:  # nothing but the end token follows it
             token = tf.where(ended, end, token)
             is_row = read.shape.rank == 2
-            read = tf.where(ended[:, tf.newaxis], tf.one_hot(end, read.shape[-1], dtype=read.dtype), read) if is_row else token
+            read = (
+                tf.where(
+                    ended[:, tf.newaxis], tf.one_hot(end, read.shape[-1], dtype=read.dtype), read
+                )
+                if is_row
+                else token
+            )
             ended = token == end
         return (token, read, log_probs, state), (*generator.step(read, state), ended)
 
@@ -171,7 +202,8 @@ def _run(generator, choose, inputs):
 
 
 def relaxed_continuations(generator, unrolled, rows, noise, temperature):
-    """For every t the sequence [b_<t, rows_t, y_t+1, ..., y_T], where y is the generator fed its own relaxed outputs.
+    """For every t the sequence [b_<t, rows_t, y_t+1, ..., y_T], where y is the generator fed its
+    own relaxed outputs.
 
         y_s = s_lambda(l(b_<t, rows_t, y_t+1:s-1) + noise_s)
 
@@ -182,7 +214,8 @@ def relaxed_continuations(generator, unrolled, rows, noise, temperature):
       noise: Gumbel w [B, T, V]; w_s serves all prefixes t < s.
       temperature: lambda.
     Returns:
-      [B, T (t), T (position), V]: T (T - 1) / 2 generator steps for each row. Gradients flow through `rows`.
+      [B, T (t), T (position), V]: T (T - 1) / 2 generator steps for each row. Gradients flow
+      through `rows`.
     """
     length = rows.shape[1]
     time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
@@ -196,8 +229,12 @@ def relaxed_continuations(generator, unrolled, rows, noise, temperature):
     by_distance = tf.stack(continued, axis=1)  # [T (t), T (position - t), B, V]
     distance = tf.range(length)[tf.newaxis] - tf.range(length)[:, tf.newaxis]
     soft = tf.gather(by_distance, tf.maximum(distance, 0), axis=1, batch_dims=1)
-    hard = tf.transpose(tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype), [1, 0, 2])[tf.newaxis]
-    return tf.transpose(tf.where((distance < 0)[:, :, tf.newaxis, tf.newaxis], hard, soft), [2, 0, 1, 3])
+    hard = tf.transpose(
+        tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype), [1, 0, 2]
+    )[tf.newaxis]
+    return tf.transpose(
+        tf.where((distance < 0)[:, :, tf.newaxis, tf.newaxis], hard, soft), [2, 0, 1, 3]
+    )
 
 
 def _step_flat(generator, rows, states):
@@ -210,7 +247,9 @@ def _step_flat(generator, rows, states):
     def unflat(x):
         return tf.reshape(x, tf.concat([lead, tf.shape(x)[1:]], axis=0))
 
-    flat_states = tf.nest.map_structure(lambda x: tf.ensure_shape(flat(x), [None, *x.shape[2:]]), states)
+    flat_states = tf.nest.map_structure(
+        lambda x: tf.ensure_shape(flat(x), [None, *x.shape[2:]]), states
+    )
     logits, states = generator.step(tf.ensure_shape(flat(rows), [None, rows.shape[2]]), flat_states)
     return unflat(logits), tf.nest.map_structure(unflat, states)
 
@@ -231,7 +270,13 @@ def sampled_continuations(generator, tokens, noise, last=None):
     kept = tf.broadcast_to(tokens[:, tf.newaxis], tf.shape(noise)[1:-1])
     kept = kept if last is None else tf.where(position == t, last, kept)
     # Noise that is overwhelming at b keeps b: no other code is needed to force a prefix.
-    force = tf.one_hot(tf.where(position <= t, kept, -1), vocab_size, on_value=1e9, off_value=0.0, dtype=noise.dtype)
+    force = tf.one_hot(
+        tf.where(position <= t, kept, -1),
+        vocab_size,
+        on_value=1e9,
+        off_value=0.0,
+        dtype=noise.dtype,
+    )
     sampled = unroll(generator, tf.reshape(noise + force, [-1, length, vocab_size])).tokens
     return tf.reshape(sampled, tf.shape(noise)[:-1])
 
@@ -241,29 +286,38 @@ def repeated(unrolled, copies):
     return Unrolled(
         tf.tile(unrolled.tokens, [copies, 1]),
         tf.tile(unrolled.log_probs, [copies, 1, 1]),
-        tf.nest.map_structure(lambda x: tf.tile(x, [1, copies, *[1] * (x.shape.rank - 2)]), unrolled.states),
+        tf.nest.map_structure(
+            lambda x: tf.tile(x, [1, copies, *[1] * (x.shape.rank - 2)]), unrolled.states
+        ),
     )
 
 
 def with_pullback(generator, run):
-    """Runs a pass of the generator, and gives the function that takes a cotangent back through it to the weights.
+    """Runs a pass of the generator, and gives the function that takes a cotangent back through it
+    to the weights.
 
     Args:
-      generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is slower.
+      generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is
+        slower.
       run: () -> Unrolled.
     Returns:
-      Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a tensor for each of
-      `trainable_variables`, and RowGradients or None. The cotangent is that of log_probs, [B, T, V], or of the tokens' own
-      alone, [B, T]; both results are differentiable in it.
+      Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
+      tensor for each of `trainable_variables`, and RowGradients or None. The cotangent is that of
+      log_probs, [B, T, V], or of the tokens' own alone, [B, T]; both results are differentiable in
+      it.
     """
     if own := _own_way(generator, "pullback"):
         unrolled = run()
         return unrolled, functools.partial(own, unrolled)
-    return with_tape(generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens)))
+    return with_tape(
+        generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens))
+    )
 
 
 def with_tape(generator, run, target):
-    """The same by a tape: of target(*run()), tensors [B, ...] of different rank. Returns what run() gives, too."""
+    """The same by a tape: of target(*run()), tensors [B, ...] of different rank. Returns what run()
+    gives, too.
+    """
     theta = values(generator.trainable_variables)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(theta)
@@ -272,7 +326,9 @@ def with_tape(generator, run, target):
 
     def pullback(cotangent, row_gradients=False):
         def of(cotangent):
-            gradient = tape.gradient(outputs[cotangent.shape.rank], theta, cotangent, unconnected_gradients="zero")
+            gradient = tape.gradient(
+                outputs[cotangent.shape.rank], theta, cotangent, unconnected_gradients="zero"
+            )
             return [tf.convert_to_tensor(g) for g in gradient]
 
         return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
@@ -281,9 +337,11 @@ def with_tape(generator, run, target):
 
 
 def _row_gradients(pullback, cotangent):
-    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower than a generator's own.
+    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
+    than a generator's own.
 
-    The first parameter of the last layer is taken to be the first of the last variable with two axes.
+    The first parameter of the last layer is taken to be the first of the last variable with two
+    axes.
     """
     size = cotangent.shape[0]
 
@@ -294,8 +352,12 @@ def _row_gradients(pullback, cotangent):
 
     parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
     part = max(1, min(size, AT_ONCE // parameters))
-    masks = tf.reshape(tf.pad(tf.eye(size, dtype=cotangent.dtype), [[0, -size % part], [0, 0]]), [-1, part, size])
-    figures = tf.map_fn(lambda part_masks: tf.vectorized_map(of_row, part_masks), masks, parallel_iterations=1)
+    masks = tf.reshape(
+        tf.pad(tf.eye(size, dtype=cotangent.dtype), [[0, -size % part], [0, 0]]), [-1, part, size]
+    )
+    figures = tf.map_fn(
+        lambda part_masks: tf.vectorized_map(of_row, part_masks), masks, parallel_iterations=1
+    )
     *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
     return RowGradients(norms, first)
 

@@ -1,4 +1,6 @@
-"""The discriminator D: a many-to-one, one-layer, unidirectional LSTM over one-hot or relaxed rows (section 4.3)."""
+"""The discriminator D: a many-to-one, one-layer, unidirectional LSTM over one-hot or relaxed rows
+(section 4.3).
+"""
 
 import keras
 import tensorflow as tf
@@ -9,8 +11,9 @@ from regan_tf.networks import autoregressive, lstm
 class Discriminator(keras.Model):
     """Scores whole sequences: D = sigmoid(logit) is the probability that the rows are real data.
 
-    With an end token it scores its state after that token: what follows counts for nothing. Relaxed rows end at each step with the
-    probability that they give the end token, and the states are averaged accordingly: smooth, and the same on hard rows.
+    With an end token it scores its state after that token: what follows counts for nothing. Relaxed
+    rows end at each step with the probability that they give the end token, and the states are
+    averaged accordingly: smooth, and the same on hard rows.
 
     Args:
       vocab_size: V, the width of a row.
@@ -34,7 +37,12 @@ class Discriminator(keras.Model):
         """
         start, length = self.cell.initial_state(tf.shape(rows)[0]), rows.shape[1]
         if self.end_token is None:
-            _, (hidden, _) = lstm.unroll(lambda x, state: ((), self.cell.advance(x, state)), start, self._project(rows), length)
+            _, (hidden, _) = lstm.unroll(
+                lambda x, state: ((), self.cell.advance(x, state)),
+                start,
+                self._project(rows),
+                length,
+            )
             return self._logit(hidden)
 
         def step(inputs_t, carry):
@@ -45,12 +53,18 @@ class Discriminator(keras.Model):
 
         ends = self._ends(rows)
         carry = (start, tf.ones_like(ends[0]), start[0])
-        _, ((hidden, _), alive, summed) = lstm.unroll(step, carry, (self._project(rows), ends), length)
+        _, ((hidden, _), alive, summed) = lstm.unroll(
+            step, carry, (self._project(rows), ends), length
+        )
         return self._logit(summed + alive * hidden)
 
     def _ends(self, rows):
         """The probability of the end token at each step, [T, B, 1]."""
-        ends = tf.cast(rows == self.end_token, self.compute_dtype) if rows.dtype.is_integer else rows[..., self.end_token]
+        ends = (
+            tf.cast(rows == self.end_token, self.compute_dtype)
+            if rows.dtype.is_integer
+            else rows[..., self.end_token]
+        )
         return tf.transpose(ends)[..., tf.newaxis]
 
     def _project(self, rows):
@@ -63,8 +77,8 @@ class Discriminator(keras.Model):
         """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
 
         Returns:
-          logits [B]; and the function from their cotangent [B] to the gradient in the weights, summed over rows: a tensor
-          for each of `trainable_variables`.
+          logits [B]; and the function from their cotangent [B] to the gradient in the weights,
+          summed over rows: a tensor for each of `trainable_variables`.
         """
 
         def step(projected_t, state):
@@ -76,7 +90,8 @@ class Discriminator(keras.Model):
         hidden, is_last = lstm.stack(hidden), None
         if self.end_token is not None:
             alive = autoregressive.alive(self, tokens)
-            is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]  # alive, and then no more
+            # Alive, and then no more.
+            is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
         def pullback(cotangent):
@@ -102,14 +117,15 @@ class Discriminator(keras.Model):
         return tf.sigmoid(self(rows))
 
     def prefix_probability(self, tokens, last_rows):
-        """D after every prefix: the state after the hard b_<t, one cell step on last_rows_t, the head.
+        """D after every prefix: the state after the hard b_<t, one cell step on last_rows_t, the
+        head.
 
         Args:
           tokens: int32 [B, T].
           last_rows: [B, T, V], one-hot or relaxed.
         Returns:
-          D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H]. Gradients flow
-          through the rows and the weights.
+          D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H].
+          Gradients flow through the rows and the weights.
         """
         batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
 
@@ -120,14 +136,21 @@ class Discriminator(keras.Model):
         start = self.cell.initial_state(batch_size)
         before = [first[tf.newaxis] for first in start]
         if length > 1:
-            states = lstm.stack(lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0])
+            states = lstm.stack(
+                lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0]
+            )
             before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
         flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
-        projected = self.cell.project(tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size]))
+        projected = self.cell.project(
+            tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size])
+        )
         after = self.cell.advance(projected, flat)
         features = tf.concat(flat, axis=-1)
 
         def batch_major(x):
-            return tf.transpose(tf.reshape(x, [length, batch_size, *x.shape[1:]]), [1, 0, *range(2, x.shape.rank + 1)])
+            return tf.transpose(
+                tf.reshape(x, [length, batch_size, *x.shape[1:]]),
+                [1, 0, *range(2, x.shape.rank + 1)],
+            )
 
         return batch_major(tf.sigmoid(self._logit(after[0]))), batch_major(features)

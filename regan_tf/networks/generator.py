@@ -1,27 +1,41 @@
-"""The generator G_theta: a many-to-many, one-layer, unidirectional LSTM over tokens (ReGAN section 4.3)."""
+"""The generator G_theta: a many-to-many, one-layer, unidirectional LSTM over tokens (ReGAN section
+4.3).
+"""
 
 import keras
 import tensorflow as tf
 
 from regan_tf.networks import lstm
-from regan_tf.networks.autoregressive import AT_ONCE, RowGradients, Unrolled, alive, chosen, masked, stateless
+from regan_tf.networks.autoregressive import (
+    AT_ONCE,
+    RowGradients,
+    Unrolled,
+    alive,
+    chosen,
+    masked,
+    stateless,
+)
 from regan_tf.networks.noise import gumbel_noise
 
 
 class Generator(keras.Model):
-    """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and b_<t (equation 6).
+    """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and
+    b_<t (equation 6).
 
     Args:
       vocab_size: V. Token V is the begin symbol; it is read first and never written.
       seq_len: T, the length of every sequence; of the longest, if there is an end token.
       embed_dim, hidden_dim: sizes of the embedding and of the LSTM's state.
-      end_token: after which there is nothing but itself, see `autoregressive.alive`; None: all sequences have T tokens.
+      end_token: after which there is nothing but itself, see `autoregressive.alive`; None: all
+        sequences have T tokens.
     """
 
     def __init__(self, vocab_size, seq_len, embed_dim=32, hidden_dim=32, end_token=None, **kwargs):
         super().__init__(**kwargs)
         self.vocab_size, self.seq_len, self.end_token = vocab_size, seq_len, end_token
-        self.embedding = keras.layers.Embedding(vocab_size + 1, embed_dim, dtype=self.dtype_policy, name="embedding")
+        self.embedding = keras.layers.Embedding(
+            vocab_size + 1, embed_dim, dtype=self.dtype_policy, name="embedding"
+        )
         self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
         self.output_layer = keras.layers.Dense(vocab_size, dtype=self.dtype_policy, name="output")
         self.embedding.build((None,))
@@ -40,14 +54,17 @@ class Generator(keras.Model):
           inputs: tokens int32 [B], V being the begin symbol, or rows [B, V] (one-hot or relaxed).
           state: as given by `initial_state` or by the step before.
         Returns:
-          logits [B, V] and the new state. Gradients flow through soft inputs, the state and the weights.
+          logits [B, V] and the new state. Gradients flow through soft inputs, the state and the
+          weights.
         """
         state = self.cell.advance(self._project(inputs), state)
         return self._logits(state[0]), state
 
     @property
     def _is_small(self):
-        """Whether all tokens go through the embedding and W_x once, instead of the tokens read at every step."""
+        """Whether all tokens go through the embedding and W_x once, instead of the tokens read at
+        every step.
+        """
         return self.vocab_size <= lstm.ONE_HOT_LIMIT
 
     def _input_table(self):
@@ -57,23 +74,30 @@ class Generator(keras.Model):
     def _project(self, inputs, table=None):
         if self._is_small:
             table = self._input_table() if table is None else table
-            return lstm.look_up(table, inputs) if inputs.dtype.is_integer else inputs @ table[: self.vocab_size]
+            return (
+                lstm.look_up(table, inputs)
+                if inputs.dtype.is_integer
+                else inputs @ table[: self.vocab_size]
+            )
         embeddings = self.embedding.embeddings.value
         is_token = inputs.dtype.is_integer
-        return self.cell.project(lstm.look_up(embeddings, inputs) if is_token else inputs @ embeddings[: self.vocab_size])
+        return self.cell.project(
+            lstm.look_up(embeddings, inputs) if is_token else inputs @ embeddings[: self.vocab_size]
+        )
 
     def _logits(self, hidden):
         return lstm.product(hidden, self.output_layer.kernel.value, self.output_layer.bias.value)
 
     def unroll(self, noise, temperature=1.0):
-        """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick), equation (6).
+        """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick),
+        equation (6).
 
         Args:
           noise: Gumbel g, [B, T', V] with T' <= T: so many steps are taken.
           temperature: of sampling; training always samples at 1.
         Returns:
-          Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier steps; the
-          tokens, being an argmax, carry none.
+          Unrolled. The gradient of `log_probs` flows to the weights, also through the states of
+          earlier steps; the tokens, being an argmax, carry none.
         """
 
         def gumbel_max(logits, noise_t):
@@ -82,23 +106,29 @@ class Generator(keras.Model):
         return self._autoregress(gumbel_max, tf.transpose(noise, [1, 0, 2]))
 
     def complete(self, prefix, uniform, temperature):
-        """Continues prefixes, each row at its own temperature, by inverting its distribution function. For serving: one
-        number a token is enough, where `unroll` needs V, and nothing here depends on the other rows.
+        """Continues prefixes, each row at its own temperature, by inverting its distribution
+        function. For serving: one number a token is enough, where `unroll` needs V, and nothing
+        here depends on the other rows.
 
         Args:
           prefix: int32 [B, T], the given tokens first, then -1.
           uniform: float64 [B, T], in (0, 1).
           temperature: [B], above 0.
         Returns:
-          tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the law that they were drawn from,
-          softmax(l / temperature): 0 at given ones, and after the end.
+          tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the law that
+          they were drawn from, softmax(l / temperature): 0 at given ones, and after the end.
         """
 
         def invert(logits, inputs):
             prefix_t, uniform_t = inputs
-            cold = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / temperature[:, tf.newaxis]
-            cumulated = tf.cumsum(tf.exp(tf.cast(cold, tf.float64)), axis=-1)  # in float64, for rare tokens among many
-            drawn = tf.math.count_nonzero(cumulated <= uniform_t[:, tf.newaxis] * cumulated[:, -1:], axis=-1, dtype=tf.int32)
+            cold = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / temperature[
+                :, tf.newaxis
+            ]
+            # In float64, for rare tokens among many.
+            cumulated = tf.cumsum(tf.exp(tf.cast(cold, tf.float64)), axis=-1)
+            drawn = tf.math.count_nonzero(
+                cumulated <= uniform_t[:, tf.newaxis] * cumulated[:, -1:], axis=-1, dtype=tf.int32
+            )
             return tf.where(prefix_t < 0, drawn, prefix_t)
 
         drawn = self._autoregress(invert, (tf.transpose(prefix), tf.transpose(uniform)))
@@ -126,40 +156,50 @@ class Generator(keras.Model):
         return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
 
     def teacher_force(self, tokens):
-        """Reads given tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
+        """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
 
         def step(projected_t, state):
             state, trace = self.cell.traced(projected_t, state)
             return (state, trace), state
 
         projected = self._project(self._inputs(tokens))
-        (states, trace), _ = lstm.unroll(step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1])
+        (states, trace), _ = lstm.unroll(
+            step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
+        )
         return self._unrolled(tokens, self._logits(lstm.stack(states[0])), states, trace)
 
     def _unrolled(self, tokens, logits, states, trace):
         log_probs = tf.nn.log_softmax(logits)
-        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, log_probs))
+        return Unrolled(
+            tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, log_probs)
+        )
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
 
     def _inputs(self, tokens):
         """The token read at each step, time-major: int32 [B, T] -> [T, B]."""
-        return tf.concat([self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0)
+        return tf.concat(
+            [self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0
+        )
 
     def call(self, tokens):
         """Teacher-forced log-probabilities: tokens int32 [B, T] -> l [B, T, V]."""
         return self.teacher_force(tokens).log_probs
 
     def log_prob(self, tokens, temperature=None):
-        """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T], in nats. Differentiable
-        in the weights. With a temperature, under the law at which `sample` draws with it.
+        """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T],
+        in nats. Differentiable in the weights. With a temperature, under the law at which `sample`
+        draws with it.
         """
-        log_probs = self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)
+        log_probs = (
+            self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)
+        )
         return masked(chosen(log_probs, tokens), alive(self, tokens))
 
     def sample(self, batch_size, seed, temperature=1.0):
-        """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows are taken in parts.
+        """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows
+        are taken in parts.
 
         Args:
           batch_size: B.
@@ -169,27 +209,32 @@ class Generator(keras.Model):
         seed, part = stateless(seed), max(1, AT_ONCE // (self.seq_len * self.vocab_size))
 
         def draw(size, seed):
-            return self.unroll(gumbel_noise([size, self.seq_len, self.vocab_size], seed, self.compute_dtype), temperature).tokens
+            return self.unroll(
+                gumbel_noise([size, self.seq_len, self.vocab_size], seed, self.compute_dtype),
+                temperature,
+            ).tokens
 
         if batch_size <= part:
             return draw(batch_size, seed)
         seeds = tf.random.experimental.stateless_split(seed, -(-batch_size // part))
-        parts = tf.map_fn(lambda s: draw(part, s), seeds, parallel_iterations=1, fn_output_signature=tf.int32)
+        parts = tf.map_fn(
+            lambda s: draw(part, s), seeds, parallel_iterations=1, fn_output_signature=tf.int32
+        )
         return tf.reshape(parts, [-1, self.seq_len])[:batch_size]
 
     def pullback(self, unrolled, cotangent, row_gradients=False):
         """The gradient in the weights of what has the given cotangent, from one pass backward.
 
-        A weight used as x_t W has the gradient sum_t x_jt (outer) d_jt in row j, d being the cotangent of x_t W: so what
-        the variance over rows needs comes without a loop over rows.
+        A weight used as x_t W has the gradient sum_t x_jt (outer) d_jt in row j, d being the
+        cotangent of x_t W: so what the variance over rows needs comes without a loop over rows.
 
         Args:
           unrolled: as `unroll` or `teacher_force` gave it.
           cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
           row_gradients: also give RowGradients.
         Returns:
-          The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients, or None. Both are linear
-          or quadratic in `cotangent`, and differentiable in it.
+          The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients,
+          or None. Both are linear or quadratic in `cotangent`, and differentiable in it.
         """
         cell, output = self.cell, self.output_layer.kernel.value
         hidden, (trace, log_probs) = unrolled.states[0], unrolled.saved
@@ -216,34 +261,44 @@ class Generator(keras.Model):
         if not row_gradients:
             return gradient, None
         norms = [outer_norm(*used[key]) for key in order]
-        return gradient, RowGradients(norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0))
+        return gradient, RowGradients(
+            norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0)
+        )
 
     def _weight_gradient(self, x, d):
         if x is None:
             return tf.reduce_sum(d, axis=[0, 1])
-        return lstm.scatter(x, d, self.vocab_size + 1) if x.dtype.is_integer else lstm.contract(x, d)
+        return (
+            lstm.scatter(x, d, self.vocab_size + 1) if x.dtype.is_integer else lstm.contract(x, d)
+        )
 
 
 def _through_log_softmax(log_probs, tokens, cotangent):
-    """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens' entries of l alone."""
+    """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens'
+    entries of l alone.
+    """
     if cotangent.shape.rank == 3:
         d = tf.transpose(cotangent, [1, 0, 2])
         return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
     d = tf.transpose(cotangent)
     others = tf.exp(log_probs) * -d[..., tf.newaxis]
     if log_probs.shape[-1] <= lstm.ONE_HOT_LIMIT:
-        return others + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype) * d[..., tf.newaxis]
+        return (
+            others
+            + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype)
+            * d[..., tf.newaxis]
+        )
     flat = tf.reshape(others, [-1, others.shape[-1]])
     places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tf.transpose(tokens), [-1])], axis=1)
     return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
 
 
 def outer_norm(x, d):
-    """||sum_t x_t (outer) d_t||^2 of each row: d [T, B, Y], and x [T, B, X], or tokens int32 [T, B] for one-hot x, or None
-    for x = 1 -> [B].
+    """||sum_t x_t (outer) d_t||^2 of each row: d [T, B, Y], and x [T, B, X], or tokens int32 [T, B]
+    for one-hot x, or None for x = 1 -> [B].
 
-    Either the matrices are formed, or (the "ghost norm") their inner products sum_ts (x_t . x_s)(d_t . d_s), whichever
-    is smaller.
+    Either the matrices are formed, or (the "ghost norm") their inner products sum_ts (x_t .
+    x_s)(d_t . d_s), whichever is smaller.
     """
     if x is None:
         return tf.reduce_sum(tf.reduce_sum(d, axis=0) ** 2, axis=-1)

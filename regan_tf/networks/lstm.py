@@ -1,14 +1,15 @@
 """The LSTM cell shared by generator and discriminator, and the recurrence that unrolls it.
 
-`keras.layers.LSTM` hides its pre-activations. Row gradients need them, and so does a discriminator that scores every
-prefix, so the cell is ours; the equations are those of Hochreiter and Schmidhuber (1997) with a forget gate.
+`keras.layers.LSTM` hides its pre-activations. Row gradients need them, and so does a discriminator
+that scores every prefix, so the cell is ours; the equations are those of Hochreiter and Schmidhuber
+(1997) with a forget gate.
 """
 
 import keras
 import tensorflow as tf
 
-# Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a `tf.while_loop`
-# bounds the time spent on tracing.
+# Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a
+# `tf.while_loop` bounds the time spent on tracing.
 UNROLL_LIMIT = 128
 
 # Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
@@ -16,17 +17,20 @@ ONE_HOT_LIMIT = 256
 
 
 def _open_forget_gate(shape, dtype=None):
-    """A bias of 1 for the forget gate, 0 for the others (Jozefowicz et al. 2015), as in keras.layers.LSTM."""
+    """A bias of 1 for the forget gate, 0 for the others (Jozefowicz et al. 2015), as in
+    keras.layers.LSTM.
+    """
     return tf.repeat(tf.constant([0.0, 1.0, 0.0, 0.0], dtype), shape[0] // 4)
 
 
 class LSTMCell(keras.layers.Layer):
     """One LSTM step: input, forget and output gates i, f, o, candidate g.
 
-        [i, f, o, g] = projected + h W_h,   c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' = sigmoid(o) tanh(c')
+        [i, f, o, g] = projected + h W_h,   c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' =
+        sigmoid(o) tanh(c')
 
-    where projected = x W_x + b has been computed by `project`, for all steps at once when the inputs are known.
-    Gradients flow through every argument; second derivatives exist.
+    where projected = x W_x + b has been computed by `project`, for all steps at once when the
+    inputs are known. Gradients flow through every argument; second derivatives exist.
     """
 
     def __init__(self, units, **kwargs):
@@ -35,8 +39,12 @@ class LSTMCell(keras.layers.Layer):
 
     def build(self, input_shape):
         units = self.units
-        self.kernel = self.add_weight(shape=(input_shape[-1], 4 * units), initializer="glorot_uniform", name="kernel")
-        self.recurrent_kernel = self.add_weight(shape=(units, 4 * units), initializer="orthogonal", name="recurrent_kernel")
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], 4 * units), initializer="glorot_uniform", name="kernel"
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(units, 4 * units), initializer="orthogonal", name="recurrent_kernel"
+        )
         self.bias = self.add_weight(shape=(4 * units,), initializer=_open_forget_gate, name="bias")
 
     def project(self, x):
@@ -45,7 +53,8 @@ class LSTMCell(keras.layers.Layer):
 
     def gates(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> the activated i, f, o, g, each [B, H]."""
-        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6 times slower on a CPU.
+        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6
+        # times slower on a CPU.
         i, f, o, g = tf.split(projected + state[0] @ self.recurrent_kernel.value, 4, axis=-1)
         return tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
 
@@ -65,16 +74,17 @@ class LSTMCell(keras.layers.Layer):
         return zeros, zeros
 
     def traced(self, projected, state):
-        """`advance`, and what `pullback` wants of the step: (i, f, o, g, c, tanh(c')), [B, H] each."""
+        """`advance`, and what `pullback` wants of it: (i, f, o, g, c, tanh(c')), [B, H] each."""
         gates, before = self.gates(projected, state), state[1]
         state, squashed = self.pass_gates(gates, state)
         return state, (*gates, before, squashed)
 
     def pullback(self, trace, cotangent, length):
-        """Back-propagation through time, from the zero state: linear in `cotangent`, and made of differentiable ops.
+        """Back-propagation through time, from the zero state: linear in `cotangent`, and made of
+        differentiable ops.
 
-        Written out so that the weights' gradients are one product over all steps each, not a sum of one a step, and a
-        `tf.while_loop` need not keep every intermediate.
+        Written out so that the weights' gradients are one product over all steps each, not a sum of
+        one a step, and a `tf.while_loop` need not keep every intermediate.
 
         Args:
           trace: what `traced` gave at every step, as `unroll` collected it.
@@ -90,7 +100,11 @@ class LSTMCell(keras.layers.Layer):
             d_h = carry[0] + of_h[0] if of_h else carry[0]
             d_c = _tanh_grad(squashed, d_h * o) + carry[1]
             d_o = _sigmoid_grad(o, d_h * squashed)
-            d_i, d_f, d_g = _sigmoid_grad(i, d_c * g), _sigmoid_grad(f, d_c * c), _tanh_grad(g, d_c * i)
+            d_i, d_f, d_g = (
+                _sigmoid_grad(i, d_c * g),
+                _sigmoid_grad(f, d_c * c),
+                _tanh_grad(g, d_c * i),
+            )
             d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
             return d, (product(d, recurrent, transpose=True), d_c * f)
 
@@ -111,7 +125,9 @@ def _tanh_grad(y, d):
 
 
 class Steps:
-    """What `unroll` collected, a tensor [B, ...] for each step, in a list or a tf.TensorArray: another `unroll` can read it."""
+    """What `unroll` collected, a tensor [B, ...] for each step, in a list or a tf.TensorArray:
+    another `unroll` can read it.
+    """
 
     def __init__(self, tensors):
         self.tensors = tensors
@@ -132,15 +148,24 @@ def before(x):
 
 
 def contract(x, d):
-    """The gradient of W in x W, over all leading axes: x [..., X], d [..., D] -> sum x (outer) d, [X, D]."""
-    return tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), transpose_a=True)
+    """The gradient of W in x W, over all leading axes: x [..., X], d [..., D] -> sum x (outer) d,
+    [X, D].
+    """
+    return tf.matmul(
+        tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), transpose_a=True
+    )
 
 
 def product(x, weight, bias=None, transpose=False):
     """x W + b, or x W^T, as one product of matrices: x [..., X] -> [..., D]."""
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=transpose)
-    flat = flat if bias is None else tf.nn.bias_add(flat, bias)  # which TensorFlow fuses with the product
-    return tf.reshape(flat, tf.concat([tf.shape(x)[:-1], flat.shape[-1:]], axis=0)) if x.shape.rank > 2 else flat
+    # Which TensorFlow fuses with the product.
+    flat = flat if bias is None else tf.nn.bias_add(flat, bias)
+    return (
+        tf.reshape(flat, tf.concat([tf.shape(x)[:-1], flat.shape[-1:]], axis=0))
+        if x.shape.rank > 2
+        else flat
+    )
 
 
 def look_up(table, tokens):
@@ -153,7 +178,9 @@ def look_up(table, tokens):
 def scatter(tokens, d, size):
     """The gradient of the table in `look_up`: int32 [...], d [..., D] -> [size, D]."""
     if size > ONE_HOT_LIMIT:
-        return tf.math.unsorted_segment_sum(tf.reshape(d, [-1, d.shape[-1]]), tf.reshape(tokens, [-1]), size)
+        return tf.math.unsorted_segment_sum(
+            tf.reshape(d, [-1, d.shape[-1]]), tf.reshape(tokens, [-1]), size
+        )
     return contract(tf.one_hot(tokens, size, dtype=d.dtype), d)
 
 
@@ -167,20 +194,29 @@ def unroll(step, state, inputs, length, reverse=False):
       length: T, a Python int.
       reverse: from the last step to the first.
     Returns:
-      outputs, as a nest of Steps, which `stack` makes tensors [T, B, ...]; and the last state. Gradients flow through both.
+      outputs, as a nest of Steps, which `stack` makes tensors [T, B, ...]; and the last state.
+      Gradients flow through both.
     """
     if length > UNROLL_LIMIT:
         return _while_unroll(step, state, inputs, length, reverse)
-    columns = [x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length) for x in tf.nest.flatten(inputs)]
+    columns = [
+        x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length)
+        for x in tf.nest.flatten(inputs)
+    ]
     collected = []
     for t in range(length)[:: -1 if reverse else 1]:
-        outputs, state = step(tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state)
+        outputs, state = step(
+            tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state
+        )
         collected.append(outputs)
-    return tf.nest.map_structure(lambda *xs: Steps(list(xs)), *collected[:: -1 if reverse else 1]), state
+    return tf.nest.map_structure(
+        lambda *xs: Steps(list(xs)), *collected[:: -1 if reverse else 1]
+    ), state
 
 
 def _while_unroll(step, state, inputs, length, reverse):
-    # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the tensor, at every step.
+    # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the
+    # tensor, at every step.
     def array(dtype, shape):
         return tf.TensorArray(dtype, length, element_shape=shape, clear_after_read=False)
 
@@ -200,5 +236,7 @@ def _while_unroll(step, state, inputs, length, reverse):
         outputs, state = step(read(t), state)
         return k + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
 
-    _, state, arrays = tf.while_loop(lambda k, *_: k < length, body, (0, state, arrays), maximum_iterations=length)
+    _, state, arrays = tf.while_loop(
+        lambda k, *_: k < length, body, (0, state, arrays), maximum_iterations=length
+    )
     return tf.nest.map_structure(Steps, arrays), state

@@ -1,11 +1,13 @@
-"""The random numbers of a draw: uniform and Gumbel noise from a stateless seed; all else takes them as arguments."""
+"""The random numbers of a draw: uniform and Gumbel noise from a stateless seed; all else takes them
+as arguments.
+"""
 
 import numpy as np
 import tensorflow as tf
 
 
 def uniform_noise(shape, seed, dtype=tf.float32):
-    """Uniform noise in (0, 1): 0 becomes the smallest positive number, since log(0) would follow."""
+    """Uniform noise in (0, 1): 0 becomes the smallest positive number, as log(0) would follow."""
     tiny = np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny
     return tf.maximum(tf.random.stateless_uniform(shape, seed, dtype=dtype), tiny)
 

@@ -1,4 +1,6 @@
-"""A client of TF Serving, or of the local server, for the signatures of ServedModel; over gRPC or REST."""
+"""A client of TF Serving, or of the local server, for the signatures of ServedModel; over gRPC or
+REST.
+"""
 
 import json
 import time
@@ -13,7 +15,9 @@ _LARGEST_SEED = 2**53  # JSON numbers beyond are not exact
 
 
 class ServingError(UserError):
-    """The server could not be reached in time, or refused the request: the message says which and why."""
+    """The server could not be reached in time, or refused the request: the message says which and
+    why.
+    """
 
 
 class _BusyError(ServingError):
@@ -27,7 +31,8 @@ class Client:
             rows = client.generate(20, seed=7, prefix="x+")
             print(rows["text"], rows["log_prob"])
 
-    What fails for a reason that may pass is tried again, with growing random pauses, until the deadline.
+    What fails for a reason that may pass is tried again, with growing random pauses, until the
+    deadline.
 
     Args:
       address: "host:port" for gRPC, "http://host:port" for REST.
@@ -44,15 +49,20 @@ class Client:
         """Draws sequences that start with the prefix.
 
         Returns:
-          A dict of arrays with `num` rows: text, tokens, log_prob, token_log_probs, valid (see ServedModel). The same
-          arguments give the same rows, of which a smaller `num` gives the first.
+          A dict of arrays with `num` rows: text, tokens, log_prob, token_log_probs, valid (see
+          ServedModel). The same arguments give the same rows, of which a smaller `num` gives the
+          first.
         """
         seeds = np.random.default_rng(seed).integers(_LARGEST_SEED, size=num)
         temperatures, prefixes = np.full(num, temperature, np.float32), np.full(num, prefix, object)
-        return self.predict("generate", {"seed": seeds, "temperature": temperatures, "prefix": prefixes})
+        return self.predict(
+            "generate", {"seed": seeds, "temperature": temperatures, "prefix": prefixes}
+        )
 
     def score(self, texts):
-        """Log-probabilities of texts at temperature 1, in nats: a dict with log_prob, token_log_probs, valid."""
+        """Log-probabilities of texts at temperature 1, in nats: a dict with log_prob,
+        token_log_probs, valid.
+        """
         return self.predict("score", {"text": np.array(texts, object)})
 
     def discriminate(self, tokens):
@@ -60,10 +70,14 @@ class Client:
         return self.predict("discriminate", {"tokens": np.asarray(tokens, np.int32)})
 
     def predict(self, signature, inputs):
-        """Calls any signature: a dict of arrays of equally many rows in, one out. Raises ServingError."""
+        """Calls any signature: a dict of arrays of equally many rows in, one out. Raises
+        ServingError.
+        """
         size = len(next(iter(inputs.values())))
         starts = range(0, max(size, 1), _ROWS)
-        parts = [self._call(signature, {k: v[i : i + _ROWS] for k, v in inputs.items()}) for i in starts]
+        parts = [
+            self._call(signature, {k: v[i : i + _ROWS] for k, v in inputs.items()}) for i in starts
+        ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _call(self, signature, inputs):
@@ -110,7 +124,10 @@ class _Grpc:
         try:
             outputs = self._stub.Predict(request, timeout=timeout).outputs
         except self._grpc.RpcError as error:
-            busy = error.code() in (self._grpc.StatusCode.UNAVAILABLE, self._grpc.StatusCode.RESOURCE_EXHAUSTED)
+            busy = error.code() in (
+                self._grpc.StatusCode.UNAVAILABLE,
+                self._grpc.StatusCode.RESOURCE_EXHAUSTED,
+            )
             message = f"{self._address} answers {error.code().name}: {error.details()}"
             raise (_BusyError if busy else ServingError)(message) from None
         return {name: _decoded(self._tf.make_ndarray(value)) for name, value in outputs.items()}
@@ -125,20 +142,29 @@ class _Rest:
 
         self._errors, self._session = requests.exceptions, requests.Session()
         self._address = address
-        path = f"/v1/models/{model}" if version is None else f"/v1/models/{model}/versions/{version}"
+        path = (
+            f"/v1/models/{model}" if version is None else f"/v1/models/{model}/versions/{version}"
+        )
         self._url = address.rstrip("/") + path + ":predict"
 
     def call(self, signature, inputs, timeout):
-        body = {"signature_name": signature, "inputs": {name: value.tolist() for name, value in inputs.items()}}
+        body = {
+            "signature_name": signature,
+            "inputs": {name: value.tolist() for name, value in inputs.items()},
+        }
         try:
-            response = self._session.post(self._url, data=json.dumps(body), timeout=timeout)  # NaN as TF Serving writes it
+            # NaN as TF Serving writes it.
+            response = self._session.post(self._url, data=json.dumps(body), timeout=timeout)
             content = response.json()
         except (self._errors.ConnectionError, self._errors.Timeout) as error:
             raise _BusyError(f"{self._address} cannot be reached: {error}") from None
         except (self._errors.RequestException, ValueError) as error:
             raise ServingError(f"{self._address} cannot be understood: {error}") from None
         if response.status_code == 200:
-            return {name: np.array(value, object if name == "text" else None) for name, value in content["outputs"].items()}
+            return {
+                name: np.array(value, object if name == "text" else None)
+                for name, value in content["outputs"].items()
+            }
         message = content.get("error", content) if isinstance(content, dict) else content
         error = _BusyError if response.status_code in (429, 503) else ServingError
         raise error(f"{self._address} answers {response.status_code}: {message}")

@@ -1,7 +1,9 @@
-"""Threefry-2x32, a counter-based random generator in TensorFlow ops (Salmon et al. 2011, "Parallel random numbers").
+"""Threefry-2x32, a counter-based random generator in TensorFlow ops (Salmon et al. 2011, "Parallel
+random numbers").
 
-A served model needs randomness per row: TF Serving may put rows of several clients into one batch, and a row's numbers
-must not depend on its neighbours. So a row's noise is a function of its own seed and of a counter.
+A served model needs randomness per row: TF Serving may put rows of several clients into one batch,
+and a row's numbers must not depend on its neighbours. So a row's noise is a function of its own
+seed and of a counter.
 """
 
 import tensorflow as tf
@@ -49,6 +51,8 @@ def uniform_rows(seeds, steps):
 
 
 def to_uniform(high, low):
-    """Random bits, two uint32 words, as float64: multiples of 2^-52 moved up by half a step; neither 0 nor 1 occurs."""
+    """Random bits, two uint32 words, as float64: multiples of 2^-52 moved up by half a step;
+    neither 0 nor 1 occurs.
+    """
     low = tf.bitwise.right_shift(low, tf.constant(12, tf.uint32))
     return (tf.cast(high, tf.float64) * 2.0**20 + tf.cast(low, tf.float64) + 0.5) * 2.0**-52

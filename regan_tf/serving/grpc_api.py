@@ -23,23 +23,34 @@ def server(model, limits):
         "GetModelMetadata": _handler(api.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
     }
     status = {"GetModelStatus": _handler(api.status, get_model_status_pb2.GetModelStatusRequest)}
-    services = {"tensorflow.serving.PredictionService": prediction, "tensorflow.serving.ModelService": status}
-    made.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(*service) for service in services.items()])
+    services = {
+        "tensorflow.serving.PredictionService": prediction,
+        "tensorflow.serving.ModelService": status,
+    }
+    made.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(*service) for service in services.items()]
+    )
     return made
 
 
 def _handler(method, message):
-    """Errors become statuses. The request is read here: gRPC's own reader answers UNKNOWN to what it cannot read."""
+    """Errors become statuses. The request is read here: gRPC's own reader answers UNKNOWN to what
+    it cannot read.
+    """
 
     async def answer(data, context):
         try:
             return await method(message.FromString(data))
         except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a {message.__name__}")
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a {message.__name__}"
+            )
         except RejectedError as error:
             await context.abort(error.code, str(error))
 
-    return grpc.unary_unary_rpc_method_handler(answer, response_serializer=lambda response: response.SerializeToString())
+    return grpc.unary_unary_rpc_method_handler(
+        answer, response_serializer=lambda response: response.SerializeToString()
+    )
 
 
 class _Api:
@@ -50,12 +61,19 @@ class _Api:
         servable = self._model.find(*_name_and_version(request.model_spec))
         signature = request.model_spec.signature_name
         spec = servable.spec(signature)
-        inputs = {name: _array(name, value, spec, servable) for name, value in request.inputs.items()}
+        inputs = {
+            name: _array(name, value, spec, servable) for name, value in request.inputs.items()
+        }
         outputs = await servable.predict(signature, inputs)
         if unknown := sorted(set(request.output_filter) - set(outputs)):
-            raise invalid(f"output_filter names {unknown[0]!r}; the outputs are {', '.join(sorted(outputs))}")
+            raise invalid(
+                f"output_filter names {unknown[0]!r}; the outputs are {', '.join(sorted(outputs))}"
+            )
         response = predict_pb2.PredictResponse()
-        response.model_spec.name, response.model_spec.version.value = self._model.name, servable.version
+        response.model_spec.name, response.model_spec.version.value = (
+            self._model.name,
+            servable.version,
+        )
         response.model_spec.signature_name = signature or DEFAULT
         for name, value in outputs.items():
             if not request.output_filter or name in request.output_filter:
@@ -67,7 +85,10 @@ class _Api:
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid("metadata_field must be signature_def")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name, response.model_spec.version.value = self._model.name, servable.version
+        response.model_spec.name, response.model_spec.version.value = (
+            self._model.name,
+            servable.version,
+        )
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
         response.metadata["signature_def"].Pack(signatures)
         return response
@@ -90,7 +111,11 @@ def _array(name, proto, specs, servable):
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if proto.dtype != spec.dtype.as_datatype_enum:
         raise invalid(f"input {name} must be {spec.dtype.name}")
-    if proto.tensor_shape.unknown_rank or min(shape, default=-1) < 0 or not spec.shape.is_compatible_with(shape):
+    if (
+        proto.tensor_shape.unknown_rank
+        or min(shape, default=-1) < 0
+        or not spec.shape.is_compatible_with(shape)
+    ):
         raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
     servable.checked_rows(shape[0])
     try:

@@ -15,7 +15,9 @@ _STATES = get_model_status_pb2.ModelVersionStatus
 
 
 class Status(NamedTuple):
-    """What has become of a version: a ModelVersionStatus.State, and the error if it could not be loaded."""
+    """What has become of a version: a ModelVersionStatus.State, and the error if it could not be
+    loaded.
+    """
 
     state: int
     error: str = ""
@@ -24,7 +26,8 @@ class Status(NamedTuple):
 class Model:
     """The newest version in a directory, as TF Serving's default policy has it.
 
-    A new version is loaded and warmed up while the old one goes on answering; requests under way keep the old one alive.
+    A new version is loaded and warmed up while the old one goes on answering; requests under way
+    keep the old one alive.
 
     Args:
       name: what clients call it.
@@ -48,15 +51,21 @@ class Model:
         current = self._current
         if name != self.name or current is None or version not in (None, current.version):
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise RejectedError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise RejectedError(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
+            )
         return current
 
     def status(self, name, version=None):
         """GetModelStatusResponse of all versions, or of one. Raises RejectedError."""
-        found = {v: s for v, s in self.statuses.items() if name == self.name and version in (None, v)}
+        found = {
+            v: s for v, s in self.statuses.items() if name == self.name and version in (None, v)
+        }
         if not found:
             which = "" if version is None else f" with version {version}"
-            raise RejectedError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{which}")
+            raise RejectedError(
+                grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {name}{which}"
+            )
         response = get_model_status_pb2.GetModelStatusResponse()
         for number, status in sorted(found.items(), reverse=True):
             entry = response.model_version_status.add(version=number, state=status.state)
@@ -65,7 +74,9 @@ class Model:
         return response
 
     async def refresh(self):
-        """Looks for a version newer than the current one, and serves it. One that cannot be loaded is not tried again."""
+        """Looks for a version newer than the current one, and serves it. One that cannot be loaded
+        is not tried again.
+        """
         with contextlib.suppress(OSError):
             versions = versions_in(self.directory)
             if not versions or int(versions[-1].name) in self.statuses:

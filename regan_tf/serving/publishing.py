@@ -1,4 +1,6 @@
-"""Publishing: a SavedModel is written beside, verified, and appears at once as the next numbered version."""
+"""Publishing: a SavedModel is written beside, verified, and appears at once as the next numbered
+version.
+"""
 
 import json
 import os
@@ -27,7 +29,8 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
 def publish_run(experiment, which, metrics, run, directory):
-    """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is. See `publish`.
+    """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is.
+    See `publish`.
 
     metrics: the generator's, for the manifest.
     """
@@ -44,15 +47,18 @@ def publish_run(experiment, which, metrics, run, directory):
         "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
     }
     generator = experiment.best_generator if best else experiment.generator
-    discriminator = None if config.reward else experiment.trainer.discriminator  # with --reward it was never trained
+    # With --reward it was never trained.
+    discriminator = None if config.reward else experiment.trainer.discriminator
     return publish(generator, discriminator, experiment.dataset.vocabulary, directory, about)
 
 
 def publish(generator, discriminator, vocabulary, directory, about=()):
-    """Saves the networks as the next numbered version under `directory`. Signatures: see ServedModel.
+    """Saves the networks as the next numbered version under `directory`. Signatures: see
+    ServedModel.
 
-    The version holds a SavedModel with its vocabulary as an asset, warm-up requests, and a manifest. It is loaded again
-    and compared with the live networks; only then does it appear, at once, complete, and never over another.
+    The version holds a SavedModel with its vocabulary as an asset, warm-up requests, and a
+    manifest. It is loaded again and compared with the live networks; only then does it appear, at
+    once, complete, and never over another.
 
     Args:
       generator, discriminator: the networks; the latter may be None.
@@ -78,7 +84,9 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
         _verify(temporary, generator, served, examples)
         with writing(directory):
             warmup.write(temporary, examples, directory.name)
-            (temporary / MANIFEST).write_text(json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8")
+            (temporary / MANIFEST).write_text(
+                json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8"
+            )
             temporary.chmod(0o755)
             return _rename_to_next_version(temporary, directory)
     finally:
@@ -101,7 +109,9 @@ def _examples(generator, vocabulary, signatures):
     plain = [token for token in range(len(vocabulary)) if token not in special]
     tokens = rng.choice(plain, size=[rows, generator.seq_len]).astype(np.int32)
     if vocabulary.end is not None:  # texts of every length there is
-        tokens[np.arange(generator.seq_len) >= rng.integers(generator.seq_len + 1, size=[rows, 1])] = vocabulary.end
+        tokens[
+            np.arange(generator.seq_len) >= rng.integers(generator.seq_len + 1, size=[rows, 1])
+        ] = vocabulary.end
     examples = {
         GENERATE: {
             "seed": np.arange(rows, dtype=np.int64),
@@ -123,25 +133,37 @@ def _verify(path, generator, served, examples):
         live, saved = served.functions[name](**inputs), loaded.signatures[name](**inputs)
         for key, value in saved.items():
             if value.dtype.is_floating and not np.all(np.isfinite(value)):
-                raise UserError(f"the networks are not fit to be served: {key} of signature {name} is not finite")
+                raise UserError(
+                    f"the networks are not fit to be served: {key} of signature {name} is not "
+                    "finite"
+                )
             same = np.array_equal(value, live[key])
-            if value.dtype.is_floating:  # two graphs need not be computed in the same order: the last bits may differ
+            if (
+                value.dtype.is_floating
+            ):  # two graphs need not be computed in the same order: the last bits may differ
                 same = np.allclose(value, live[key], rtol=1e-5, atol=1e-6)
             if not same:
                 raise RuntimeError(f"{key} of signature {name} is not what the live network gives")
     exact = tf.reduce_sum(generator.log_prob(examples[SCORE_TOKENS]["tokens"]), axis=1)
-    np.testing.assert_allclose(loaded.signatures[SCORE](tf.constant(examples[SCORE]["text"]))["log_prob"], exact, rtol=1e-4)
+    np.testing.assert_allclose(
+        loaded.signatures[SCORE](tf.constant(examples[SCORE]["text"]))["log_prob"], exact, rtol=1e-4
+    )
     require_servable(path)
 
 
 def require_servable(path):
-    """Raises RuntimeError if a function asks for XLA, which TF Serving disables, or an op needs a GPU's library or Python."""
+    """Raises RuntimeError if a function asks for XLA, which TF Serving disables, or an op needs a
+    GPU's library or Python.
+    """
     saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
         for function in graph.library.function:
             if function.attr["_XlaMustCompile"].b:
                 raise RuntimeError(f"function {function.signature.name} asks for XLA")
-        for node in [*graph.node, *(node for function in graph.library.function for node in function.node_def)]:
+        for node in [
+            *graph.node,
+            *(node for function in graph.library.function for node in function.node_def),
+        ]:
             if re.search("PyFunc|Cudnn|Xla", node.op):
                 raise RuntimeError(f"op {node.op} cannot be served on a CPU without Python")
 
@@ -150,8 +172,11 @@ def _manifest(path, about):
     return {
         **dict(about),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "fingerprint": str(tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "fingerprint": str(
+            tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum
+        ),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
     }
 
 

@@ -30,7 +30,9 @@ _HTTP = {
 def application(model, limits):
     """The aiohttp application that answers for a Model."""
     api = _Api(model, limits)
-    app = web.Application(middlewares=[_errors_as_json, _admission()], client_max_size=limits.body_bytes)
+    app = web.Application(
+        middlewares=[_errors_as_json, _admission()], client_max_size=limits.body_bytes
+    )
     for base in ("/v1/models/{name:[^/:]+}", "/v1/models/{name:[^/:]+}/versions/{version:[^/:]+}"):
         app.router.add_get(base, api.status)
         app.router.add_get(f"{base}/metadata", api.metadata)
@@ -62,20 +64,28 @@ class _Api:
         spec = servable.spec(signature)
         by_row = "instances" in body
         columns = _columns(body["instances"], spec) if by_row else _named(body["inputs"], spec)
-        inputs = {name: _array(name, value, spec[name].dtype) for name, value in columns.items() if name in spec}
+        inputs = {
+            name: _array(name, value, spec[name].dtype)
+            for name, value in columns.items()
+            if name in spec
+        }
         if unknown := sorted(set(columns) - set(spec)):
             raise invalid(f"the signature has no input {unknown[0]!r}")
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 outputs = await servable.predict(signature, inputs)
         except TimeoutError:
-            raise RejectedError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {_ANSWER_SECONDS} s") from None
+            raise RejectedError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {_ANSWER_SECONDS} s"
+            ) from None
         lists = {name: _list(name, value) for name, value in outputs.items()}
         return _answer({"predictions": _rows(lists)} if by_row else {"outputs": _unnamed(lists)})
 
     async def _body(self, request):
         if (request.content_length or 0) > self._limits.body_bytes:
-            raise web.HTTPRequestEntityTooLarge(max_size=self._limits.body_bytes, actual_size=request.content_length)
+            raise web.HTTPRequestEntityTooLarge(
+                max_size=self._limits.body_bytes, actual_size=request.content_length
+            )
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await request.read()
@@ -86,14 +96,18 @@ class _Api:
 
 
 def _admission():
-    """A middleware that turns requests away when too many are under way, so that their bodies cannot fill the memory."""
+    """A middleware that turns requests away when too many are under way, so that their bodies
+    cannot fill the memory.
+    """
     under_way = 0
 
     @web.middleware
     async def admit(request, handler):
         nonlocal under_way
         if under_way >= _REQUESTS:
-            raise RejectedError(grpc.StatusCode.UNAVAILABLE, "too many requests are under way; try again later")
+            raise RejectedError(
+                grpc.StatusCode.UNAVAILABLE, "too many requests are under way; try again later"
+            )
         under_way += 1
         try:
             return await handler(request)
@@ -123,7 +137,9 @@ def _answer(content, status=200):
 
 
 def _message(message):
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
 
 
 def _model_spec(request):
@@ -146,14 +162,16 @@ def _parsed(body):
 
 
 def _columns(instances, spec):
-    """Rows to columns: either objects that have all keys, or values of the one input that there is."""
+    """Rows to columns: objects that have all keys, or values of the one input that there is."""
     if not isinstance(instances, list) or not instances:
         raise invalid("instances must be a list that is not empty")
     if not any(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
         return _named(instances, spec)
     for i, row in enumerate(instances):
         if not isinstance(row, dict) or set(row) != set(spec):
-            raise invalid(f"instance {i} must be an object with exactly the keys {', '.join(sorted(spec))}")
+            raise invalid(
+                f"instance {i} must be an object with exactly the keys {', '.join(sorted(spec))}"
+            )
     return {name: [row[name] for row in instances] for name in spec}
 
 
@@ -169,7 +187,8 @@ def _array(name, value, dtype):
     """Nested lists to an array of a TensorFlow dtype. Raises RejectedError unless they fit."""
     wrong = invalid(f"input {name} is not a list of {dtype.name}")
     try:
-        array = np.array(value, object)  # of references: strings among numbers would make NumPy pad all to the longest
+        # Of references: strings among numbers would make NumPy pad all to the longest.
+        array = np.array(value, object)
     except ValueError:
         raise wrong from None
     if dtype.as_numpy_dtype is object:
@@ -182,7 +201,9 @@ def _array(name, value, dtype):
         raise invalid(f"input {name} has a value that is not within {dtype.name}")
     try:
         with np.errstate(over="ignore"):
-            return array.astype(np.float64 if dtype.is_floating else dtype.as_numpy_dtype).astype(dtype.as_numpy_dtype)
+            return array.astype(np.float64 if dtype.is_floating else dtype.as_numpy_dtype).astype(
+                dtype.as_numpy_dtype
+            )
     except OverflowError:
         raise invalid(f"input {name} has a value that is not within {dtype.name}") from None
 

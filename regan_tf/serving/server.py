@@ -31,7 +31,10 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
     if not model.available:
         raise UserError(f"no version in {model.directory} can be loaded")
     async with contextlib.AsyncExitStack() as stack:
-        ports = await _start_rest(stack, model, limits, host, rest_port), await _start_grpc(stack, model, limits, host, grpc_port)
+        ports = (
+            await _start_rest(stack, model, limits, host, rest_port),
+            await _start_grpc(stack, model, limits, host, grpc_port),
+        )
         watcher = asyncio.create_task(model.watch(poll_seconds))
         stack.callback(watcher.cancel)
         announce(*ports)
@@ -39,8 +42,11 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
 
 
 async def _start_rest(stack, model, limits, host, port):
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # what clients do wrong is told to them alone
-    runner = web.AppRunner(rest.application(model, limits), access_log=None, shutdown_timeout=_GRACE_SECONDS)
+    # What clients do wrong is told to them alone.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    runner = web.AppRunner(
+        rest.application(model, limits), access_log=None, shutdown_timeout=_GRACE_SECONDS
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

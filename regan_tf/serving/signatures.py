@@ -8,40 +8,46 @@ from regan_tf.serving import counter_rng
 DEFAULT = "serving_default"
 GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
 
-# Rows are padded to a multiple of this. Vector instructions and what they leave over round differently; in whole vectors a
-# row's numbers are the same, bit for bit, in a batch of any size: on most processors, and not promised. What is: the same
-# tokens, unless a token's random number is within rounding of where the next token begins, and log-probabilities to 1e-5.
+# Rows are padded to a multiple of this. Vector instructions and what they leave over round
+# differently; in whole vectors a row's numbers are the same, bit for bit, in a batch of any size:
+# on most processors, and not promised. What is: the same tokens, unless a token's random number is
+# within rounding of where the next token begins, and log-probabilities to 1e-5.
 _ROWS = 16
 
-# No two float32 log-probabilities that are apart differ by so little: colder changes nothing, and would overflow.
+# No two float32 log-probabilities that are apart differ by so little: colder changes nothing, and
+# would overflow.
 _COLDEST = 1e-30
 
 
 class ServedModel(tf.Module):
-    """The signatures. Every input and output leads with the batch dimension B, and a row depends on nothing but its inputs,
-    but for rounding in its last bits.
+    """The signatures. Every input and output leads with the batch dimension B, and a row depends on
+    nothing but its inputs, but for rounding in its last bits.
 
         generate       seed int64 [B], temperature float32 [B], prefix string [B]
-                       -> tokens int32 [B, T], text string [B], token_log_probs [B, T], log_prob [B], valid [B]
+                       -> tokens int32 [B, T], text string [B], token_log_probs [B, T], log_prob
+                       [B], valid [B]
         score          text string [B] -> log_prob [B], token_log_probs [B, T], valid [B]
         score_tokens   tokens int32 [B, T] -> the same
         discriminate   tokens int32 [B, T] -> p_real [B], valid [B]
 
-    `generate`, which is `serving_default` too, keeps a prefix and continues it; its log-probabilities, in nats, are those of
-    the tokens it drew, under the law it drew them from (0 for the prefix). Those of `score` are at temperature 1. A row
-    that cannot be answered (an unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
-    `valid` false, an empty text and zeros, and disturbs no other: TF Serving puts rows of several clients into one batch.
-    Where the vocabulary has an end token, texts of up to T tokens are scored, their end included, and generated ones stop at it;
-    where it has an unknown token, that stands for every symbol it does not know.
+    `generate`, which is `serving_default` too, keeps a prefix and continues it; its
+    log-probabilities, in nats, are those of the tokens it drew, under the law it drew them from (0
+    for the prefix). Those of `score` are at temperature 1. A row that cannot be answered (an
+    unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
+    `valid` false, an empty text and zeros, and disturbs no other: TF Serving puts rows of several
+    clients into one batch. Where the vocabulary has an end token, texts of up to T tokens are
+    scored, their end included, and generated ones stop at it; where it has an unknown token, that
+    stands for every symbol it does not know.
 
-    No Keras object is tracked: TF Serving loads such a model but cannot run it ("Could not find variable"). The functions
-    reach the networks through a closure.
+    No Keras object is tracked: TF Serving loads such a model but cannot run it ("Could not find
+    variable"). The functions reach the networks through a closure.
 
     Args:
       generator: a Generator.
       discriminator: a Discriminator, or None: then `discriminate` is not served.
       vocabulary: a text.Vocabulary.
-      vocabulary_file: its symbols, one a line, the first being token 0; it becomes an asset of the SavedModel.
+      vocabulary_file: its symbols, one a line, the first being token 0; it becomes an asset of the
+        SavedModel.
     """
 
     def __init__(self, generator, discriminator, vocabulary, vocabulary_file):
@@ -65,7 +71,12 @@ class _Vocabulary(tf.Module):
 
     def __init__(self, vocabulary, file, seq_len):
         super().__init__()
-        self.separator, self.end, self.unknown, self.seq_len = vocabulary.separator, vocabulary.end, vocabulary.unknown, seq_len
+        self.separator, self.end, self.unknown, self.seq_len = (
+            vocabulary.separator,
+            vocabulary.end,
+            vocabulary.unknown,
+            seq_len,
+        )
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         forward = tf.lookup.TextFileInitializer(file, tf.string, line, tf.int64, number)
         backward = tf.lookup.TextFileInitializer(file, tf.int64, number, tf.string, line)
@@ -73,26 +84,33 @@ class _Vocabulary(tf.Module):
         self.symbol_of = tf.lookup.StaticHashTable(backward, default_value="")
 
     def encode(self, text):
-        """string [B] -> tokens int32 [B, T], -1 after the text; lengths [B]; whether all its symbols are known [B]."""
+        """string [B] -> tokens int32 [B, T], -1 after the text; lengths [B]; whether all its
+        symbols are known [B].
+        """
         if self.separator:
             symbols = tf.strings.split(text, maxsplit=self.seq_len + 1)  # more is too long anyway
         else:
             text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes, as above
-            symbols = tf.strings.unicode_split(text, "UTF-8")  # what is not UTF-8 becomes U+FFFD, which is unknown
+            # What is not UTF-8 becomes U+FFFD, which is unknown.
+            symbols = tf.strings.unicode_split(text, "UTF-8")
         lengths = tf.cast(symbols.row_lengths(), tf.int32)
         tokens = tf.cast(self.token_of.lookup(symbols.values), tf.int32)
         if self.unknown is not None:  # a word that is spelled like the end token is none
             tokens = tf.where((tokens < 0) | (tokens == self.end), self.unknown, tokens)
         tokens = symbols.with_values(tokens)
         tokens = tokens.to_tensor(default_value=-1, shape=[None, self.seq_len])
-        known = tf.math.count_nonzero(tokens >= 0, axis=1, dtype=tf.int32) == tf.minimum(lengths, self.seq_len)
+        known = tf.math.count_nonzero(tokens >= 0, axis=1, dtype=tf.int32) == tf.minimum(
+            lengths, self.seq_len
+        )
         return tokens, lengths, known
 
     def decode(self, tokens):
         """int32 [B, T] -> string [B]; tokens below 0, and the end token, are nothing."""
         if self.end is not None:
             tokens = tf.where(tokens == self.end, -1, tokens)
-        joined = tf.strings.reduce_join(self.symbol_of.lookup(tf.cast(tokens, tf.int64)), axis=1, separator=self.separator)
+        joined = tf.strings.reduce_join(
+            self.symbol_of.lookup(tf.cast(tokens, tf.int64)), axis=1, separator=self.separator
+        )
         return tf.strings.strip(joined) if self.separator else joined
 
 
@@ -110,14 +128,21 @@ def _generate(generator, vocabulary):
     )
     def generate(seed, temperature, prefix):
         given, lengths, known = vocabulary.encode(prefix)
-        valid = known & (lengths <= generator.seq_len) & tf.math.is_finite(temperature) & (temperature > 0)
+        valid = (
+            known
+            & (lengths <= generator.seq_len)
+            & tf.math.is_finite(temperature)
+            & (temperature > 0)
+        )
         given = tf.where(valid[:, tf.newaxis], given, -1)
         temperature = tf.where(valid, tf.maximum(temperature, _COLDEST), 1.0)
         uniform = counter_rng.uniform_rows(seed, generator.seq_len)
         tokens, log_probs = generator.complete(*(_padded(x) for x in (given, uniform, temperature)))
         tokens, log_probs = tokens[: tf.size(seed)], log_probs[: tf.size(seed)]
         tokens = tf.where(valid[:, tf.newaxis], tokens, -1)
-        return {"tokens": tf.maximum(tokens, 0), "text": vocabulary.decode(tokens)} | _scores(log_probs, valid)
+        return {"tokens": tf.maximum(tokens, 0), "text": vocabulary.decode(tokens)} | _scores(
+            log_probs, valid
+        )
 
     return generate
 
@@ -128,7 +153,11 @@ def _score(generator, vocabulary):
         tokens, lengths, known = vocabulary.encode(text)
         if vocabulary.end is None:
             return _log_probs(generator, tokens, known & (lengths == generator.seq_len))
-        return _log_probs(generator, tf.where(tokens < 0, vocabulary.end, tokens), known & (lengths <= generator.seq_len))
+        return _log_probs(
+            generator,
+            tf.where(tokens < 0, vocabulary.end, tokens),
+            known & (lengths <= generator.seq_len),
+        )
 
     return score
 
@@ -159,7 +188,11 @@ def _log_probs(generator, tokens, valid):
 
 def _scores(log_probs, valid):
     log_probs = tf.where(valid[:, tf.newaxis], log_probs, 0.0)
-    return {"token_log_probs": log_probs, "log_prob": tf.reduce_sum(log_probs, axis=1), "valid": valid}
+    return {
+        "token_log_probs": log_probs,
+        "log_prob": tf.reduce_sum(log_probs, axis=1),
+        "valid": valid,
+    }
 
 
 def _in_range(tokens, vocab_size):
@@ -168,4 +201,8 @@ def _in_range(tokens, vocab_size):
 
 def _padded(x):
     """Adds rows of ones, up to a multiple of _ROWS."""
-    return tf.pad(x, [[0, -tf.shape(x)[0] % _ROWS]] + [[0, 0]] * (x.shape.rank - 1), constant_values=tf.ones([], x.dtype))
+    return tf.pad(
+        x,
+        [[0, -tf.shape(x)[0] % _ROWS]] + [[0, 0]] * (x.shape.rank - 1),
+        constant_values=tf.ones([], x.dtype),
+    )

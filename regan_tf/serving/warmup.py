@@ -4,7 +4,8 @@ import tensorflow as tf
 
 REQUESTS_FILE = "assets.extra/tf_serving_warmup_requests"
 
-# Of tensorflow/serving's PredictionLog, PredictLog, PredictRequest and ModelSpec: field numbers, which never change.
+# Of tensorflow/serving's PredictionLog, PredictLog, PredictRequest and ModelSpec: field numbers,
+# which never change.
 _PREDICT_LOG, _REQUEST, _MODEL_SPEC, _INPUTS, _NAME, _SIGNATURE_NAME = 6, 1, 1, 2, 1, 3
 _MAP_KEY, _MAP_VALUE = 1, 2
 
@@ -12,7 +13,8 @@ _MAP_KEY, _MAP_VALUE = 1, 2
 def write(saved_model, requests, model):
     """Writes them, as records of PredictionLog messages.
 
-    The messages are put together from their parts, so that training does not need TF Serving's package.
+    The messages are put together from their parts, so that training does not need TF Serving's
+    package.
 
     Args:
       saved_model: path of the SavedModel's directory.
@@ -27,7 +29,9 @@ def write(saved_model, requests, model):
 
 
 def _prediction_log(model, signature, inputs):
-    request = _field(_MODEL_SPEC, _field(_NAME, model.encode()) + _field(_SIGNATURE_NAME, signature.encode()))
+    request = _field(
+        _MODEL_SPEC, _field(_NAME, model.encode()) + _field(_SIGNATURE_NAME, signature.encode())
+    )
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
         request += _field(_INPUTS, _field(_MAP_KEY, name.encode()) + _field(_MAP_VALUE, tensor))

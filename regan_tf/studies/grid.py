@@ -1,4 +1,6 @@
-"""A sweep's file: a grid of flags times seeds, each point of it an ordinary run in a directory of its own."""
+"""A sweep's file: a grid of flags times seeds, each point of it an ordinary run in a directory of
+its own.
+"""
 
 import dataclasses
 import itertools
@@ -17,7 +19,9 @@ _NOT_IN_A_GRID = {"seed", *(f.name for f in dataclasses.fields(Config) if f.meta
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: the name of its directory under the sweep's, and its configuration, workdir and all."""
+    """One run of a sweep: the name of its directory under the sweep's, and its configuration,
+    workdir and all.
+    """
 
     name: str
     config: Config
@@ -29,7 +33,9 @@ class Job:
 
     @property
     def finished(self):
-        """Whether the directory holds this run, ended. Raises UserError if it holds another, or more of this one."""
+        """Whether the directory holds this run, ended. Raises UserError if it holds another, or
+        more of this one.
+        """
         workdir = Path(self.config.workdir)
         if not (workdir / config_flags.FILE_NAME).exists():
             return False
@@ -37,20 +43,26 @@ class Job:
         config_flags.require_same(self.config, earlier, workdir)
         if earlier.iterations > self.config.iterations:
             asked = config_flags.to_flag(self.config, "iterations")
-            raise UserError(f"--workdir={workdir} holds a run of more iterations than {asked}: give another --output")
-        extended = earlier.iterations < self.config.iterations or earlier.patience != self.config.patience
+            raise UserError(
+                f"--workdir={workdir} holds a run of more iterations than {asked}: give another "
+                "--output"
+            )
+        extended = (
+            earlier.iterations < self.config.iterations or earlier.patience != self.config.patience
+        )
         return (workdir / "summary.json").exists() and not extended
 
 
 def read(path, directory, seeds=None):
-    """The jobs that a sweep's file asks for, seed by seed, so that a sweep cut short has all of the first seeds.
+    """The jobs that a sweep's file asks for, seed by seed, so that a sweep cut short has all of the
+    first seeds.
 
     The file is TOML:
 
       flagfile = "configs/paper_15.flags"       # what all runs share (as --flagfile); optional
       seeds = 10                                # 0 to 9
-      [[grid]]                                  # any number of grids; each is the product of its flags' values
-      estimator = ["rebar", "relax"]
+      [[grid]]                                  # any number of grids; each is the product of its
+      flags' values estimator = ["rebar", "relax"]
       control_variate = "step"
 
     Args:
@@ -69,9 +81,14 @@ def read(path, directory, seeds=None):
     seen = {}
     for job in jobs:
         if job.config in seen:
-            raise UserError(f"--sweep={path} asks for one run twice: {seen[job.config]} and {job.name}")
+            raise UserError(
+                f"--sweep={path} asks for one run twice: {seen[job.config]} and {job.name}"
+            )
         seen[job.config] = job.name
-    return [dataclasses.replace(job, config=_placed(job.config, Path(directory) / job.name)) for job in jobs]
+    return [
+        dataclasses.replace(job, config=_placed(job.config, Path(directory) / job.name))
+        for job in jobs
+    ]
 
 
 def _content(path):
@@ -84,17 +101,30 @@ def _content(path):
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         refuse(f"is not a sweep's file: {type(error).__name__}: {error}")
-    seeds, grids, flagfile = content.pop("seeds", None), content.pop("grid", [{}]), content.pop("flagfile", None)
+    seeds, grids, flagfile = (
+        content.pop("seeds", None),
+        content.pop("grid", [{}]),
+        content.pop("flagfile", None),
+    )
     if content:
-        refuse(f"has {', '.join(content)}, which is not known there; flagfile, seeds and [[grid]] are")
+        refuse(
+            f"has {', '.join(content)}, which is not known there; flagfile, seeds and [[grid]] are"
+        )
     if type(seeds) is not int or seeds < 1:
         refuse(f"has seeds={seeds}, which is not allowed: it must be a whole number, at least 1")
     if not grids or not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
         refuse("has a grid that is not a table: write [[grid]], then lines of flag = value")
     for name, value in ((name, value) for g in grids for name, value in g.items()):
         if name in _NOT_IN_A_GRID or isinstance(value, dict) or value == []:
-            refuse(f"has {name} = {value} in a grid, which is not allowed: a flag of the run with its value, or a list of values")
-    points = [dict(zip(g, values, strict=True)) for g in grids for values in itertools.product(*map(_listed, g.values()))]
+            refuse(
+                f"has {name} = {value} in a grid, which is not allowed: a flag of the run with "
+                "its value, or a list of values"
+            )
+    points = [
+        dict(zip(g, values, strict=True))
+        for g in grids
+        for values in itertools.product(*map(_listed, g.values()))
+    ]
     return [f"--flagfile={flagfile}"] if flagfile else [], seeds, points
 
 

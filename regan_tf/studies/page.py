@@ -14,15 +14,22 @@ from regan_tf.files import write_atomically
 from regan_tf.studies import results
 from regan_tf.tasks import data
 
-_HEADERS = ("", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity", "distinct", "NLL excess",
-            "unigram error", "log var 1", "log var all", "seconds")  # fmt: skip
+_HEADERS = (
+    "", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity",
+    "distinct", "NLL excess", "unigram error", "log var 1", "log var all", "seconds",
+)  # fmt: skip
 _TEXT_SCORES = {
     "perplexity": "perplexity",
     **{f"bleu_{n}": f"BLEU-{n}" for n in BLEU_ORDERS},
     **{f"self_bleu_{n}": f"self-BLEU-{n}" for n in BLEU_ORDERS},
     **{f"distinct_{n}": f"distinct-{n}" for n in (1, 2, 3)},
     **{"kl_1": "KL-1", "kl_1_reverse": "reverse", "kl_2": "KL-2", "kl_2_reverse": "reverse"},
-    **{"length": "length", "length_distance": "its distance", "unknown": "unknown", "copied": "copied"},
+    **{
+        "length": "length",
+        "length_distance": "its distance",
+        "unknown": "unknown",
+        "copied": "copied",
+    },
     **{"log_variance": "log var 1", "log_variance_all": "log var all"},
 }
 _TEXT_HEADERS = ("", "seeds", "NLL a token at 0", "at the end", *_TEXT_SCORES.values(), "seconds")
@@ -54,7 +61,8 @@ def draw(groups, output):
       groups: as from `results.grouped`.
       output: the directory.
     Returns:
-      The pictures' names: lists by the groups' key, and under "all" those of the figures against a flag.
+      The pictures' names: lists by the groups' key, and under "all" those of the figures against a
+      flag.
     """
     names = {"all": []}
     for name, members in groups.items():
@@ -65,7 +73,12 @@ def draw(groups, output):
             plots.plot_variance_and_learning(members, name, output / names[name][1])
         plots.plot_groups(members, name, output / names[name][0])
     for is_text, prefix in ((False, "by"), (True, "text_by")):
-        of_kind = [g for name, members in groups.items() if isinstance(name, str) == is_text for g in members]
+        of_kind = [
+            g
+            for name, members in groups.items()
+            if isinstance(name, str) == is_text
+            for g in members
+        ]
         for field, lines in (results.lines(of_kind) if of_kind else {}).items():
             names["all"].append(f"{prefix}_{field}.png")
             title = f"By {field}: {plots.over_seeds([g for line in lines.values() for g in line])}"
@@ -74,14 +87,23 @@ def draw(groups, output):
 
 
 def score_rows(groups):
-    """Scores as strings, under `headers`: lists of rows by key. groups: as from `results.grouped`."""
+    """Scores as strings under `headers`: lists of rows by key; groups: of `results.grouped`."""
     result = {}
     for name, members in groups.items():
         is_text = isinstance(name, str)
         result[name] = [_score_row(g, _text_cells if is_text else _grammar_cells) for g in members]
         if is_text:
             ideal = [members[0].runs[0].summary["ideal"].get(score) for score in _TEXT_SCORES]
-            result[name].append(["training texts", "", "", "", *("" if x is None else _number(x) for x in ideal), ""])
+            result[name].append(
+                [
+                    "training texts",
+                    "",
+                    "",
+                    "",
+                    *("" if x is None else _number(x) for x in ideal),
+                    "",
+                ]
+            )
     return result
 
 
@@ -111,7 +133,8 @@ def _grammar_cells(group):
 
 
 def write(output, groups, rows, pictures, **context):
-    """Writes index.html, with the pictures in it, and scores.json: by length or texts, group and seed.
+    """Writes index.html, with the pictures in it, and scores.json: by length or texts, group and
+    seed.
 
     Args:
       output: the directory, with the pictures in it.
@@ -132,14 +155,26 @@ def write(output, groups, rows, pictures, **context):
         return getattr(runs[0].config, name) not in (None, "")
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("regan_tf.studies", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.PackageLoader("regan_tf.studies", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     text = environment.get_template("report.html").render(
         number=len(runs),
         seeds=max(len(g.runs) for members in groups.values() for g in members),
-        sections={name: _tables(members) | {"headers": headers(name), "scores": rows[name]} for name, members in groups.items()},
-        pictures={key: [_embedded(output / name) for name in names] for key, names in pictures.items()},
-        common=[to_flag(runs[0].config, name) for name in recorded(runs[0].config) if name not in varying and shared(name)],
+        sections={
+            name: _tables(members) | {"headers": headers(name), "scores": rows[name]}
+            for name, members in groups.items()
+        },
+        pictures={
+            key: [_embedded(output / name) for name in names] for key, names in pictures.items()
+        },
+        common=[
+            to_flag(runs[0].config, name)
+            for name in recorded(runs[0].config)
+            if name not in varying and shared(name)
+        ],
         **context,
     )
     write_atomically(output / "index.html", text)
@@ -147,26 +182,37 @@ def write(output, groups, rows, pictures, **context):
 
 
 def _tables(groups):
-    """What the page says of the groups of one length, or texts, besides their scores, as rows of strings."""
+    """What the page says of the groups of one length, or texts, besides their scores, as rows of
+    strings.
+    """
     is_text = groups[0].config.is_text
     tested = _TESTED_OF_TEXTS if is_text else _TESTED
     return {
-        "tests": {text: _matrix(groups, name, direction) for name, (text, direction) in tested.items()},
+        "tests": {
+            text: _matrix(groups, name, direction) for name, (text, direction) in tested.items()
+        },
         "unigram": None if is_text else _unigrams(groups),
-        "samples": [[g.label, ("\n" if is_text else "  ").join(g.runs[0].samples[:_SAMPLES])] for g in groups],
+        "samples": [
+            [g.label, ("\n" if is_text else "  ").join(g.runs[0].samples[:_SAMPLES])]
+            for g in groups
+        ],
         "labels": [g.label for g in groups],
     }
 
 
 def _unigrams(groups):
     law = data.unigram(groups[0].config.seq_len)
-    frequencies = [[np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups]
+    frequencies = [
+        [np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups
+    ]
     rows = [[g.label, *map(_number, row)] for g, row in zip(groups, frequencies, strict=True)]
     return {"headers": ["", *law], "rows": [*rows, ["the data's law", *map(_number, law.values())]]}
 
 
 def _matrix(groups, name, direction):
-    """Rows of cells (text, class) of the differences row less column; class: better, worse or none where it is not significant."""
+    """Rows of cells (text, class) of the differences row less column; class: better, worse or none
+    where it is not significant.
+    """
     differences = results.differences(groups, name)
 
     def cell(i, j):
@@ -177,7 +223,11 @@ def _matrix(groups, name, direction):
         kind = ("better" if mean * direction > 0 else "worse") if found.significant else ""
         return f"{'+' if mean > 0 else ''}{_number(mean)}{'' if found.significant else ' ns'}", kind
 
-    return [[cell(i, j) for j in range(len(groups))] for i in range(len(groups))] if differences else []
+    return (
+        [[cell(i, j) for j in range(len(groups))] for i in range(len(groups))]
+        if differences
+        else []
+    )
 
 
 def _interval(values):

@@ -12,10 +12,12 @@ from multiprocessing import forkserver
 from regan_tf.cli import command
 from regan_tf.config import UserError
 
-# What became of a job: its process' exit code (0 is good, negative a signal), and the last line that it printed.
+# What became of a job: its process' exit code (0 is good, negative a signal), and the last line
+# that it printed.
 Outcome = namedtuple("Outcome", "exit_code, last_line")
 
-# Processes are forked from one that has loaded TensorFlow but started nothing of it: that saves seconds a run.
+# Processes are forked from one that has loaded TensorFlow but started nothing of it: that saves
+# seconds a run.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["regan_tf.training.run"])
 
@@ -51,7 +53,9 @@ _RUNNING = _Running()
 
 
 def on_this_machine(jobs, workers):
-    """Yields (job, Outcome) as the jobs end, `workers` of them at a time. Closed before the end, it ends them."""
+    """Yields (job, Outcome) as the jobs end, `workers` of them at a time. Closed before the end, it
+    ends them.
+    """
     with command.silent_stderr():  # TensorFlow greets
         forkserver.ensure_running()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
@@ -65,13 +69,17 @@ def on_this_machine(jobs, workers):
 
 
 def connect(address):
-    """Joins a Ray cluster; returns its number of cores. Raises UserError if Ray is not installed or the cluster does not answer."""
+    """Joins a Ray cluster; returns its number of cores. Raises UserError if Ray is not installed or
+    the cluster does not answer.
+    """
     try:
         import ray
 
         ray.init(address, log_to_driver=False, configure_logging=False)
     except ImportError:
-        raise UserError("--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt") from None
+        raise UserError(
+            "--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt"
+        ) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--ray_address={address}: {str(error).splitlines()[0]}") from None
     cores = int(ray.cluster_resources().get("CPU", 0))
@@ -81,7 +89,8 @@ def connect(address):
 
 
 def on_ray(jobs):
-    """The same on the cluster, a core each. Its nodes need this package and the runs' directory, under the same paths.
+    """The same on the cluster, a core each. Its nodes need this package and the runs' directory,
+    under the same paths.
 
     A job whose node is lost goes on elsewhere, three times at most.
     """
@@ -105,7 +114,8 @@ def on_ray(jobs):
 def run_job(job):
     """Runs the job to its end in a fresh process, its output in `job.log`; returns its Outcome.
 
-    A process that a killed sweep left behind in the run's directory is waited for, not fought: its work counts.
+    A process that a killed sweep left behind in the run's directory is waited for, not fought: its
+    work counts.
     """
     process = _CONTEXT.Process(target=_main, args=(job,))
     try:
@@ -115,7 +125,9 @@ def run_job(job):
             return Outcome(command.INTERRUPTED, "")
         process.join()
         lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return Outcome(process.exitcode, next((line for line in reversed(lines) if line.strip()), ""))
+        return Outcome(
+            process.exitcode, next((line for line in reversed(lines) if line.strip()), "")
+        )
     except OSError as error:
         return Outcome(1, str(error))
     except BaseException:  # Ray cancels a task so

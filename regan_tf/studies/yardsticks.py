@@ -1,4 +1,6 @@
-"""What the benchmark holds the steps against: Keras' own LSTM, and the bare matrix products of an update."""
+"""What the benchmark holds the steps against: Keras' own LSTM, and the bare matrix products of an
+update.
+"""
 
 import keras
 import tensorflow as tf
@@ -8,8 +10,12 @@ from regan_tf.networks.lstm import ONE_HOT_LIMIT
 
 
 def keras_lstm(config):
-    """keras.layers.LSTM of the generator's shape, unrolled: forward, backward and Adam, nothing else. Returns the step."""
-    layer = keras.layers.LSTM(config.generator_dim, return_sequences=True, unroll=True, use_cudnn=False)
+    """keras.layers.LSTM of the generator's shape, unrolled: forward, backward and Adam, nothing
+    else. Returns the step.
+    """
+    layer = keras.layers.LSTM(
+        config.generator_dim, return_sequences=True, unroll=True, use_cudnn=False
+    )
     layer.build((None, config.seq_len, config.embed_dim))
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(layer.trainable_variables)
@@ -29,7 +35,8 @@ def keras_lstm(config):
 def product_shapes(config, vocab_size):
     """The matrix products of a reinforce update as (times, m, k, n), for [m, k] x [k, n].
 
-    What reads b_<t must go step by step; the rest is one product each. The discriminator only reads.
+    What reads b_<t must go step by step; the rest is one product each. The discriminator only
+    reads.
     """
     batch, steps, embed, hidden, other = (
         config.batch_size,
@@ -39,7 +46,12 @@ def product_shapes(config, vocab_size):
         config.discriminator_dim,
     )
     rows = batch * steps
-    by_step = [(batch, hidden, 4 * hidden), (batch, hidden, vocab_size), (batch, 4 * hidden, hidden), (batch, other, 4 * other)]
+    by_step = [
+        (batch, hidden, 4 * hidden),
+        (batch, hidden, vocab_size),
+        (batch, 4 * hidden, hidden),
+        (batch, other, 4 * other),
+    ]
     at_once = [
         (rows, vocab_size, hidden),  # logits to states
         (hidden, rows, vocab_size),  # the weights' gradients
@@ -59,7 +71,10 @@ def products(config, vocab_size):
     """A function that computes them, and the number of floating-point operations that they are."""
     shapes = product_shapes(config, vocab_size)
     factors = [  # a left factor for every time: equal products would be computed once
-        (tf.random.stateless_normal([times, m, k], [0, i]), tf.random.stateless_normal([k, n], [1, i]))
+        (
+            tf.random.stateless_normal([times, m, k], [0, i]),
+            tf.random.stateless_normal([k, n], [1, i]),
+        )
         for i, (times, m, k, n) in enumerate(shapes)
     ]
 

@@ -1,4 +1,6 @@
-"""What generated sequences of the grammar are judged by. NumPy in, numbers out; tokens are int [N, T], token 0 being x."""
+"""What generated sequences of the grammar are judged by. NumPy in, numbers out; tokens are int [N,
+T], token 0 being x.
+"""
 
 import numpy as np
 
@@ -18,7 +20,7 @@ class GrammarMetrics:
         self._seq_len = seq_len
 
     def describe(self, tokens):
-        """All metrics of int [N, T], by the names used in metrics.jsonl; each is a function below."""
+        """All metrics of int [N, T], by their names in metrics.jsonl; each is a function below."""
         return {
             "goodness": goodness(tokens),
             "goodness_max": goodness_max(tokens.shape[1]),
@@ -35,7 +37,12 @@ class GrammarMetrics:
     def ideal(self, size):
         """The metrics of the data's law itself, which do not depend on a number of samples."""
         del size
-        exact = {"goodness": float(goodness_max(self._seq_len)), "validity": 1.0, "distinct": 1.0, "nll_excess": 0.0}
+        exact = {
+            "goodness": float(goodness_max(self._seq_len)),
+            "validity": 1.0,
+            "distinct": 1.0,
+            "nll_excess": 0.0,
+        }
         return exact | {"unigram": data.unigram(self._seq_len)}
 
 
@@ -47,7 +54,8 @@ def goodness_max(seq_len):
 def goodness(tokens):
     """The Goodness Score (section 4.2), mean over the sequences.
 
-    A window of length three slides over the sequence; it counts where it reads x-operator-x or operator-x-operator.
+    A window of length three slides over the sequence; it counts where it reads x-operator-x or
+    operator-x-operator.
     """
     alternates = _alternates(tokens)
     return float(np.mean(np.sum(alternates[:, 1:] & alternates[:, :-1], axis=1)))
@@ -59,7 +67,8 @@ def is_valid(tokens):
 
 
 def distinct(tokens):
-    """Distinct valid sequences over the number expected of as many draws from the data's law; about 1 is perfect.
+    """Distinct valid sequences over the number expected of as many draws from the data's law; about
+    1 is perfect.
 
     N draws from K equally likely sequences are expected to give K (1 - (1 - 1/K)^N) distinct ones.
     """
@@ -67,7 +76,13 @@ def distinct(tokens):
     found = len(np.unique(valid.view(f"V{valid.shape[1]}"))) if len(valid) else 0
     count = data.support(tokens.shape[1])
     many = count > 1e12  # then no two draws are expected to be equal
-    expected = len(tokens) if many else -count * np.expm1(len(tokens) * np.log1p(-1 / count)) if count > 1 else 1
+    expected = (
+        len(tokens)
+        if many
+        else -count * np.expm1(len(tokens) * np.log1p(-1 / count))
+        if count > 1
+        else 1
+    )
     return float(found / expected)
 
 

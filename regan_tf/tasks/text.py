@@ -1,4 +1,6 @@
-"""Text as sequences of tokens: files read and checked, the vocabulary, and a corpus that comes with Python. No TensorFlow here."""
+"""Text as sequences of tokens: files read and checked, the vocabulary, and a corpus that comes with
+Python. No TensorFlow here.
+"""
 
 import collections
 import hashlib
@@ -19,12 +21,13 @@ SEPARATORS = {"char": "", "word": " "}  # between tokens, by --tokens
 class Vocabulary:
     """What the tokens 0..V-1 stand for.
 
-    A text shorter than T ends with the end token, repeated up to T; a text of T tokens has none. What is not in the vocabulary
-    becomes the unknown token, where there is one.
+    A text shorter than T ends with the end token, repeated up to T; a text of T tokens has none.
+    What is not in the vocabulary becomes the unknown token, where there is one.
 
     Args:
       symbols: V strings.
-      separator: "" if each character is a token, " " if words are: what stands between ASCII white space.
+      separator: "" if each character is a token, " " if words are: what stands between ASCII white
+        space.
       end, unknown: tokens, or None: then all texts have T tokens, and all their symbols are known.
     """
 
@@ -35,50 +38,68 @@ class Vocabulary:
 
     @classmethod
     def of(cls, lines, separator, size):
-        """The vocabulary of texts: end, unknown, then the most frequent tokens, at most `size` in all; ties by code point.
+        """The vocabulary of texts: end, unknown, then the most frequent tokens, at most `size` in
+        all; ties by code point.
 
-        Tokens that occur once are unknown: so that the unknown token, which stands for all that is new in other texts, is learned.
+        Tokens that occur once are unknown: so that the unknown token, which stands for all that is
+        new in other texts, is learned.
         """
         counts = collections.Counter(symbol for line in lines for symbol in split(line, separator))
         for special in _SPECIAL:
             counts.pop(special, None)
-        ordered = sorted((s for s in counts if counts[s] > 1), key=lambda symbol: (-counts[symbol], symbol))
+        ordered = sorted(
+            (s for s in counts if counts[s] > 1), key=lambda symbol: (-counts[symbol], symbol)
+        )
         return cls((*_SPECIAL, *ordered[: size - len(_SPECIAL)]), separator, _END, _UNKNOWN)
 
     def __len__(self):
         return len(self.symbols)
 
     def encode(self, lines, seq_len):
-        """N strings -> int32 [N, T]. Raises ValueError if one has more than T tokens, or an unknown one that must not be."""
+        """N strings -> int32 [N, T]. Raises ValueError if one has more than T tokens, or an unknown
+        one that must not be.
+        """
         known = {symbol: i for i, symbol in enumerate(self.symbols) if i != self.end}
         tokens = np.full([len(lines), seq_len], -1 if self.end is None else self.end, np.int32)
         for row, line in zip(tokens, lines, strict=True):
             found = [known.get(symbol, self.unknown) for symbol in split(line, self.separator)]
             if None in found or len(found) > seq_len or (self.end is None and len(found) < seq_len):
-                raise ValueError(f"{line[:80]!r} is not a text of {seq_len} tokens of this vocabulary")
+                raise ValueError(
+                    f"{line[:80]!r} is not a text of {seq_len} tokens of this vocabulary"
+                )
             row[: len(found)] = found
         return tokens
 
     def to_text(self, tokens):
         """int [N, T] -> N strings, each up to its end."""
-        return [self.separator.join(self.symbols[i] for i in row[:n]) for row, n in zip(tokens, self.lengths(tokens), strict=True)]
+        return [
+            self.separator.join(self.symbols[i] for i in row[:n])
+            for row, n in zip(tokens, self.lengths(tokens), strict=True)
+        ]
 
     def lengths(self, tokens):
         """How many tokens stand before the end: int [N, T] -> [N]."""
-        ended = np.zeros_like(tokens, bool) if self.end is None else np.logical_or.accumulate(tokens == self.end, axis=1)
+        ended = (
+            np.zeros_like(tokens, bool)
+            if self.end is None
+            else np.logical_or.accumulate(tokens == self.end, axis=1)
+        )
         return np.sum(~ended, axis=1)
 
 
 def split(line, separator):
-    """A text's symbols: its characters, or what stands between ASCII white space, as a served model's ops have it."""
+    """A text's symbols: its characters, or what stands between ASCII white space, as a served
+    model's ops have it.
+    """
     return re.findall(r"\S+", line, re.ASCII) if separator else list(line)
 
 
 def read(path, flag):
     """The lines of a UTF-8 file that are not blank, without white space around them.
 
-    Line ends may be those of Windows or of old Macs; a byte order mark is dropped. Returns the lines, and the file's SHA-256.
-    Raises UserError, naming the flag, if it cannot be read, is empty, or is no text.
+    Line ends may be those of Windows or of old Macs; a byte order mark is dropped. Returns the
+    lines, and the file's SHA-256. Raises UserError, naming the flag, if it cannot be read, is
+    empty, or is no text.
     """
     try:
         content = Path(path).read_bytes()
@@ -90,7 +111,10 @@ def read(path, flag):
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"--{flag}={path} is not UTF-8: byte {error.start}, in line {line}, is {content[error.start]:#x}") from None
+        raise UserError(
+            f"--{flag}={path} is not UTF-8: byte {error.start}, in line {line}, is "
+            f"{content[error.start]:#x}"
+        ) from None
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     lines = [line for line in lines if line]
     if not lines:
@@ -99,17 +123,24 @@ def read(path, flag):
 
 
 def python_help():
-    """Sentences of Python's help topics (`pydoc_data.topics`), in lower case, punctuation apart: a corpus on every machine."""
+    """Sentences of Python's help topics (`pydoc_data.topics`), in lower case, punctuation apart: a
+    corpus on every machine.
+    """
     from pydoc_data.topics import topics  # half a megabyte, for this alone
 
     found = {}  # a dict keeps the order, and each sentence once
     for _, topic in sorted(topics.items()):
         for paragraph in re.split(r"\n\s*\n", topic):
-            if re.search(r"^\s{6}|::=|\*\*\*|===|---|>>>|\|", paragraph, re.MULTILINE):  # examples, grammars, headings, tables
+            if re.search(
+                r"^\s{6}|::=|\*\*\*|===|---|>>>|\|", paragraph, re.MULTILINE
+            ):  # examples, grammars, headings, tables
                 continue
             plain = re.sub(r"[\"*]", "", " ".join(paragraph.split()))
             for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])", plain):
                 words = re.findall(r"[a-z_]+(?:[-'][a-z]+)*(?:\(\))?|[.,;:!?()]", sentence.lower())
-                if re.fullmatch(r"[A-Z][^\[\]<>={}@#$%^&~/\\0-9+]*[.!?]", sentence) and len(words) > 3:
+                if (
+                    re.fullmatch(r"[A-Z][^\[\]<>={}@#$%^&~/\\0-9+]*[.!?]", sentence)
+                    and len(words) > 3
+                ):
                     found[" ".join(words)] = None
     return list(found)

@@ -1,4 +1,5 @@
-"""Algorithm 1 as an object: the networks, what a checkpoint holds, one method for each of its phases.
+"""Algorithm 1 as an object: the networks, what a checkpoint holds, one method for each of its
+phases.
 
 No files, and no printing but a warning of a reward with jumps.
 """
@@ -21,13 +22,14 @@ from regan_tf.tasks import data
 from regan_tf.tasks.grammar_metrics import GrammarMetrics
 from regan_tf.training.trainer import Trainer
 
-# Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint needs no random state.
+# Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint
+# needs no random state.
 _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(2, 7)  # 0 and 1 are the data's
 
 LOWER_IS_BETTER = {"nll_excess", "nll"}
 
-# A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second or so; and no more minibatches
-# than this, since small ones take their time for other things.
+# A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second
+# or so; and no more minibatches than this, since small ones take their time for other things.
 _GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
 
 
@@ -43,7 +45,8 @@ class Experiment:
       dataset: what `data.load(config)` gives, if it has been called already.
 
     Attributes:
-      dataset, metrics, eval_samples: the data, what samples are judged by, and how many are at a time.
+      dataset, metrics, eval_samples: the data, what samples are judged by, and how many are at a
+        time.
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
     """
@@ -53,32 +56,60 @@ class Experiment:
         self.dataset = data.load(config) if dataset is None else dataset
         self.metrics = _metrics(config, self.dataset)
         if config.batch_size % replicas.count():
-            raise UserError(f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas must share it evenly")
+            raise UserError(
+                f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas "
+                "must share it evenly"
+            )
         keras.utils.set_random_seed(config.seed)
         vocabulary, heldout = self.dataset.vocabulary, tf.constant(self.dataset.heldout)
-        sizes = (len(vocabulary), config.seq_len, config.embed_dim, config.generator_dim, vocabulary.end)
+        sizes = (
+            len(vocabulary),
+            config.seq_len,
+            config.embed_dim,
+            config.generator_dim,
+            vocabulary.end,
+        )
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
         discriminator = Discriminator(len(vocabulary), config.discriminator_dim, vocabulary.end)
         self.trainer = Trainer(config, self.generator, discriminator, self._own_reward())
         self._heldout = heldout
-        # Texts are judged beside as many training texts: self-BLEU and others depend on how many there are.
-        self.eval_samples = min(config.eval_samples, len(self.dataset.real)) if config.is_text else config.eval_samples
+        # Texts are judged beside as many training texts: self-BLEU and others depend on how many
+        # there are.
+        self.eval_samples = (
+            min(config.eval_samples, len(self.dataset.real))
+            if config.is_text
+            else config.eval_samples
+        )
         self._measure = _Measure(self.generator, heldout, self.eval_samples, self.metrics)
         self._measure_best = _Measure(self.best_generator, heldout, self.eval_samples, self.metrics)
 
-        self._pretrained = tf.Variable(0, dtype=tf.int64)  # minibatches of maximum likelihood so far
-        self._least_nll = tf.Variable(np.inf, dtype=tf.float64)  # in pre-training, if it may end early ...
-        self._stale_epochs = tf.Variable(0, dtype=tf.int64)  # ... and epochs since then; -1: it has ended
-        self._iteration = tf.Variable(-1, dtype=tf.int64)  # adversarial iterations so far; -1: iteration 0 is not measured yet
+        # Minibatches of maximum likelihood so far.
+        self._pretrained = tf.Variable(0, dtype=tf.int64)
+        # In pre-training, if it may end early ...
+        self._least_nll = tf.Variable(np.inf, dtype=tf.float64)
+        # ... and epochs since then; -1: it has ended.
+        self._stale_epochs = tf.Variable(0, dtype=tf.int64)
+        # Adversarial iterations so far; -1: iteration 0 is not measured yet.
+        self._iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
         self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
-        early_stopping = {"pretraining": [self._least_nll, self._stale_epochs]} if config.pretrain_patience else {}
+        early_stopping = (
+            {"pretraining": [self._least_nll, self._stale_epochs]}
+            if config.pretrain_patience
+            else {}
+        )
         self.checkpoint = tf.train.Checkpoint(
             weights=[v.value for v in self.trainer.variables],
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             best=[v.value for v in self.best_generator.variables],
-            progress=[self._pretrained, self._iteration, self._best_iteration, self._best_value, self._stale],
+            progress=[
+                self._pretrained,
+                self._iteration,
+                self._best_iteration,
+                self._best_value,
+                self._stale,
+            ],
             **early_stopping,
         )
         self._batches = None
@@ -86,31 +117,47 @@ class Experiment:
         self._evaluated = None  # samples
 
     def _own_reward(self):
-        """The --reward, or None. Raises UserError unless it is what the estimator needs; warns of jumps."""
+        """The --reward, or None. Raises UserError unless it is what the estimator needs; warns of
+        jumps.
+        """
         config = self.config
         if not config.reward:
             return None
         reward, vocab_size = rewards.load(config.reward), len(self.dataset.vocabulary)
-        tokens, relaxed = tf.constant(self.dataset.real[: config.batch_size]), config.needs_differentiable_reward
+        tokens, relaxed = (
+            tf.constant(self.dataset.real[: config.batch_size]),
+            config.needs_differentiable_reward,
+        )
         try:
             values = rewards.tried(reward, tokens, vocab_size, relaxed).numpy()
-            missed = rewards.discontinuity(reward, tokens, vocab_size, config.temperature) if relaxed else 0.0
+            missed = (
+                rewards.discontinuity(reward, tokens, vocab_size, config.temperature)
+                if relaxed
+                else 0.0
+            )
         except tf.errors.OpError as error:
-            raise UserError(f"--reward={config.reward} failed: {rewards.described(error)}") from None
+            raise UserError(
+                f"--reward={config.reward} failed: {rewards.described(error)}"
+            ) from None
         except Exception as error:
             raise UserError(self._refusal(rewards.source(error))) from None
         if not np.all(np.isfinite(values)):
             wrong = values[~np.isfinite(values)][0]
-            raise UserError(f"--reward={config.reward} gave {wrong} for a row of the data: it must be finite")
+            raise UserError(
+                f"--reward={config.reward} gave {wrong} for a row of the data: it must be finite"
+            )
         # straight_through asks for the gradient at hard rows alone.
         if np.isnan(missed) and config.estimator != "straight_through":
             raise UserError(
-                f"--reward={config.reward} is not finite in relaxed rows, where --estimator={config.estimator} asks for it"
+                f"--reward={config.reward} is not finite in relaxed rows, where "
+                f"--estimator={config.estimator} asks for it"
             )
         if missed > rewards.JUMPS:
             print(
-                f"warning: --reward={config.reward} does not change as its gradient says, which misses {missed:.0%} "
-                "(a jump: rebar and relax are then biased): make it continuous, or take reinforce_loo",
+                f"warning: --reward={config.reward} does not change as its gradient says, which "
+                f"misses {missed:.0%} "
+                "(a jump: rebar and relax are then biased): make it continuous, or take "
+                "reinforce_loo",
                 file=sys.stderr,
             )
         return reward
@@ -164,16 +211,19 @@ class Experiment:
         return self.iteration >= self.config.iterations or (self.iteration >= 0 and self.converged)
 
     def pretrain_epoch(self):
-        """Line 3: maximum likelihood over one epoch, or what is left of it. Returns the record of it."""
+        """Line 3: maximum likelihood over one epoch, or what is left of it. Returns the record of
+        it.
+        """
         while (record := self.pretrain_group()) is None:
             pass
         return record
 
     def pretrain_group(self):
-        """The next few minibatches of an epoch, well under a second of work. Returns the epoch's record if it ends there, or None.
+        """The next few minibatches of an epoch, well under a second of work. Returns the epoch's
+        record if it ends there, or None.
 
-        A checkpoint between two groups goes on within the epoch. The groups' size follows from the configuration alone: workers
-        that share the minibatches must call the compiled step alike.
+        A checkpoint between two groups goes on within the epoch. The groups' size follows from the
+        configuration alone: workers that share the minibatches must call the compiled step alike.
         """
         started = time.perf_counter()
         epoch, first = divmod(self.pretrained, self.batches_per_epoch)
@@ -185,7 +235,8 @@ class Experiment:
         if not np.all(np.isfinite(losses)):
             wrong = int(np.argmin(np.isfinite(losses)))
             raise NotFiniteError(
-                f"at pre-training minibatch {self.pretrained + wrong + 1} the loss is {losses[wrong]}: "
+                f"at pre-training minibatch {self.pretrained + wrong + 1} the loss is "
+                f"{losses[wrong]}: "
                 "try a smaller --pretrain_learning_rate"
             )
         self._pretrained.assign_add(steps)
@@ -202,23 +253,41 @@ class Experiment:
     def _epoch_batches(self, epoch):
         """All minibatches of an epoch of pre-training, int32 [S, B, T]."""
         seed, steps = self._stream(_PRETRAIN_ORDER), self.batches_per_epoch
-        return next(iter(data.minibatches(self.dataset.real, self.config.batch_size, steps, seed, skip=epoch)))
+        return next(
+            iter(
+                data.minibatches(self.dataset.real, self.config.batch_size, steps, seed, skip=epoch)
+            )
+        )
 
     @property
     def _group_size(self):
         config, vocab_size = self.config, len(self.dataset.vocabulary)
-        per_token = 4 * config.generator_dim * (config.embed_dim + config.generator_dim) + config.generator_dim * vocab_size
-        return int(np.clip(_GROUP_PRODUCTS // (config.batch_size * config.seq_len * per_token), 1, _LARGEST_GROUP))
+        per_token = (
+            4 * config.generator_dim * (config.embed_dim + config.generator_dim)
+            + config.generator_dim * vocab_size
+        )
+        return int(
+            np.clip(
+                _GROUP_PRODUCTS // (config.batch_size * config.seq_len * per_token),
+                1,
+                _LARGEST_GROUP,
+            )
+        )
 
     def _stop_early(self, nll):
-        """Keeps the best generator of pre-training, in the place of the best of all, and goes on with it at the end."""
+        """Keeps the best generator of pre-training, in the place of the best of all, and goes on
+        with it at the end.
+        """
         if nll < self._least_nll.numpy():
             self._least_nll.assign(nll)
             self._stale_epochs.assign(0)
             _copy(self.generator, self.best_generator)
         else:
             self._stale_epochs.assign_add(1)
-        if self.pretrained >= self.pretrain_batches or self._stale_epochs.numpy() >= self.config.pretrain_patience:
+        if (
+            self.pretrained >= self.pretrain_batches
+            or self._stale_epochs.numpy() >= self.config.pretrain_patience
+        ):
             self._stale_epochs.assign(-1)
             _copy(self.best_generator, self.generator)
 
@@ -231,8 +300,9 @@ class Experiment:
     def iterate(self):
         """Lines 5-18: one adversarial iteration. Returns its record.
 
-        Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation point, or where there is
-        no discriminator to train, of `eval_samples` more. Texts, whose metrics take longer, are judged at evaluation points only.
+        Its metrics are those of the last negatives, which are fresh samples anyway; at an
+        evaluation point, or where there is no discriminator to train, of `eval_samples` more.
+        Texts, whose metrics take longer, are judged at evaluation points only.
         """
         started = time.perf_counter()
         number = self.iteration + 1
@@ -242,7 +312,9 @@ class Experiment:
             scalars = self._update_generator(number, self._seed(_UPDATE, update), batches[0])
             negatives = None
             if self._trains_discriminator:
-                losses, negatives = self.trainer.train_discriminator(batches, self._seed(_NEGATIVES, update))
+                losses, negatives = self.trainer.train_discriminator(
+                    batches, self._seed(_NEGATIVES, update)
+                )
                 scalars |= losses
         values = {name: float(value) for name, value in scalars.items()}
         _require_finite(values, number, self.config.reward)
@@ -262,17 +334,22 @@ class Experiment:
             # Of several workers it may be another that is lost: `run` says so.
             if not self.config.reward or self.config.distribution == "multi_worker":
                 raise
-            reason = f"the update with --reward={self.config.reward} failed: {rewards.described(error)}"
+            reason = (
+                f"the update with --reward={self.config.reward} failed: {rewards.described(error)}"
+            )
             raise UserError(f"at adversarial iteration {number} {reason}") from None
 
     def warm_up(self):
-        """Pre-trains to the end, then trains the discriminator on one group of `d_steps` minibatches; returns its loss.
+        """Pre-trains to the end, then trains the discriminator on one group of `d_steps`
+        minibatches; returns its loss.
 
         For measuring at a state without an adversarial history.
         """
         while self.pretraining:
             self.pretrain_epoch()
-        losses, _ = self.trainer.train_discriminator(self._next_batches(0), self._seed(_NEGATIVES, 0))
+        losses, _ = self.trainer.train_discriminator(
+            self._next_batches(0), self._seed(_NEGATIVES, 0)
+        )
         return float(losses["discriminator_loss"])
 
     def evaluate_last(self):
@@ -281,14 +358,18 @@ class Experiment:
 
     def evaluate_best(self):
         """The same of the best generator so far."""
-        return self._measure_best.metrics(self._measure_best.sample(self._seed(_EVALUATION, max(self.iteration, 0))))
+        return self._measure_best.metrics(
+            self._measure_best.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
+        )
 
     def evaluated(self, size):
         """int [size, T] of the samples that the last evaluation was of; none is drawn anew."""
         return self._evaluated[:size]
 
     def nll_function(self, generator):
-        """A compiled function from a sampling temperature to the held-out NLL of the generator's law at it, in nats a sequence."""
+        """A compiled function from a sampling temperature to the held-out NLL of the generator's
+        law at it, in nats a sequence.
+        """
         return _nll_function(generator, self._heldout)
 
     def _evaluation_samples(self):
@@ -297,7 +378,9 @@ class Experiment:
 
     def _record(self, phase, number, tokens, started, values=None):
         names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
-        record = {"phase": phase, "iteration": number} | ({} if tokens is None else self._measure.metrics(tokens))
+        record = {"phase": phase, "iteration": number} | (
+            {} if tokens is None else self._measure.metrics(tokens)
+        )
         record |= {name: (values or {}).get(name) for name in names}
         return record | {"seconds": time.perf_counter() - started}
 
@@ -317,7 +400,11 @@ class Experiment:
         if self._batches is None:  # at the start, and after a resume
             config = self.config
             seed = self._stream(_ORDER)
-            self._batches = iter(data.minibatches(self.dataset.real, config.batch_size, max(config.d_steps, 1), seed, skip=update))
+            self._batches = iter(
+                data.minibatches(
+                    self.dataset.real, config.batch_size, max(config.d_steps, 1), seed, skip=update
+                )
+            )
         return next(self._batches)
 
     def _stream(self, stream):
@@ -330,7 +417,8 @@ class Experiment:
 def _metrics(config, dataset):
     if not config.is_text:
         return GrammarMetrics(config.seq_len)
-    from regan_tf.tasks.text_metrics import TextMetrics  # it takes half a second to load, which the grammar does without
+    # It takes half a second to load, which the grammar does without.
+    from regan_tf.tasks.text_metrics import TextMetrics
 
     return TextMetrics(dataset)
 
@@ -356,7 +444,9 @@ def _nll_function(generator, heldout):
     @compiled
     def nll(temperature=None):
         width = generator.seq_len * generator.vocab_size
-        log_prob = autoregressive.in_parts(lambda tokens: generator.log_prob(tokens, temperature), heldout, width)
+        log_prob = autoregressive.in_parts(
+            lambda tokens: generator.log_prob(tokens, temperature), heldout, width
+        )
         return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
 
     return nll
@@ -370,10 +460,12 @@ def _copy(source, target):
 def _require_finite(values, iteration, reward):
     if reward and not np.isfinite(values["reward"]):
         raise NotFiniteError(
-            f"at adversarial iteration {iteration} --reward={reward} gave {values['reward']}: it must be finite for every sequence"
+            f"at adversarial iteration {iteration} --reward={reward} gave {values['reward']}: it "
+            "must be finite for every sequence"
         )
     wrong = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
     if wrong:
         raise NotFiniteError(
-            f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates or a higher --temperature"
+            f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates "
+            "or a higher --temperature"
         )

@@ -7,16 +7,26 @@ from regan_tf.config import UserError
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
-# Tensors of [rows, T, V] and of [rows, T, units] that are alive at once, as `benchmark --growth` finds them.
-_PER_CELL = {"mle": 6, "reinforce": 6, "reinforce_loo": 6, "reinforce_rollout": 6, "straight_through": 14, "rebar": 19, "relax": 23}
+# Tensors of [rows, T, V] and of [rows, T, units] that are alive at once, as `benchmark --growth`
+# finds them.
+_PER_CELL = {
+    "mle": 6,
+    "reinforce": 6,
+    "reinforce_loo": 6,
+    "reinforce_rollout": 6,
+    "straight_through": 14,
+    "rebar": 19,
+    "relax": 23,
+}
 _PER_STATE = dict.fromkeys(_PER_CELL, 25) | {"rebar": 50, "relax": 90, "straight_through": 50}
 
 
 def update_bytes(config, vocab_size, replicas=1):
     """An estimate of what one generator update allocates on a replica, in bytes.
 
-    Tensors [rows, T, V], rows = B / (row_parts x replicas), and those of the LSTMs' states count; with look-ahead there are T
-    of each (rollout), with several continuations N T (reinforce_rollout).
+    Tensors [rows, T, V], rows = B / (row_parts x replicas), and those of the LSTMs' states count;
+    with look-ahead there are T of each (rollout), with several continuations N T
+    (reinforce_rollout).
 
     Args:
       config: a resolved Config.
@@ -30,7 +40,11 @@ def update_bytes(config, vocab_size, replicas=1):
     if config.estimator == "reinforce_rollout":
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
-    floats = copies * steps * (_PER_CELL[config.estimator] * vocab_size + _PER_STATE[config.estimator] * units)
+    floats = (
+        copies
+        * steps
+        * (_PER_CELL[config.estimator] * vocab_size + _PER_STATE[config.estimator] * units)
+    )
     sizes = vocab_size * (config.embed_dim + config.generator_dim) + 4 * config.generator_dim * (
         config.embed_dim + config.generator_dim
     )
@@ -45,11 +59,15 @@ def available_bytes():
 
 
 def require(config, vocab_size, replicas=1):
-    """The estimate in bytes. Raises UserError if an update cannot fit, before anything is spent on it."""
+    """The estimate in bytes. Raises UserError if an update cannot fit, before anything is spent on
+    it.
+    """
     needed, available = update_bytes(config, vocab_size, replicas), available_bytes()
     if needed > available:
         raise UserError(
-            f"an update with --batch_size={config.batch_size} needs about {needed / 2**30:.0f} GiB, and there are "
-            f"{available / 2**30:.0f}: take a smaller one, or a larger --row_parts (now {config.row_parts})"
+            f"an update with --batch_size={config.batch_size} needs about {needed / 2**30:.0f} "
+            "GiB, and there are "
+            f"{available / 2**30:.0f}: take a smaller one, or a larger --row_parts (now "
+            f"{config.row_parts})"
         )
     return needed

@@ -1,22 +1,38 @@
-"""The compiled steps of Algorithm 1: one trace each, no return to Python within an epoch, or a group of an epoch's minibatches."""
+"""The compiled steps of Algorithm 1: one trace each, no return to Python within an epoch, or a
+group of an epoch's minibatches.
+"""
 
 import keras
 import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators.control_variate import ControlNetwork, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.estimators.control_variate import (
+    ControlNetwork,
+    LearnedScalar,
+    StepControlNetwork,
+    feature_dim,
+)
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, learned, log_variances
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks.autoregressive import AT_ONCE, RowGradients, alive, chosen, masked, teacher_force, with_pullback
+from regan_tf.networks.autoregressive import (
+    AT_ONCE,
+    RowGradients,
+    alive,
+    chosen,
+    masked,
+    teacher_force,
+    with_pullback,
+)
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 
 
 class Trainer:
     """The three networks with their optimizers, and the functions that update them.
 
-    Losses and gradient norms come back as tensors for the caller to check: nothing here decides what to do with a NaN.
+    Losses and gradient norms come back as tensors for the caller to check: nothing here decides
+    what to do with a NaN.
     """
 
     def __init__(self, config, generator, discriminator, reward=None):
@@ -25,23 +41,40 @@ class Trainer:
         self.reward = reward or DiscriminatorReward(discriminator)
         self.control_network = self._control_network() if config.estimator == "relax" else None
         self.eta = LearnedScalar(config.eta) if config.learn_eta else config.eta
-        self.temperature = LearnedScalar(config.temperature, positive=True) if config.learn_temperature else config.temperature
+        self.temperature = (
+            LearnedScalar(config.temperature, positive=True)
+            if config.learn_temperature
+            else config.temperature
+        )
         self.control_variables = learned(self.control_network, self.eta, self.temperature)
-        self.pretrain_optimizer = _adam(config.pretrain_learning_rate, generator.trainable_variables)
-        self.generator_optimizer = _adam(config.generator_learning_rate, generator.trainable_variables)
-        self.discriminator_optimizer = _adam(config.discriminator_learning_rate, discriminator.trainable_variables)
+        self.pretrain_optimizer = _adam(
+            config.pretrain_learning_rate, generator.trainable_variables
+        )
+        self.generator_optimizer = _adam(
+            config.generator_learning_rate, generator.trainable_variables
+        )
+        self.discriminator_optimizer = _adam(
+            config.discriminator_learning_rate, discriminator.trainable_variables
+        )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
 
     def _control_network(self):
         config, vocab_size = self.config, self.generator.vocab_size
         if config.control_variate == "sequence":
             return ControlNetwork(vocab_size, config.control_filters)
-        return StepControlNetwork(feature_dim(self.generator, self.reward), vocab_size, config.control_units)
+        return StepControlNetwork(
+            feature_dim(self.generator, self.reward), vocab_size, config.control_units
+        )
 
     @property
     def optimizer_variables(self):
         """The optimizers' states, as Keras variables."""
-        optimizers = [self.pretrain_optimizer, self.generator_optimizer, self.discriminator_optimizer, self.control_optimizer]
+        optimizers = [
+            self.pretrain_optimizer,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+            self.control_optimizer,
+        ]
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @property
@@ -51,7 +84,8 @@ class Trainer:
 
     @compiled
     def pretrain(self, batches, first, steps):
-        """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number `first` on.
+        """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number
+        `first` on.
 
         Returns:
           Their losses [steps], in nats per sequence.
@@ -64,19 +98,26 @@ class Trainer:
         return losses.stack()
 
     def likelihood_step(self, tokens):
-        """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per sequence."""
+        """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per
+        sequence.
+        """
         generator, tokens = self.generator, replicas.own_rows(tokens)
         unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
         mask = alive(generator, tokens)
-        log_prob = tf.reduce_mean(tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1))
-        gradient, _ = pullback(masked(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)), mask))
+        log_prob = tf.reduce_mean(
+            tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1)
+        )
+        gradient, _ = pullback(
+            masked(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)), mask)
+        )
         *gradient, log_prob = replicas.mean([*gradient, log_prob])
         self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return -log_prob
 
     @compiled
     def update_generator(self, seed, real):
-        """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is learned in the control variate.
+        """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is
+        learned in the control variate.
 
         Args:
           seed: stateless seed, int32 [2].
@@ -93,7 +134,9 @@ class Trainer:
         reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
         scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
         if config.track_variance:
-            scalars["log_variance"], scalars["log_variance_all"] = log_variances(diagnostics.rows, gradient)
+            scalars["log_variance"], scalars["log_variance_all"] = log_variances(
+                diagnostics.rows, gradient
+            )
         if diagnostics.control_gradient:
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
@@ -102,14 +145,17 @@ class Trainer:
     def estimate(self, seed, real, row_gradients=False):
         """The configured estimate at the networks as they are: see `estimate.estimate_gradient`.
 
-        With --row_parts it is the mean of several, each of a part of the rows and made after the other: leave-one-out and the
-        batch loss are then within a part.
+        With --row_parts it is the mean of several, each of a part of the rows and made after the
+        other: leave-one-out and the batch loss are then within a part.
         """
         parts = self.config.row_parts
         if parts == 1:
             return self._estimate(self.config.batch_size, seed, real, row_gradients)
         size = self.config.batch_size // parts
-        seeds, real = tf.random.experimental.stateless_split(seed, parts), tf.reshape(real, [parts, size, -1])
+        seeds, real = (
+            tf.random.experimental.stateless_split(seed, parts),
+            tf.reshape(real, [parts, size, -1]),
+        )
 
         def part(i):
             gradient, diagnostics = self._estimate(size, seeds[i], real[i], row_gradients)
@@ -121,7 +167,10 @@ class Trainer:
         theta = self.generator.trainable_variables
         sums = [tf.zeros(v.shape, v.dtype) for v in [*theta, *self.control_variables]]
         figures = 1 + row_gradients * (len(theta) + 1)
-        columns = [tf.TensorArray(self.generator.compute_dtype, parts, element_shape=[size]) for _ in range(figures)]
+        columns = [
+            tf.TensorArray(self.generator.compute_dtype, parts, element_shape=[size])
+            for _ in range(figures)
+        ]
         columns = [tf.TensorArray(tf.int32, parts, element_shape=[size, real.shape[-1]]), *columns]
 
         def add(i, sums, columns):
@@ -130,7 +179,9 @@ class Trainer:
             return added, [c.write(i, x) for c, x in zip(columns, by_row, strict=True)]
 
         sums, columns = repeat(parts, add, (sums, columns))
-        tokens, reward, *norms = (tf.reshape(c.concat(), [parts * size, *c.element_shape[1:]]) for c in columns)
+        tokens, reward, *norms = (
+            tf.reshape(c.concat(), [parts * size, *c.element_shape[1:]]) for c in columns
+        )
         rows = RowGradients(norms[:-1], norms[-1]) if row_gradients else None
         means = [total / parts for total in sums]
         return means[: len(theta)], Diagnostics(tokens, reward, rows, means[len(theta) :])
@@ -157,44 +208,65 @@ class Trainer:
 
     @compiled
     def train_discriminator(self, batches, seed):
-        """Lines 16-18: one step for each minibatch of real tokens int32 [S, B, T], with as many fresh negatives.
+        """Lines 16-18: one step for each minibatch of real tokens int32 [S, B, T], with as many
+        fresh negatives.
 
         Returns:
-          The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives, int32 [S B, T].
+          The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives,
+          int32 [S B, T].
         """
         steps, batch_size, seq_len = batches.shape
         at_once = steps * batch_size * seq_len * self.generator.vocab_size <= AT_ONCE
-        fakes = tf.reshape(replicas.run(self._negatives, steps * batch_size, seed), batches.shape) if at_once else None
+        fakes = (
+            tf.reshape(replicas.run(self._negatives, steps * batch_size, seed), batches.shape)
+            if at_once
+            else None
+        )
 
         def step(i, losses, norms, sampled):
-            fake = fakes[i] if at_once else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
+            fake = (
+                fakes[i]
+                if at_once
+                else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
+            )
             loss, norm = replicas.run(self.discriminator_step, batches[i], fake)
             return losses + loss, norms + norm, sampled.write(i, fake)
 
         sampled = tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
         losses, norms, sampled = repeat(steps, step, (0.0, 0.0, sampled))
-        scalars = {"discriminator_loss": losses / steps, "discriminator_gradient_norm": norms / steps}
+        scalars = {
+            "discriminator_loss": losses / steps,
+            "discriminator_gradient_norm": norms / steps,
+        }
         return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
 
     def _negatives(self, size, seed):
         """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""
         generator = self.generator
-        noise = uniform_noise([size, generator.seq_len, generator.vocab_size], seed, generator.compute_dtype)
+        noise = uniform_noise(
+            [size, generator.seq_len, generator.vocab_size], seed, generator.compute_dtype
+        )
         return replicas.gather(generator.unroll(to_gumbel(replicas.own_rows(noise))).tokens)
 
     def discriminator_step(self, real, fake):
-        """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T]; returns loss and gradient norm."""
+        """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T];
+        returns loss and gradient norm.
+        """
         real, fake = replicas.own_rows(real), replicas.own_rows(fake)
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
         logits, pullback = self.discriminator.with_pullback(tf.concat([real, fake], axis=0))
         loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
-        *gradient, loss = replicas.mean([*pullback((tf.sigmoid(logits) - labels) / labels.shape[0]), loss])
+        *gradient, loss = replicas.mean(
+            [*pullback((tf.sigmoid(logits) - labels) / labels.shape[0]), loss]
+        )
         self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
 
 
 class ReducedAdam(keras.optimizers.Adam):
-    """Adam for gradients that are already averaged over replicas: Keras would add them up once more."""
+    """Adam for gradients that are already averaged over replicas: Keras would add them up once
+    more.
+    """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars

@@ -1,4 +1,6 @@
-"""A run's directory: its configuration, metrics, checkpoints. Whatever matters is written under another name, then renamed."""
+"""A run's directory: its configuration, metrics, checkpoints. Whatever matters is written under
+another name, then renamed.
+"""
 
 import contextlib
 import fcntl
@@ -24,8 +26,8 @@ _KEPT_CHECKPOINTS = 2
 class Workdir:
     """The directory of one run.
 
-    Raises UserError if it cannot be written, is in use by another process (with `wait`, that is waited for), or holds a run of
-    another configuration.
+    Raises UserError if it cannot be written, is in use by another process (with `wait`, that is
+    waited for), or holds a run of another configuration.
     """
 
     def __init__(self, path, config, wait=False):
@@ -39,7 +41,9 @@ class Workdir:
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
 
     def save(self, checkpoint, position):
-        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow. Raises NotWrittenError."""
+        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow.
+        Raises NotWrittenError.
+        """
         directory = self.path / "checkpoints"
         final = directory / f"{position:08d}"
         with writing(final):
@@ -57,7 +61,9 @@ class Workdir:
             shutil.rmtree(old, ignore_errors=True)
 
     def cut_metrics(self, keep):
-        """Drops the metrics lines for which keep(record) is false, and a half-written last line; returns those kept."""
+        """Drops the metrics lines for which keep(record) is false, and a half-written last line;
+        returns those kept.
+        """
         records = [r for r in read_metrics(self.path) if keep(r)]
         write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
         return records
@@ -80,7 +86,9 @@ class Workdir:
 
 
 def restore(path, checkpoint):
-    """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises UserError if it is damaged."""
+    """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
+    UserError if it is damaged.
+    """
     saved = _checkpoints(path)
     if not saved:
         return False
@@ -112,7 +120,10 @@ def _checkpoints(path):
 def read_metrics(path):
     """The records of a run's metrics.jsonl; a last line cut short by a kill is left out."""
     records = []
-    with contextlib.suppress(FileNotFoundError), open(Path(path) / METRICS, encoding="utf-8") as file:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(Path(path) / METRICS, encoding="utf-8") as file,
+    ):
         for line in file:
             with contextlib.suppress(json.JSONDecodeError):
                 records.append(json.loads(line))
@@ -121,7 +132,11 @@ def read_metrics(path):
 
 def resume_command(path, config):
     """What to type to go on with the run and to export it as was asked for."""
-    arguments = [f"--flagfile={Path(path) / config_flags.FILE_NAME}", f"--workdir={path}", *config_flags.export_flags(config)]
+    arguments = [
+        f"--flagfile={Path(path) / config_flags.FILE_NAME}",
+        f"--workdir={path}",
+        *config_flags.export_flags(config),
+    ]
     return shlex.join(["python", "-m", "regan_tf.main", *arguments])
 
 
@@ -131,7 +146,9 @@ def _require_writable(path):
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise UserError(f"--workdir={path} cannot be written: {error.strerror}; give a directory that can") from None
+        raise UserError(
+            f"--workdir={path} cannot be written: {error.strerror}; give a directory that can"
+        ) from None
 
 
 def _locked(path, wait):
@@ -139,18 +156,27 @@ def _locked(path, wait):
     try:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise UserError(f"--workdir={path} is in use by another process: wait for it, or give another directory") from None
+        raise UserError(
+            f"--workdir={path} is in use by another process: wait for it, or give another directory"
+        ) from None
     return lock
 
 
 def _require_same_run(path, config):
     if not (path / config_flags.FILE_NAME).exists():
-        if any(not p.name.startswith(".") for p in path.iterdir()):  # a kill may leave a temporary file
-            raise UserError(f"--workdir={path} is not empty and holds no run: give a new directory, or one of a run")
+        if any(
+            not p.name.startswith(".") for p in path.iterdir()
+        ):  # a kill may leave a temporary file
+            raise UserError(
+                f"--workdir={path} is not empty and holds no run: give a new directory, or one of "
+                "a run"
+            )
         return
     config_flags.require_same(config, config_flags.read_run(path), path)
 
 
 def _json_line(record):
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    finite = {
+        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
+    }
     return json.dumps(finite) + "\n"

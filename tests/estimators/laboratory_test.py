@@ -73,7 +73,10 @@ class _MadeUp(Laboratory):
         self._noise, self._size = noise, generator.count_params()
 
     def _estimator(self, spec):
-        return lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed), None
+        return (
+            lambda seed: 5 + self._noise(seed) * tf.random.stateless_normal([self._size], seed),
+            None,
+        )
 
 
 class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
@@ -83,7 +86,14 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(spec[1:], ("relax", "rollout", True, True, True, "per_example", False, 4))
 
     @parameterized.parameters(
-        "rebarr", "mle", "rebar:stp", "rebar:x0", "reinforce:eta", "straight_through:loo", "reference:loo", "reinforce:rollout"
+        "rebarr",
+        "mle",
+        "rebar:stp",
+        "rebar:x0",
+        "reinforce:eta",
+        "straight_through:loo",
+        "reference:loo",
+        "reinforce:rollout",
     )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(UserError, f"--estimators: '{text}' .* write ESTIMATOR"):
@@ -92,12 +102,18 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     def test_measured_variance_is_the_variance_of_estimates(self):
         generator, discriminator = problems.networks(3, 3, 2)
         reward = DiscriminatorReward(discriminator)
-        measured = Laboratory(generator, reward, batch_size=16).measure(Spec.parse("reinforce_loo"), 2000)
+        measured = Laboratory(generator, reward, batch_size=16).measure(
+            Spec.parse("reinforce_loo"), 2000
+        )
 
         def draw(seed):
-            return problems.flat(estimate_gradient("reinforce_loo", generator, reward, batch_size=16, seed=seed)[0])
+            return problems.flat(
+                estimate_gradient("reinforce_loo", generator, reward, batch_size=16, seed=seed)[0]
+            )
 
-        self.assertAllClose(measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1)
+        self.assertAllClose(
+            measured.variance.sum(), problems.batch_means(draw, 2000).var(axis=0).sum(), rtol=0.1
+        )
 
     @parameterized.named_parameters(
         # Of 400 draws: all alike; one 1,000 times the others; an infinite variance; no noise.
@@ -111,7 +127,9 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
 
-    @parameterized.parameters(("sequence", True), ("step", True), ("step", False), ("rollout", False))
+    @parameterized.parameters(
+        ("sequence", True), ("step", True), ("step", False), ("rollout", False)
+    )
     @pytest.mark.slow
     def test_a_reward_that_jumps_shows_in_its_slopes(self, form, jumps):
         generator, _ = problems.networks(3, 3, 2)
@@ -139,16 +157,26 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         totals = []
         for steps in (0, 400):
-            lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=32, control_steps=steps)
-            totals.append(lab.measure(Spec.parse("relax:step:eta:temperature:per_example"), 1000).variance.sum())
+            lab = Laboratory(
+                generator, DiscriminatorReward(discriminator), batch_size=32, control_steps=steps
+            )
+            totals.append(
+                lab.measure(
+                    Spec.parse("relax:step:eta:temperature:per_example"), 1000
+                ).variance.sum()
+            )
         self.assertLess(totals[1], 0.7 * totals[0])
 
     def test_reference_is_unbiased_and_better_than_leave_one_out(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=128)
-        measured = {name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")}
+        measured = {
+            name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")
+        }
         self.assertFalse(laboratory.compare(measured["reference"], lab.exact())["bias_seen"])
-        self.assertLess(measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum())
+        self.assertLess(
+            measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum()
+        )
 
 
 class PictureTest(tf.test.TestCase, parameterized.TestCase):
@@ -186,10 +214,17 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
 class CommandTest(tf.test.TestCase):
     def test_command_writes_table_json_and_picture(self):
         with tempfile.TemporaryDirectory() as directory:
-            arguments = ["--estimators=reinforce_loo,rebar:step:loo", "--draws=100", "--batch_size=32"]
+            arguments = [
+                "--estimators=reinforce_loo,rebar:step:loo",
+                "--draws=100",
+                "--batch_size=32",
+            ]
             arguments += ["--temperatures=0.5,1", f"--output={directory}", "--state_d_steps=200"]
             result = subprocess.run(
-                [sys.executable, "-m", "regan_tf.compare", *arguments], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "regan_tf.compare", *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             self.assertEqual(result.returncode, 0, result.stderr[-2000:])
             self.assertIn("rebar:step:loo @ 0.5", result.stdout)
@@ -211,7 +246,10 @@ class CommandTest(tf.test.TestCase):
             ("--workdir=/nowhere", "--workdir=/nowhere holds no run"),
         ):
             result = subprocess.run(
-                [sys.executable, "-m", "regan_tf.compare", argument], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "regan_tf.compare", argument],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             self.assertEqual(result.returncode, 1)
             self.assertIn(message, result.stderr)

@@ -25,7 +25,9 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
     def test_argmax_of_z_has_the_categorical_law(self):
         _, _, _, tokens = _draw(20_000)
         counts = np.bincount(tokens, minlength=4)
-        self.assertGreater(scipy.stats.chisquare(counts, 20_000 * np.array([0.1, 0.6, 0.25, 0.05])).pvalue, 1e-3)
+        self.assertGreater(
+            scipy.stats.chisquare(counts, 20_000 * np.array([0.1, 0.6, 0.25, 0.05])).pvalue, 1e-3
+        )
 
     def test_argmax_of_conditional_is_always_the_given_token(self):
         rows = np.random.default_rng(0).normal(size=[50_000, 5]).astype(np.float32) * 5
@@ -37,8 +39,13 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
     def test_conditional_with_the_token_integrated_out_has_the_law_of_z(self):
         _, z, z_tilde, _ = _draw(20_000)
         for i in range(4):
-            self.assertGreater(scipy.stats.ks_2samp(z[:, i], z_tilde[:, i]).pvalue, 1e-3, f"coordinate {i}")
-        gaps = [np.sort(x, axis=1)[:, -1] - np.sort(x, axis=1)[:, -2] for x in (z.numpy(), z_tilde.numpy())]
+            self.assertGreater(
+                scipy.stats.ks_2samp(z[:, i], z_tilde[:, i]).pvalue, 1e-3, f"coordinate {i}"
+            )
+        gaps = [
+            np.sort(x, axis=1)[:, -1] - np.sort(x, axis=1)[:, -2]
+            for x in (z.numpy(), z_tilde.numpy())
+        ]
         self.assertGreater(scipy.stats.ks_2samp(*gaps).pvalue, 1e-3)
 
     def test_conditional_given_one_token_has_the_law_of_z_with_that_argmax(self):
@@ -47,12 +54,18 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         for token in (0, 1):
             for i in range(4):
                 found, expected = z_tilde[tokens == token][:, i], other[other_tokens == token][:, i]
-                self.assertGreater(scipy.stats.ks_2samp(found, expected).pvalue, 1e-3, f"token {token}, coordinate {i}")
-        self.assertLess(scipy.stats.ks_2samp(z_tilde[tokens == 0][:, 0], z[:, 0]).pvalue, 1e-3)  # the test can fail
+                self.assertGreater(
+                    scipy.stats.ks_2samp(found, expected).pvalue,
+                    1e-3,
+                    f"token {token}, coordinate {i}",
+                )
+        # The test can fail.
+        self.assertLess(scipy.stats.ks_2samp(z_tilde[tokens == 0][:, 0], z[:, 0]).pvalue, 1e-3)
 
     @parameterized.parameters(0.1, 1.0, 5.0)
     def test_relaxed_z_has_the_law_of_tfps_own_sampler(self, temperature):
-        # In logarithms, and between coordinates: s(z) and log s(z) round to exactly 1 and 0, each implementation in its own rows.
+        # In logarithms, and between coordinates: s(z) and log s(z) round to exactly 1 and 0, each
+        # implementation in its own rows.
         law = RelaxedTokens(temperature, tf.tile(_LOGITS[np.newaxis], [20_000, 1]))
         z = law.unrelaxed(gumbel_noise([20_000, 4], [3, 4]))
         other = RelaxedTokens(1.25 * temperature, law.logits)
@@ -66,8 +79,13 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         )
         for i in range(4):
             self.assertGreater(scipy.stats.ks_2samp(ours[:, i], theirs[:, i]).pvalue, 1e-3)
-            self.assertLess(scipy.stats.ks_2samp(ours[:, i], others[:, i]).pvalue, 1e-3)  # the test can fail
-        self.assertAllClose(law.relax(z), scipy.special.softmax(z.numpy().astype(np.float64) / temperature, axis=1), atol=1e-4)
+            # The test can fail.
+            self.assertLess(scipy.stats.ks_2samp(ours[:, i], others[:, i]).pvalue, 1e-3)
+        self.assertAllClose(
+            law.relax(z),
+            scipy.special.softmax(z.numpy().astype(np.float64) / temperature, axis=1),
+            atol=1e-4,
+        )
 
     def test_hand_computed_conditional(self):
         # p = (1/4, 3/4), b = 1, v = (1/2, 1/e): z~_1 = -log 1 = 0, z~_0 = -log(ln 2 / (1/4) + 1).
@@ -81,12 +99,18 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
 
         def value(logits, which):
             law = RelaxedTokens(0.7, tf.nn.log_softmax(logits))
-            z = law.unrelaxed(noise[0]) if which == "z" else law.conditional(tf.constant([0, 1, 3]), noise[1])
+            z = (
+                law.unrelaxed(noise[0])
+                if which == "z"
+                else law.conditional(tf.constant([0, 1, 3]), noise[1])
+            )
             return tf.reduce_sum(weights * law.relax(z))
 
         logits = np.random.default_rng(1).normal(size=[3, 4])
         for which in ("z", "z~"):
-            theory, numeric = tf.test.compute_gradient(lambda x, which=which: value(x, which), [tf.constant(logits)])
+            theory, numeric = tf.test.compute_gradient(
+                lambda x, which=which: value(x, which), [tf.constant(logits)]
+            )
             self.assertAllClose(theory[0], numeric[0], atol=1e-6)
             self.assertGreater(np.abs(theory[0]).max(), 1e-2)
 

@@ -19,17 +19,24 @@ class SignalTest(tf.test.TestCase):
         self.assertAllClose(signals.reinforce(reward, None), [[0.9], [0.2]])
         self.assertAllClose(signals.control_variate(reward, control), [[0.4], [-0.1]])
         self.assertAllClose(signals.maximum_likelihood(reward, None), [[1.0], [1.0]])
-        self.assertAllClose(signals.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])), [[0.4, 0.8], [-0.1, 0.2]])
+        self.assertAllClose(
+            signals.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])),
+            [[0.4, 0.8], [-0.1, 0.2]],
+        )
         # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
         signal = tf.constant([[1.0], [3.0], [6.0]])
-        self.assertAllClose(signals.leave_one_out(signal, tf.constant([[10 / 3]]), 3), [[-3.5], [-0.5], [4.0]])
+        self.assertAllClose(
+            signals.leave_one_out(signal, tf.constant([[10 / 3]]), 3), [[-3.5], [-0.5], [4.0]]
+        )
 
     def test_table_and_flags_name_the_same_estimators(self):
         self.assertCountEqual(ESTIMATORS, CONFIG_ESTIMATORS)
 
 
 class FormTest(tf.test.TestCase, parameterized.TestCase):
-    """One estimate against equations (5)-(12) written out term by term, with gradients taken one by one."""
+    """One estimate against equations (5)-(12) written out term by term, with gradients taken one by
+    one.
+    """
 
     @parameterized.parameters("mle", "reinforce", "rebar", "relax")
     def test_estimate_is_the_equation(self, estimator):
@@ -47,23 +54,31 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
             law = relaxation.RelaxedTokens(temperature, generator(tokens))
             zs = law.unrelaxed(gumbel), law.conditional(tokens, uniform)
             hat = [network(z) if estimator == "relax" else 0.0 for z in zs]
-            c = [eta * discriminator.probability(law.relax(z)) + h for z, h in zip(zs, hat, strict=True)]
+            c = [
+                eta * discriminator.probability(law.relax(z)) + h
+                for z, h in zip(zs, hat, strict=True)
+            ]
             reward = discriminator.probability(tf.one_hot(tokens, 4))
             return log_prob, reward, c[0], c[1]
 
         theta = [v.value for v in generator.trainable_variables]
         with tf.GradientTape(persistent=True) as tape:
             log_prob, reward, c, c_tilde = terms()
-            signal = {"mle": tf.ones_like(reward), "reinforce": reward}.get(estimator, reward - c_tilde)
+            signal = {"mle": tf.ones_like(reward), "reinforce": reward}.get(
+                estimator, reward - c_tilde
+            )
             score = tf.reduce_mean(tf.stop_gradient(signal) * log_prob)
             pathwise = tf.reduce_mean(c), tf.reduce_mean(c_tilde)
         expected = problems.flat(tape.gradient(score, theta))
         if ESTIMATORS[estimator].relaxed:
-            expected += problems.flat(tape.gradient(pathwise[0], theta)) - problems.flat(tape.gradient(pathwise[1], theta))
+            expected += problems.flat(tape.gradient(pathwise[0], theta)) - problems.flat(
+                tape.gradient(pathwise[1], theta)
+            )
 
         found, diagnostics = estimate_gradient(
             estimator, generator, discriminator.probability, batch_size=batch_size, seed=seed,
-            temperature=temperature, eta=eta, control_network=network, data=data, control_variate="sequence",
+            temperature=temperature, eta=eta, control_network=network, data=data,
+            control_variate="sequence",
         )  # fmt: skip
         self.assertAllClose(problems.flat(found), expected, rtol=1e-4, atol=1e-6)
         self.assertAllClose(diagnostics.reward, reward)
@@ -98,7 +113,9 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         def squared_norm():
             return float(tf.reduce_sum(problems.flat(estimate()[0]) ** 2))
 
-        for variable, found in zip(network.trainable_variables, estimate()[1].control_gradient, strict=True):
+        for variable, found in zip(
+            network.trainable_variables, estimate()[1].control_gradient, strict=True
+        ):
             direction = rng.normal(size=variable.shape)
             start, step = variable.numpy(), 1e-6
             values = []
@@ -106,12 +123,22 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
                 variable.assign(start + sign * step * direction)
                 values.append(squared_norm())
             variable.assign(start)
-            self.assertAllClose(np.sum(found * direction), (values[0] - values[1]) / (2 * step), rtol=1e-4, atol=1e-9)
+            self.assertAllClose(
+                np.sum(found * direction),
+                (values[0] - values[1]) / (2 * step),
+                rtol=1e-4,
+                atol=1e-9,
+            )
 
     @parameterized.parameters("mle", "reinforce", "rebar")
     def test_without_a_control_network_nothing_is_trained_but_the_generator(self, estimator):
         generator, discriminator = problems.networks(0)
         _, diagnostics = estimate_gradient(
-            estimator, generator, discriminator.probability, batch_size=2, seed=tf.constant([0, 0]), data=tf.zeros([2, 2], tf.int32)
+            estimator,
+            generator,
+            discriminator.probability,
+            batch_size=2,
+            seed=tf.constant([0, 0]),
+            data=tf.zeros([2, 2], tf.int32),
         )
         self.assertEmpty(diagnostics.control_gradient)

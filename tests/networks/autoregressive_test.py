@@ -1,4 +1,6 @@
-"""The generator protocol: a generator of one's own, continuations, and the fallbacks beside the fast paths."""
+"""The generator protocol: a generator of one's own, continuations, and the fallbacks beside the
+fast paths.
+"""
 
 import itertools
 import subprocess
@@ -14,7 +16,12 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.estimators import rewards
-from regan_tf.estimators.control_variate import FORMS, LearnedScalar, StepControlNetwork, feature_dim
+from regan_tf.estimators.control_variate import (
+    FORMS,
+    LearnedScalar,
+    StepControlNetwork,
+    feature_dim,
+)
 from regan_tf.estimators.estimate import learned
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled
@@ -38,7 +45,11 @@ class GRUGenerator(keras.layers.Layer):
         return tf.zeros([batch_size, self.units])
 
     def step(self, inputs, state):
-        rows = tf.one_hot(inputs, self.vocab_size + 1) if inputs.dtype.is_integer else tf.pad(inputs, [[0, 0], [0, 1]])
+        rows = (
+            tf.one_hot(inputs, self.vocab_size + 1)
+            if inputs.dtype.is_integer
+            else tf.pad(inputs, [[0, 0], [0, 1]])
+        )
         hidden, (state,) = self.cell(rows, [state])
         return 2 * self.logits(hidden), state
 
@@ -47,7 +58,14 @@ class Protocol:
     """Our generator with its fast paths hidden."""
 
     def __init__(self, generator):
-        for name in ("vocab_size", "seq_len", "compute_dtype", "trainable_variables", "initial_state", "step"):
+        for name in (
+            "vocab_size",
+            "seq_len",
+            "compute_dtype",
+            "trainable_variables",
+            "initial_state",
+            "step",
+        ):
             setattr(self, name, getattr(generator, name))
 
 
@@ -55,13 +73,26 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce_loo", "rebar", "relax")
     def test_estimates_are_unbiased(self, estimator):
         keras.utils.set_random_seed(1)
-        generator, (_, discriminator) = GRUGenerator(3, 3), problems.networks(2, 3, 3, reward_spread=3.0)
+        generator, (_, discriminator) = (
+            GRUGenerator(3, 3),
+            problems.networks(2, 3, 3, reward_spread=3.0),
+        )
         reward = discriminator.probability
-        network = StepControlNetwork(feature_dim(generator, reward), 3, 8) if estimator == "relax" else None
+        network = (
+            StepControlNetwork(feature_dim(generator, reward), 3, 8)
+            if estimator == "relax"
+            else None
+        )
 
         def draw(seed):
             gradient, _ = regan_tf.estimate_gradient(
-                estimator, generator, reward, batch_size=1024, seed=seed, leave_one_out=True, control_network=network
+                estimator,
+                generator,
+                reward,
+                batch_size=1024,
+                seed=seed,
+                leave_one_out=True,
+                control_network=network,
             )
             return problems.flat(gradient)
 
@@ -73,15 +104,21 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     def test_row_gradients_are_taken_in_parts_where_they_are_large(self):
         generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
         options = {"batch_size": 7, "seed": 5, "row_gradients": True}
-        whole = regan_tf.estimate_gradient("reinforce", Protocol(generator), discriminator.probability, **options)[1].rows
+        whole = regan_tf.estimate_gradient(
+            "reinforce", Protocol(generator), discriminator.probability, **options
+        )[1].rows
         parameters = sum(v.shape.num_elements() for v in generator.trainable_variables)
         with mock.patch.object(autoregressive, "AT_ONCE", 3 * parameters):
-            parts = regan_tf.estimate_gradient("reinforce", Protocol(generator), discriminator.probability, **options)[1].rows
+            parts = regan_tf.estimate_gradient(
+                "reinforce", Protocol(generator), discriminator.probability, **options
+            )[1].rows
         self.assertAllClose(parts.squared_norms, whole.squared_norms, rtol=1e-5)
         self.assertAllClose(parts.last_layer_first, whole.last_layer_first, rtol=1e-5)
 
     @parameterized.parameters(
-        *[(estimator, "step", 1) for estimator in ("mle", "reinforce", "straight_through")],  # which use neither
+        *[
+            (estimator, "step", 1) for estimator in ("mle", "reinforce", "straight_through")
+        ],  # which use neither
         *itertools.product(["rebar"], FORMS, [1]),
         *itertools.product(["relax"], FORMS, [1, 2]),
     )
@@ -89,25 +126,53 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     def test_protocol_alone_gives_what_the_fast_paths_give(self, estimator, form, control_samples):
         generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
         reward = DiscriminatorReward(discriminator)
-        network = regan_tf.ControlNetwork(4, 3) if form == "sequence" else StepControlNetwork(feature_dim(generator, reward), 4, 5)
+        network = (
+            regan_tf.ControlNetwork(4, 3)
+            if form == "sequence"
+            else StepControlNetwork(feature_dim(generator, reward), 4, 5)
+        )
         network.head.kernel.assign(tf.random.stateless_normal(network.head.kernel.shape, [0, 1]))
-        options = {"control_variate": form, "control_network": network, "row_gradients": True, "batch_size": 6, "seed": 5}
+        options = {
+            "control_variate": form,
+            "control_network": network,
+            "row_gradients": True,
+            "batch_size": 6,
+            "seed": 5,
+        }
         options["control_samples"] = control_samples
         options["data"] = tf.constant(np.random.default_rng(0).integers(0, 4, [6, 3]), tf.int32)
         fast, fast_diagnostics = regan_tf.estimate_gradient(estimator, generator, reward, **options)
-        slow, slow_diagnostics = regan_tf.estimate_gradient(estimator, Protocol(generator), reward, **options)
+        slow, slow_diagnostics = regan_tf.estimate_gradient(
+            estimator, Protocol(generator), reward, **options
+        )
         self.assertAllClose(problems.flat(fast), problems.flat(slow), rtol=1e-4, atol=1e-6)
-        for a, b in zip(fast_diagnostics.rows.squared_norms, slow_diagnostics.rows.squared_norms, strict=True):
+        for a, b in zip(
+            fast_diagnostics.rows.squared_norms, slow_diagnostics.rows.squared_norms, strict=True
+        ):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-7)
-        self.assertAllClose(fast_diagnostics.rows.last_layer_first, slow_diagnostics.rows.last_layer_first, rtol=1e-4, atol=1e-7)
+        self.assertAllClose(
+            fast_diagnostics.rows.last_layer_first,
+            slow_diagnostics.rows.last_layer_first,
+            rtol=1e-4,
+            atol=1e-7,
+        )
 
 
 @pytest.mark.slow
 class ExampleTest(tf.test.TestCase):
     def test_the_example_learns(self):
-        result = subprocess.run([sys.executable, "-m", "examples.own_generator"], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [sys.executable, "-m", "examples.own_generator"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         self.assertEqual(result.returncode, 0, result.stderr[-2000:])
-        scores = [float(line.split()[-1]) for line in result.stdout.splitlines() if line.startswith("update")]
+        scores = [
+            float(line.split()[-1])
+            for line in result.stdout.splitlines()
+            if line.startswith("update")
+        ]
         self.assertGreater(scores[-1], scores[0] + 0.3)
 
 
@@ -123,7 +188,9 @@ class ContinuationTest(tf.test.TestCase):
         law = tf.exp(generator(tf.constant([[2, 0, 0]])))[0, 1].numpy().astype(np.float64)
         counts = np.bincount(found[:, 0, 1], minlength=3)
         self.assertGreater(scipy.stats.chisquare(counts, 20_000 * law / law.sum()).pvalue, 1e-3)
-        replaced = autoregressive.sampled_continuations(generator, tokens, noise[:5], last=1).numpy()
+        replaced = autoregressive.sampled_continuations(
+            generator, tokens, noise[:5], last=1
+        ).numpy()
         self.assertAllEqual(np.diagonal(replaced, axis1=2, axis2=3), np.ones([5, 1, 3]))
         self.assertTrue(np.all(replaced[:, :, 2, :2] == [2, 0]))
 
@@ -146,7 +213,11 @@ class ContinuationTest(tf.test.TestCase):
         self.assertAllClose(tf.stack([found[:, t, t] for t in range(3)], axis=1), rows)
         _, state = generator.step(tf.fill([2], 4), generator.initial_state(2))
         logits, _ = generator.step(rows[:, 0], state)
-        self.assertAllClose(found[:, 0, 1], tf.nn.softmax((tf.nn.log_softmax(logits) + noise[:, 1]) / 0.8), atol=1e-5)
+        self.assertAllClose(
+            found[:, 0, 1],
+            tf.nn.softmax((tf.nn.log_softmax(logits) + noise[:, 1]) / 0.8),
+            atol=1e-5,
+        )
 
 
 class PrefixTest(tf.test.TestCase):
@@ -163,8 +234,14 @@ class PrefixTest(tf.test.TestCase):
     def test_plain_reward_gets_uniform_rows_after_the_prefix(self):
         tokens, last = tf.constant([[1, 0, 1]]), tf.constant([[[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]])
         seen = []
-        values, features = rewards.prefix_values(lambda rows: seen.append(rows) or rows[:, 1, 0], tokens, last)
-        expected = [[[0.3, 0.7], [0.5, 0.5], [0.5, 0.5]], [[0, 1], [0.6, 0.4], [0.5, 0.5]], [[0, 1], [1, 0], [0.1, 0.9]]]
+        values, features = rewards.prefix_values(
+            lambda rows: seen.append(rows) or rows[:, 1, 0], tokens, last
+        )
+        expected = [
+            [[0.3, 0.7], [0.5, 0.5], [0.5, 0.5]],
+            [[0, 1], [0.6, 0.4], [0.5, 0.5]],
+            [[0, 1], [1, 0], [0.1, 0.9]],
+        ]
         self.assertAllClose(seen[0], expected)
         self.assertAllClose(values, [[0.5, 0.6, 1.0]])
         self.assertEqual(features.shape, [1, 3, 0])
@@ -190,8 +267,9 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
 
         def estimate():
             return regan_tf.estimate_gradient(
-                "relax", generator, reward, batch_size=5, seed=3, control_variate=form, control_network=network,
-                variance_loss=loss, row_gradients=True, **scalars, **options
+                "relax", generator, reward, batch_size=5, seed=3, control_variate=form,
+                control_network=network, variance_loss=loss, row_gradients=True,
+                **scalars, **options
             )  # fmt: skip
 
         @compiled
@@ -212,40 +290,80 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
                 values.append(float(value()))
             variable.assign(start)
             tolerance = 3e-3 if variable.dtype == "float32" else 1e-4
-            self.assertAllClose(np.sum(gradient * direction), (values[0] - values[1]) / (2 * step), rtol=tolerance, atol=1e-7)
+            self.assertAllClose(
+                np.sum(gradient * direction),
+                (values[0] - values[1]) / (2 * step),
+                rtol=tolerance,
+                atol=1e-7,
+            )
 
 
 class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ({"estimator": "rebarr"}, "estimator='rebarr' is not allowed: it must be one of mle"),
-        ({"control_variate": "steps"}, "control_variate='steps' is not allowed: it must be one of sequence, step, rollout"),
-        ({"variance_loss": "per-example"}, "variance_loss='per-example' is not allowed: it must be batch or per_example"),
+        (
+            {"control_variate": "steps"},
+            "control_variate='steps' is not allowed: it must be one of sequence, step, rollout",
+        ),
+        (
+            {"variance_loss": "per-example"},
+            "variance_loss='per-example' is not allowed: it must be batch or per_example",
+        ),
         ({"control_samples": 0}, "control_samples=0 is not allowed"),
         ({"temperature": 0.0}, "temperature=0.0 is not allowed: it must be above 0"),
         ({"estimator": "relax"}, "relax needs a control_network"),
         ({"estimator": "mle"}, "mle needs data"),
-        ({"batch_size": 1, "leave_one_out": True}, "batch_size=1 is not allowed with leave_one_out"),
-        ({"estimator": "straight_through", "leave_one_out": True}, "leave_one_out needs a score term"),
+        (
+            {"batch_size": 1, "leave_one_out": True},
+            "batch_size=1 is not allowed with leave_one_out",
+        ),
+        (
+            {"estimator": "straight_through", "leave_one_out": True},
+            "leave_one_out needs a score term",
+        ),
         ({"reward": lambda rows: rows[:, 0]}, r"the reward gave shape \(4, 3\).*one float a row"),
         ({"reward": lambda rows: tf.argmax(rows[:, 0], axis=-1)}, "the reward gave shape .* int64"),
-        ({"reward": lambda rows: tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)}, "not differentiable .* relax with eta=0"),
+        (
+            {"reward": lambda rows: tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)},
+            "not differentiable .* relax with eta=0",
+        ),
     )
     def test_are_named_with_the_way_out(self, changes, message):
         generator, discriminator = problems.networks(2, 3, 2)
-        arguments = {"estimator": "rebar", "reward": discriminator.probability, "batch_size": 4, "seed": 0} | changes
+        arguments = {
+            "estimator": "rebar",
+            "reward": discriminator.probability,
+            "batch_size": 4,
+            "seed": 0,
+        } | changes
         with self.assertRaisesRegex(ValueError, message):
-            regan_tf.estimate_gradient(arguments.pop("estimator"), generator, arguments.pop("reward"), **arguments)
+            regan_tf.estimate_gradient(
+                arguments.pop("estimator"), generator, arguments.pop("reward"), **arguments
+            )
 
     @parameterized.parameters(*FORMS)
     def test_a_reward_that_is_undefined_off_the_corners_serves_relax_of_c_hat_alone(self, form):
         generator, _ = problems.networks(2, 3, 3)
 
         def reward(rows):
-            return tf.where(tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan)
+            return tf.where(
+                tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan
+            )
 
-        network = regan_tf.ControlNetwork(3) if form == "sequence" else StepControlNetwork(feature_dim(generator, reward), 3)
+        network = (
+            regan_tf.ControlNetwork(3)
+            if form == "sequence"
+            else StepControlNetwork(feature_dim(generator, reward), 3)
+        )
         gradient, _ = regan_tf.estimate_gradient(
-            "relax", generator, reward, batch_size=8, seed=0, eta=0, control_network=network, control_variate=form
+            "relax",
+            generator,
+            reward,
+            batch_size=8,
+            seed=0,
+            eta=0,
+            control_network=network,
+            control_variate=form,
         )
         self.assertTrue(np.all(np.isfinite(problems.flat(gradient))))
 

@@ -1,4 +1,4 @@
-"""The three networks: against Keras' own LSTM, against enumeration, and within their conventions."""
+"""The three networks: against Keras' own LSTM, by enumeration, and within their conventions."""
 
 import itertools
 from unittest import mock
@@ -28,7 +28,9 @@ class LSTMTest(tf.test.TestCase):
         def reordered(w):
             return tf.concat([tf.split(w.value, 4, axis=-1)[k] for k in order], axis=-1)
 
-        for ours, theirs in zip((cell.kernel, cell.recurrent_kernel, cell.bias), reference.weights, strict=True):
+        for ours, theirs in zip(
+            (cell.kernel, cell.recurrent_kernel, cell.bias), reference.weights, strict=True
+        ):
             self.assertEqual(ours.shape, theirs.shape)
             ours.assign(reordered(theirs))
 
@@ -36,7 +38,9 @@ class LSTMTest(tf.test.TestCase):
             state = cell.advance(projected, state)
             return state[0], state
 
-        hidden, _ = lstm.unroll(step, cell.initial_state(3), cell.project(tf.transpose(x, [1, 0, 2])), 5)
+        hidden, _ = lstm.unroll(
+            step, cell.initial_state(3), cell.project(tf.transpose(x, [1, 0, 2])), 5
+        )
         self.assertAllClose(tf.transpose(lstm.stack(hidden), [1, 0, 2]), reference(x), atol=1e-6)
 
     def test_forget_gate_starts_open(self):
@@ -70,7 +74,11 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
     def test_probabilities_of_all_sequences_sum_to_one(self):
         generator, _ = problems.networks(1, 3, 4)
         sequences = np.array(list(itertools.product(range(3), repeat=4)), np.int32)
-        self.assertAllClose(tf.reduce_sum(tf.exp(tf.reduce_sum(generator.log_prob(sequences), axis=1))), 1.0, rtol=1e-5)
+        self.assertAllClose(
+            tf.reduce_sum(tf.exp(tf.reduce_sum(generator.log_prob(sequences), axis=1))),
+            1.0,
+            rtol=1e-5,
+        )
 
     @parameterized.parameters((1.0, None), (0.5, None), (0.5, 1))
     def test_samples_have_the_law_of_log_prob(self, temperature, end_token):
@@ -97,7 +105,11 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         generator, _ = problems.networks(1, 3, 4, end_token=2)
         tokens = tf.constant([[0, 1, 2, 2], [2, 2, 2, 2], [0, 1, 0, 1]])
         raw = generator(tokens).numpy()
-        expected = [[raw[0, 0, 0], raw[0, 1, 1], raw[0, 2, 2], 0], [raw[1, 0, 2], 0, 0, 0], raw[2, range(4), [0, 1, 0, 1]]]
+        expected = [
+            [raw[0, 0, 0], raw[0, 1, 1], raw[0, 2, 2], 0],
+            [raw[1, 0, 2], 0, 0, 0],
+            raw[2, range(4), [0, 1, 0, 1]],
+        ]
         self.assertAllClose(generator.log_prob(tokens), expected)
 
     def test_step_by_step_equals_teacher_forcing_and_unrolling(self):
@@ -119,13 +131,19 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         tokens = tf.constant([[0, 298, 7, 250]])
         state = large.initial_state(1)
         for t in range(4):
-            logits, state = large.step(tf.constant([300]) if t == 0 else tf.one_hot(tokens[:, t - 1], 300), state)
+            logits, state = large.step(
+                tf.constant([300]) if t == 0 else tf.one_hot(tokens[:, t - 1], 300), state
+            )
             self.assertAllClose(tf.nn.log_softmax(logits), large(tokens)[:, t], atol=1e-6)
         self.assertEqual(small.sample(2, 0).shape, [2, 4])
 
     def test_same_seed_same_sample_and_begin_symbol_is_never_written(self):
         generator, _ = problems.networks(2, 4, 5)
-        first, again, other = generator.sample(500, 3), generator.sample(500, 3), generator.sample(500, 4)
+        first, again, other = (
+            generator.sample(500, 3),
+            generator.sample(500, 3),
+            generator.sample(500, 4),
+        )
         self.assertAllEqual(first, again)
         self.assertNotAllEqual(first, other)
         self.assertEqual(first.dtype, tf.int32)
@@ -133,7 +151,9 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_works_with_unknown_batch_size(self):
         generator, _ = problems.networks(2, 4, 5)
-        log_prob = tf.function(generator.log_prob, input_signature=[tf.TensorSpec([None, 5], tf.int32)])
+        log_prob = tf.function(
+            generator.log_prob, input_signature=[tf.TensorSpec([None, 5], tf.int32)]
+        )
         for size in (1, 7):
             self.assertEqual(log_prob(generator.sample(size, 0)).shape, [size, 5])
 
@@ -142,7 +162,14 @@ class _Protocol:
     """A generator with what the protocol asks for and nothing more."""
 
     def __init__(self, generator):
-        for name in ("vocab_size", "seq_len", "end_token", "compute_dtype", "initial_state", "step"):
+        for name in (
+            "vocab_size",
+            "seq_len",
+            "end_token",
+            "compute_dtype",
+            "initial_state",
+            "step",
+        ):
             setattr(self, name, getattr(generator, name))
 
 
@@ -176,14 +203,18 @@ class DiscriminatorTest(tf.test.TestCase):
 
 
 class PullbackTest(tf.test.TestCase, parameterized.TestCase):
-    """Back-propagation as it is written out, against automatic differentiation; on both sides of the limits."""
+    """Back-propagation as it is written out, against automatic differentiation; on both sides of
+    the limits.
+    """
 
     def _problem(self, vocab_size, in_graph_loop, end_token=None):
         """A generator, a discriminator and tokens [3, 6]."""
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
         tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
-        return *problems.networks(0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token), tokens
+        return *problems.networks(
+            0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token
+        ), tokens
 
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
     def test_generator(self, vocab_size, in_graph_loop):
@@ -193,16 +224,24 @@ class PullbackTest(tf.test.TestCase, parameterized.TestCase):
         with tf.GradientTape() as tape:
             log_probs = generator(tokens)
         expected = tape.gradient(log_probs, theta, cotangent)
-        found, rows = generator.pullback(generator.teacher_force(tokens), cotangent, row_gradients=True)
+        found, rows = generator.pullback(
+            generator.teacher_force(tokens), cotangent, row_gradients=True
+        )
         for a, b in zip(found, expected, strict=True):
             self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
         chosen, weights = tf.one_hot(tokens, vocab_size, dtype=tf.float64), cotangent[..., 0]
         of_tokens, _ = generator.pullback(generator.teacher_force(tokens), weights)
-        dense, _ = generator.pullback(generator.teacher_force(tokens), chosen * weights[..., tf.newaxis])
+        dense, _ = generator.pullback(
+            generator.teacher_force(tokens), chosen * weights[..., tf.newaxis]
+        )
         self.assertAllClose(problems.flat(of_tokens), problems.flat(dense), rtol=1e-9)
         for j in range(3):
-            alone, _ = generator.pullback(generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1])
-            self.assertAllClose([n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9)
+            alone, _ = generator.pullback(
+                generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1]
+            )
+            self.assertAllClose(
+                [n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9
+            )
 
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
     def test_discriminator(self, vocab_size, in_graph_loop, end_token):

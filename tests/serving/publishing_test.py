@@ -1,4 +1,6 @@
-"""The SavedModel: the live generator's law, row by row, in every loader and without Keras; and how versions are published."""
+"""The SavedModel: the live generator's law, row by row, in every loader and without Keras; and how
+versions are published.
+"""
 
 import json
 import os
@@ -25,31 +27,49 @@ from tests import problems
 
 _LENGTH = 4
 
-# Tokens are drawn by inverting a distribution function, which is rounded otherwise in another batch. So a token may change where
-# its uniform number is within rounding (some 1e-6) of a boundary of that function; farther away it must not.
+# Tokens are drawn by inverting a distribution function, which is rounded otherwise in another
+# batch. So a token may change where its uniform number is within rounding (some 1e-6) of a boundary
+# of that function; farther away it must not.
 _MARGIN = 1e-5
 
 
 def _published(directory, **kwargs):
     generator, discriminator = problems.networks(0, 5, _LENGTH, spread=0.7, **kwargs)
-    return publishing.publish(generator, discriminator, data.VOCABULARY, directory), generator, discriminator
+    return (
+        publishing.publish(generator, discriminator, data.VOCABULARY, directory),
+        generator,
+        discriminator,
+    )
 
 
 def _generate(model, seeds, temperatures=1.0, prefixes=""):
     size = len(seeds)
-    temperatures, prefixes = np.broadcast_to(np.float32(temperatures), size), np.broadcast_to(np.array(prefixes, object), size)
-    return model.functions["generate"](tf.constant(seeds, tf.int64), tf.constant(temperatures), tf.constant(prefixes))
+    temperatures, prefixes = (
+        np.broadcast_to(np.float32(temperatures), size),
+        np.broadcast_to(np.array(prefixes, object), size),
+    )
+    return model.functions["generate"](
+        tf.constant(seeds, tf.int64), tf.constant(temperatures), tf.constant(prefixes)
+    )
 
 
 def _served(seed=0, seq_len=_LENGTH, spread=0.7, directory=None, **kwargs):
     generator, discriminator = problems.networks(seed, 5, seq_len, spread=spread, **kwargs)
     vocabulary = pathlib.Path(directory) / "vocabulary.txt"
     vocabulary.write_text("\n".join(data.VOCABULARY.symbols) + "\n")
-    return ServedModel(generator, discriminator, data.VOCABULARY, str(vocabulary)), generator, discriminator
+    return (
+        ServedModel(generator, discriminator, data.VOCABULARY, str(vocabulary)),
+        generator,
+        discriminator,
+    )
 
 
 def _all_sequences(length):
-    return np.stack(np.meshgrid(*[np.arange(5)] * length, indexing="ij"), axis=-1).reshape(-1, length).astype(np.int32)
+    return (
+        np.stack(np.meshgrid(*[np.arange(5)] * length, indexing="ij"), axis=-1)
+        .reshape(-1, length)
+        .astype(np.int32)
+    )
 
 
 def _exact_log_probs(generator, tokens, temperature):
@@ -66,12 +86,15 @@ def _margins(generator, rows, seeds, temperatures, prefixes):
     boundaries = np.cumsum(scipy.special.softmax(logits, axis=-1), axis=-1)[..., :-1]
     uniform = counter_rng.uniform_rows(tf.constant(seeds, tf.int64), generator.seq_len).numpy()
     margins = np.abs(uniform[..., np.newaxis] - boundaries).min(axis=-1)
-    given = np.arange(generator.seq_len) < np.array([len(prefix) for prefix in prefixes])[:, np.newaxis]
+    given = (
+        np.arange(generator.seq_len) < np.array([len(prefix) for prefix in prefixes])[:, np.newaxis]
+    )
     return np.where(given | ~rows["valid"].numpy()[:, np.newaxis], np.inf, margins).min(axis=-1)
 
 
 class CounterTest(tf.test.TestCase, parameterized.TestCase):
-    # The vectors published with Salmon et al. 2011 (Random123, kat_vectors) for threefry2x32 with 20 rounds.
+    # The vectors published with Salmon et al. 2011 (Random123, kat_vectors) for threefry2x32 with
+    # 20 rounds.
     @parameterized.parameters(
         ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
         ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
@@ -98,7 +121,7 @@ class CounterTest(tf.test.TestCase, parameterized.TestCase):
 
 @pytest.mark.slow
 class LoadersTest(tf.test.TestCase, parameterized.TestCase):
-    """One export, read by every loader in a process of its own in which Keras cannot be imported."""
+    """One export, read by every loader in a process of its own, in which there is no Keras."""
 
     @classmethod
     def setUpClass(cls):
@@ -107,7 +130,11 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
             os.path.join(tf.compat.v1.test.get_temp_dir(), f"loaders-{os.getpid()}/model")
         )
         cls.requests = {
-            "serving_default": {"seed": [1, 2, 2**52], "temperature": [1, 0.5, -1], "prefix": ["", "x+", ""]},
+            "serving_default": {
+                "seed": [1, 2, 2**52],
+                "temperature": [1, 0.5, -1],
+                "prefix": ["", "x+", ""],
+            },
             "score": {"text": ["x+x+", "x", "xé+x"]},
             "score_tokens": {"tokens": [[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]},
             "discriminate": {"tokens": [[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]},
@@ -116,16 +143,32 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
     def _assert_live(self, answers):
         tokens = np.array(answers["serving_default"]["tokens"])
         self.assertAllEqual(answers["serving_default"]["valid"], [True, True, False])
-        self.assertEqual(answers["serving_default"]["text"], [*data.VOCABULARY.to_text(tokens[:2]), ""])
-        drawn = [_exact_log_probs(self.generator, tokens[i : i + 1], t)[0] for i, t in ((0, 1.0), (1, 0.5))]
+        self.assertEqual(
+            answers["serving_default"]["text"], [*data.VOCABULARY.to_text(tokens[:2]), ""]
+        )
+        drawn = [
+            _exact_log_probs(self.generator, tokens[i : i + 1], t)[0]
+            for i, t in ((0, 1.0), (1, 0.5))
+        ]
         drawn[1][:2] = 0  # the prefix was given
         self.assertAllEqual(tokens[1, :2], [0, 1])
-        self.assertAllClose(answers["serving_default"]["token_log_probs"], [*drawn, np.zeros(4)], rtol=1e-4)
-        self.assertAllClose(answers["serving_default"]["log_prob"], [*np.sum(drawn, axis=1), 0], rtol=1e-4)
-        for signature, scored in (("score", [[0, 1, 0, 1]]), ("score_tokens", [[0, 1, 2, 3], [4, 4, 4, 4]])):
+        self.assertAllClose(
+            answers["serving_default"]["token_log_probs"], [*drawn, np.zeros(4)], rtol=1e-4
+        )
+        self.assertAllClose(
+            answers["serving_default"]["log_prob"], [*np.sum(drawn, axis=1), 0], rtol=1e-4
+        )
+        for signature, scored in (
+            ("score", [[0, 1, 0, 1]]),
+            ("score_tokens", [[0, 1, 2, 3], [4, 4, 4, 4]]),
+        ):
             exact = _exact_log_probs(self.generator, np.array(scored), 1.0).sum(axis=1)
-            self.assertAllClose(answers[signature]["log_prob"], [*exact, *np.zeros(3 - len(exact))], rtol=1e-4)
-            self.assertAllEqual(answers[signature]["valid"], [True] * len(exact) + [False] * (3 - len(exact)))
+            self.assertAllClose(
+                answers[signature]["log_prob"], [*exact, *np.zeros(3 - len(exact))], rtol=1e-4
+            )
+            self.assertAllEqual(
+                answers[signature]["valid"], [True] * len(exact) + [False] * (3 - len(exact))
+            )
         real = self.discriminator.probability(tf.one_hot([[0, 1, 2, 3], [4, 4, 4, 4]], 5))
         self.assertAllClose(answers["discriminate"]["p_real"], [*real, 0], rtol=1e-4)
         self.assertAllEqual(answers["discriminate"]["valid"], [True, True, False])
@@ -135,14 +178,17 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         (blocked / "keras").mkdir(parents=True, exist_ok=True)
         (blocked / "keras/__init__.py").write_text("raise ImportError('not to be had here')")
         environment = os.environ | {"PYTHONPATH": f"{blocked}:{os.getcwd()}"}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **kwargs)
+        result = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, **kwargs
+        )
         self.assertEqual(result.returncode, 0, result.stderr[-2000:])
         return result
 
     @parameterized.parameters("new", "old", "cpp")
     def test_loader(self, loader):
         result = self._run_without_keras(
-            [sys.executable, "-m", "tests.loaders", loader, self.path], input=json.dumps(self.requests)
+            [sys.executable, "-m", "tests.loaders", loader, self.path],
+            input=json.dumps(self.requests),
         )
         self._assert_live(json.loads(result.stdout.splitlines()[-1]))
 
@@ -150,36 +196,74 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         directory = pathlib.Path(self.get_temp_dir())
         dtypes = {"seed": np.int64, "temperature": np.float32, "prefix": np.bytes_}
         inputs = self.requests["serving_default"]
-        np.savez(directory / "inputs.npz", **{name: np.array(inputs[name], dtype) for name, dtype in dtypes.items()})
+        np.savez(
+            directory / "inputs.npz",
+            **{name: np.array(inputs[name], dtype) for name, dtype in dtypes.items()},
+        )
         arguments = ";".join(f"{name}={directory}/inputs.npz[{name}]" for name in dtypes)
-        command = [pathlib.Path(sys.executable).parent / "saved_model_cli", "run", "--dir", self.path, "--tag_set", "serve"]
-        command += ["--signature_def", "serving_default", "--inputs", arguments, "--outdir", directory]
+        command = [
+            pathlib.Path(sys.executable).parent / "saved_model_cli",
+            "run",
+            "--dir",
+            self.path,
+            "--tag_set",
+            "serve",
+        ]
+        command += [
+            "--signature_def",
+            "serving_default",
+            "--inputs",
+            arguments,
+            "--outdir",
+            directory,
+        ]
         self._run_without_keras(command)
         live = _generate(
-            ServedModel(self.generator, None, data.VOCABULARY, str(self.path / "assets/vocabulary.txt")), *inputs.values()
+            ServedModel(
+                self.generator, None, data.VOCABULARY, str(self.path / "assets/vocabulary.txt")
+            ),
+            *inputs.values(),
         )
         self.assertAllEqual(np.load(directory / "tokens.npy"), live["tokens"])
 
     def test_weights_are_stored_once(self):
-        names = [name for name, _ in tf.train.list_variables(str(self.path / "variables/variables"))]
+        names = [
+            name for name, _ in tf.train.list_variables(str(self.path / "variables/variables"))
+        ]
         weights = [name for name in names if name.startswith("weights/")]
         self.assertLen(weights, len(self.generator.variables) + len(self.discriminator.variables))
         self.assertCountEqual(names, [*weights, "_CHECKPOINTABLE_OBJECT_GRAPH"])
-        size = sum(v.value.shape.num_elements() for v in self.generator.variables + self.discriminator.variables)
-        self.assertLess((self.path / "variables/variables.data-00000-of-00001").stat().st_size, 4 * size + 8192)
+        size = sum(
+            v.value.shape.num_elements()
+            for v in self.generator.variables + self.discriminator.variables
+        )
+        self.assertLess(
+            (self.path / "variables/variables.data-00000-of-00001").stat().st_size, 4 * size + 8192
+        )
 
     def test_vocabulary_is_an_asset(self):
         self.assertEqual((self.path / "assets/vocabulary.txt").read_text(), "x\n+\n-\n*\n/\n")
 
     def test_warm_up_requests_are_prediction_logs_that_can_be_run(self):
-        records = tf.data.TFRecordDataset(str(self.path / "assets.extra/tf_serving_warmup_requests"))
-        requests = [prediction_log_pb2.PredictionLog.FromString(r.numpy()).predict_log.request for r in records]
+        records = tf.data.TFRecordDataset(
+            str(self.path / "assets.extra/tf_serving_warmup_requests")
+        )
+        requests = [
+            prediction_log_pb2.PredictionLog.FromString(r.numpy()).predict_log.request
+            for r in records
+        ]
         signatures = tf.saved_model.load(str(self.path)).signatures
-        self.assertCountEqual([r.model_spec.signature_name for r in requests], set(signatures) - {"serving_default"})
+        self.assertCountEqual(
+            [r.model_spec.signature_name for r in requests], set(signatures) - {"serving_default"}
+        )
         for request in requests:
             self.assertEqual(request.model_spec.name, "model")
-            inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-            self.assertTrue(np.all(signatures[request.model_spec.signature_name](**inputs)["valid"]))
+            inputs = {
+                name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()
+            }
+            self.assertTrue(
+                np.all(signatures[request.model_spec.signature_name](**inputs)["valid"])
+            )
 
 
 class TextModelTest(tf.test.TestCase, parameterized.TestCase):
@@ -189,16 +273,26 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(3, 6, 5, spread=0.7, end_token=0)
         symbols = ("a", "cat", "sat", "naïve") if tokens == "word" else ("a", " ", "\t", "日")
         vocabulary = Vocabulary(("<end>", "<unk>", *symbols), text.SEPARATORS[tokens], 0, 1)
-        return publishing.publish(generator, discriminator, vocabulary, f"{self.get_temp_dir()}/{tokens}"), generator, vocabulary
+        return (
+            publishing.publish(
+                generator, discriminator, vocabulary, f"{self.get_temp_dir()}/{tokens}"
+            ),
+            generator,
+            vocabulary,
+        )
 
-    @parameterized.parameters(("word", "a cat", "a cat sat", "a dog  a\t<end>"), ("char", "a ", " 日\ta", "abc "))
+    @parameterized.parameters(
+        ("word", "a cat", "a cat sat", "a dog  a\t<end>"), ("char", "a ", " 日\ta", "abc ")
+    )
     @pytest.mark.slow
     def test_every_text_is_generated_and_scored_with_its_end(self, tokens, prefix, other, unknown):
         path, generator, vocabulary = self._published(tokens)
         served = tf.saved_model.load(str(path)).signatures
         size = 200
         rows = served["generate"](
-            seed=tf.range(size, dtype=tf.int64), temperature=tf.ones(size), prefix=tf.constant([prefix, ""] * (size // 2))
+            seed=tf.range(size, dtype=tf.int64),
+            temperature=tf.ones(size),
+            prefix=tf.constant([prefix, ""] * (size // 2)),
         )
         found, texts = rows["tokens"].numpy(), [row.decode() for row in rows["text"].numpy()]
         self.assertTrue(np.all(rows["valid"]))
@@ -206,7 +300,8 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(found[::2, :2], vocabulary.encode([prefix] * (size // 2), 5)[:, :2])
         self.assertTrue(all(row.startswith(prefix) for row in texts[::2]))
         lengths = vocabulary.lengths(found)
-        self.assertAllEqual(np.unique(lengths[1::2]), np.arange(6))  # all lengths occur, from the empty text to T tokens
+        # All lengths occur, from the empty text to T tokens.
+        self.assertAllEqual(np.unique(lengths[1::2]), np.arange(6))
         exact = generator.log_prob(found).numpy()
         exact[::2, :2] = 0
         self.assertAllClose(rows["token_log_probs"], exact, rtol=1e-4)
@@ -244,14 +339,20 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
         frequent = expected > 5
         counts = [*counts[frequent], counts[~frequent].sum() + 1e-9]
         expected = np.array([*expected[frequent], expected[~frequent].sum() + 1e-9])
-        self.assertGreater(scipy.stats.chisquare(counts, expected / expected.sum() * np.sum(counts)).pvalue, 1e-3)
+        self.assertGreater(
+            scipy.stats.chisquare(counts, expected / expected.sum() * np.sum(counts)).pvalue, 1e-3
+        )
 
     def test_a_prefix_is_continued_by_the_conditional_law(self):
         model, generator, _ = self._model(1, 3, spread=0.5)
         tokens = _generate(model, np.arange(40_000), 1.0, "x*")["tokens"].numpy()
         self.assertAllEqual(np.unique(tokens[:, :2], axis=0), [[0, 3]])
-        law = np.exp(_exact_log_probs(generator, np.array([[0, 3, i] for i in range(5)]), 1.0)[:, 2])
-        self.assertGreater(scipy.stats.chisquare(np.bincount(tokens[:, 2], minlength=5), 40_000 * law).pvalue, 1e-3)
+        law = np.exp(
+            _exact_log_probs(generator, np.array([[0, 3, i] for i in range(5)]), 1.0)[:, 2]
+        )
+        self.assertGreater(
+            scipy.stats.chisquare(np.bincount(tokens[:, 2], minlength=5), 40_000 * law).pvalue, 1e-3
+        )
 
     @parameterized.parameters(4, 32)
     @pytest.mark.slow
@@ -273,11 +374,17 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
             for part in parts if partition else [order, *np.array_split(order[:40], 40)]:
                 apart = _generate(model, seeds[part], temperatures[part], prefixes[part])
                 self.assertAllEqual(apart["valid"], together["valid"].numpy()[part])
-                self._assert_same_rows({k: v[clear[part]] for k, v in apart.items()}, together, part[clear[part]])
-                self._assert_same_rows(model.functions["score"](tf.gather(texts, part)), scores, part)
+                self._assert_same_rows(
+                    {k: v[clear[part]] for k, v in apart.items()}, together, part[clear[part]]
+                )
+                self._assert_same_rows(
+                    model.functions["score"](tf.gather(texts, part)), scores, part
+                )
 
     def _assert_same_rows(self, found, whole, rows):
-        """What is promised of a row in any batch: the same tokens, text and validity, and nearly the same numbers."""
+        """What is promised of a row in any batch: the same tokens, text and validity, and nearly
+        the same numbers.
+        """
         for name, value in found.items():
             expected = whole[name].numpy()[rows]
             if value.dtype.is_floating:
@@ -288,9 +395,19 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
     def test_bad_rows_are_marked_and_disturb_no_other(self):
         model, generator, _ = self._model()
         good = ([7, 8], [1.0, 0.5], ["", "x+"])
-        bad = [(1, np.inf, ""), (2, -np.inf, ""), (3, np.nan, ""), (4, 0.0, ""), (5, -1.0, ""), (6, 1.0, "a"), (7, 1.0, "x" * 5)]
+        bad = [
+            (1, np.inf, ""),
+            (2, -np.inf, ""),
+            (3, np.nan, ""),
+            (4, 0.0, ""),
+            (5, -1.0, ""),
+            (6, 1.0, "a"),
+            (7, 1.0, "x" * 5),
+        ]
         bad += [(8, 1.0, "\0"), (9, 1.0, "x\n"), (10, 1.0, " x")]
-        seeds, temperatures, prefixes = (list(a) + list(b) for a, b in zip(good, zip(*bad, strict=True), strict=True))
+        seeds, temperatures, prefixes = (
+            list(a) + list(b) for a, b in zip(good, zip(*bad, strict=True), strict=True)
+        )
         mixed, alone = _generate(model, seeds, temperatures, prefixes), _generate(model, *good)
         self.assertAllEqual(mixed["valid"], [True] * 2 + [False] * len(bad))
         self.assertGreater(_margins(generator, alone, *good).min(), _MARGIN)
@@ -300,7 +417,10 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_text_that_is_not_utf_8_is_invalid(self):
         model, _, _ = self._model()
-        self.assertAllEqual(model.functions["score"](tf.constant([b"x+x+", b"x\xff+x", b""]))["valid"], [True, False, False])
+        self.assertAllEqual(
+            model.functions["score"](tf.constant([b"x+x+", b"x\xff+x", b""]))["valid"],
+            [True, False, False],
+        )
 
     def test_extreme_temperatures(self):
         model, generator, _ = self._model(spread=1.5)
@@ -313,7 +433,9 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
     def test_an_empty_batch(self):
         model, _, _ = self._model()
         self.assertAllEqual(_generate(model, [], [], [])["tokens"].shape, [0, _LENGTH])
-        self.assertAllEqual(model.functions["score"](tf.constant([], tf.string))["valid"].shape, [0])
+        self.assertAllEqual(
+            model.functions["score"](tf.constant([], tf.string))["valid"].shape, [0]
+        )
 
 
 class PublishingTest(tf.test.TestCase):
@@ -323,7 +445,12 @@ class PublishingTest(tf.test.TestCase):
         (directory / "7").mkdir(parents=True)
         (directory / "7/kept").touch()
         with ThreadPoolExecutor() as pool:  # two exports at once
-            paths = list(pool.map(lambda _: publishing.publish(generator, None, data.VOCABULARY, directory), range(2)))
+            paths = list(
+                pool.map(
+                    lambda _: publishing.publish(generator, None, data.VOCABULARY, directory),
+                    range(2),
+                )
+            )
         self.assertCountEqual([p.name for p in paths], ["8", "9"])
         self.assertCountEqual(os.listdir(directory), ["7", "8", "9"])
         self.assertEqual(os.listdir(directory / "7"), ["kept"])
@@ -331,11 +458,16 @@ class PublishingTest(tf.test.TestCase):
 
     def test_manifest(self):
         generator, _ = problems.networks(0, 5, 3)
-        path = publishing.publish(generator, None, data.VOCABULARY, self.get_temp_dir(), {"run": "runs/a"})
+        path = publishing.publish(
+            generator, None, data.VOCABULARY, self.get_temp_dir(), {"run": "runs/a"}
+        )
         manifest = json.loads((path / publishing.MANIFEST).read_text())
         self.assertEqual(manifest["run"], "runs/a")
         self.assertEqual(manifest["versions"]["tensorflow"], tf.__version__)
-        self.assertEqual(int(manifest["fingerprint"]), tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum)
+        self.assertEqual(
+            int(manifest["fingerprint"]),
+            tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum,
+        )
 
     def test_unfit_networks_are_refused_and_leave_nothing(self):
         directory = self.get_temp_dir()
@@ -355,17 +487,29 @@ class PublishingTest(tf.test.TestCase):
             generator.output_layer.bias.assign_add([1e-3, 0, 0, 0, 0])
             return served
 
-        with mock.patch.object(publishing, "_save", save_and_change), self.assertRaisesRegex(RuntimeError, "is not what the live"):
+        with (
+            mock.patch.object(publishing, "_save", save_and_change),
+            self.assertRaisesRegex(RuntimeError, "is not what the live"),
+        ):
             publishing.publish(generator, None, data.VOCABULARY, directory)
         self.assertEmpty(os.listdir(directory))
 
     def test_unservable_functions_are_refused(self):
         directory = pathlib.Path(self.get_temp_dir())
-        for i, function in enumerate([tf.function(tf.sin, jit_compile=True), lambda x: tf.py_function(np.sin, [x], tf.float32)]):
+        for i, function in enumerate(
+            [
+                tf.function(tf.sin, jit_compile=True),
+                lambda x: tf.py_function(np.sin, [x], tf.float32),
+            ]
+        ):
             module = tf.Module()
-            module.served = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32)])
+            module.served = tf.function(
+                function, input_signature=[tf.TensorSpec([None], tf.float32)]
+            )
             tf.saved_model.save(module, str(directory / str(i)), signatures=module.served)
-            with self.assertRaisesRegex(RuntimeError, "asks for XLA|op EagerPyFunc cannot be served"):
+            with self.assertRaisesRegex(
+                RuntimeError, "asks for XLA|op EagerPyFunc cannot be served"
+            ):
                 publishing.require_servable(directory / str(i))
 
     def test_unwritable_directory_is_refused(self):

@@ -1,4 +1,6 @@
-"""What people see of runs: the report's layout and numbers, the figures' titles and ticks, TensorBoard's events."""
+"""What people see of runs: the report's layout and numbers, the figures' titles and ticks,
+TensorBoard's events.
+"""
 
 import re
 import tempfile
@@ -22,7 +24,13 @@ def _run(directory, seed, **options):
     config = Config(seed=seed, **options).resolved()
     goodness = (0.25, 0.4, 0.8)
     records = [
-        {"phase": "adversarial", "iteration": i, "goodness": g, "log_variance": -1.0, "log_variance_all": -float(i)}
+        {
+            "phase": "adversarial",
+            "iteration": i,
+            "goodness": g,
+            "log_variance": -1.0,
+            "log_variance_all": -float(i),
+        }
         for i, g in enumerate(goodness)
     ]
     last = {"goodness": 0.8, "validity": 0.00021, "distinct": 1.0, "nll_excess": 0.0000432}
@@ -41,7 +49,11 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.addCleanup(self._directory.cleanup)
 
     def _groups(self, seeds, batch_sizes=(8, 32, 128)):
-        runs = [_run(self._directory.name, seed, batch_size=b, d_steps=1) for seed in range(seeds) for b in batch_sizes]
+        runs = [
+            _run(self._directory.name, seed, batch_size=b, d_steps=1)
+            for seed in range(seeds)
+            for b in batch_sizes
+        ]
         return results.grouped(runs)
 
     def _page(self, groups):
@@ -49,7 +61,9 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         output.mkdir()
         pictures = page.draw(groups, output)
         context = {"paths": ["runs"], "unfinished": 0, "generator": "last"}
-        return page.write(output, groups, page.score_rows(groups), pictures, **context).read_text(encoding="utf-8")
+        return page.write(output, groups, page.score_rows(groups), pictures, **context).read_text(
+            encoding="utf-8"
+        )
 
     def _figure(self, draw, *arguments):
         """What a function of `plots` draws, kept open."""
@@ -78,7 +92,9 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             self._figure(plots.plot_variance_and_learning, groups[3], 3, "b.png"),
         ]
         titles = [figures[0].get_suptitle(), figures[1].axes[0].get_title()]
-        self.assertEqual(["interval" in titles[0], "mean" in titles[1].split("better")[1]], [expected, expected])
+        self.assertEqual(
+            ["interval" in titles[0], "mean" in titles[1].split("better")[1]], [expected, expected]
+        )
         self.assertEqual(titles[0].startswith("Length 3: 1 seed"), not expected)
 
     @parameterized.parameters(
@@ -103,7 +119,9 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         lines = results.lines(self._groups(1)[3])["batch_size"]
         figure = self._figure(plots.plot_against, "batch_size", lines, "By batch_size", "by.png")
         for axes in figure.axes:
-            self.assertEqual([label.get_text() for label in axes.get_xticklabels()], ["8", "32", "128"])
+            self.assertEqual(
+                [label.get_text() for label in axes.get_xticklabels()], ["8", "32", "128"]
+            )
             self.assertEmpty(axes.get_xticks(minor=True))
 
     def test_iterations_are_integers(self):
@@ -112,7 +130,9 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             self.assertAllEqual(axes.get_xticks() % 1, np.zeros(len(axes.get_xticks())))
 
     def test_legend_holds_long_names(self):
-        groups = [results.Group("a name " * 12 + str(i), g.runs) for i, g in enumerate(self._groups(1)[3])]
+        groups = [
+            results.Group("a name " * 12 + str(i), g.runs) for i, g in enumerate(self._groups(1)[3])
+        ]
         figure = self._figure(plots.plot_groups, groups, 3, "groups.png")
         box = figure.legends[0].get_window_extent()
         self.assertGreaterEqual(box.x0, 0)
@@ -125,7 +145,9 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         with mock.patch.object(plots, "_write") as write:
             ideal = {name: value + 0.3 for name, value in scores.items()}
             plots.plot_run(records, Config(dataset="pydoc").resolved(), self._directory.name, ideal)
-        figure = next(call.args[0] for call in write.call_args_list if call.args[1].name == "bleu.png")
+        figure = next(
+            call.args[0] for call in write.call_args_list if call.args[1].name == "bleu.png"
+        )
         for axes, measure in zip(figure.axes, ("bleu", "self_bleu"), strict=True):
             lines = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines()}
             for n in plots.BLEU_ORDERS:
@@ -135,7 +157,13 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
     def test_temperatures_are_written_at_their_own_curve(self):
         def curve(level):
             return [
-                {"temperature": t, "self_bleu_4": t / 4, "bleu_4": level + t / 9, "nll_per_token": level} for t in (0.5, 1.0, 2.0)
+                {
+                    "temperature": t,
+                    "self_bleu_4": t / 4,
+                    "bleu_4": level + t / 9,
+                    "nll_per_token": level,
+                }
+                for t in (0.5, 1.0, 2.0)
             ]
 
         ideal = {"self_bleu_4": 0.3, "bleu_4": 0.4}
@@ -155,16 +183,26 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
 @pytest.mark.slow
 class EventsTest(tf.test.TestCase):
     def _read(self, directory):
-        """The events' values: a list of (step, tag, value), the value a tensor's or a hyperparameter plugin's."""
+        """The events' values: a list of (step, tag, value), the value a tensor's or a
+        hyperparameter plugin's.
+        """
         found = []
         for path in sorted(directory.iterdir()):
             for event in tf.compat.v1.train.summary_iterator(str(path)):
                 for value in event.summary.value:
                     content = value.metadata.plugin_data.content
                     if value.tag == metadata.SESSION_START_INFO_TAG:
-                        found.append((event.step, value.tag, metadata.parse_session_start_info_plugin_data(content)))
+                        found.append(
+                            (
+                                event.step,
+                                value.tag,
+                                metadata.parse_session_start_info_plugin_data(content),
+                            )
+                        )
                     elif value.tag == metadata.EXPERIMENT_TAG:
-                        found.append((event.step, value.tag, metadata.parse_experiment_plugin_data(content)))
+                        found.append(
+                            (event.step, value.tag, metadata.parse_experiment_plugin_data(content))
+                        )
                     else:
                         found.append((event.step, value.tag, tf.make_ndarray(value.tensor)))
         return found
@@ -173,13 +211,21 @@ class EventsTest(tf.test.TestCase):
         sizes = dict.fromkeys(("embed_dim", "generator_dim", "discriminator_dim"), 4)
         with tempfile.TemporaryDirectory() as directory:
             config = Config(
-                **sizes, estimator="reinforce", data_size=128, heldout_size=16, batch_size=64, eval_samples=50, d_steps=1,
-                iterations=5, eval_every=2, learn_eta=False, temperature=0.5, export_generator="none", workdir=directory,
+                **sizes, estimator="reinforce", data_size=128, heldout_size=16, batch_size=64,
+                eval_samples=50, d_steps=1, iterations=5, eval_every=2, learn_eta=False,
+                temperature=0.5, export_generator="none", workdir=directory,
             ).resolved()  # fmt: skip
             self.assertEqual(running.run(config), 0)
             events = self._read(Path(directory) / "events")
-        samples = {(step, tag): value.item().decode() for step, tag, value in events if tag.endswith("/samples")}
-        self.assertEqual(set(samples), {(2, "pretrain/samples"), *((i, "adversarial/samples") for i in (0, 2, 4))})
+        samples = {
+            (step, tag): value.item().decode()
+            for step, tag, value in events
+            if tag.endswith("/samples")
+        }
+        self.assertEqual(
+            set(samples),
+            {(2, "pretrain/samples"), *((i, "adversarial/samples") for i in (0, 2, 4))},
+        )
         for text in samples.values():
             lines = text.splitlines()
             self.assertLen(lines, 8)

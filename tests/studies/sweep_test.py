@@ -1,4 +1,6 @@
-"""Sweeps and reports as a user runs them: killed and resumed, on Ray, with failing runs; the statistics by hand."""
+"""Sweeps and reports as a user runs them: killed and resumed, on Ray, with failing runs; the
+statistics by hand.
+"""
 
 import contextlib
 import dataclasses
@@ -80,7 +82,9 @@ def _write_trial(directory, text):
 
 
 def _two_nodes(attempts=5):
-    """A Ray cluster on this machine. Ray gives a node half a minute to start, which is little on a busy one."""
+    """A Ray cluster on this machine. Ray gives a node half a minute to start, which is little on a
+    busy one.
+    """
     from ray.cluster_utils import Cluster
 
     for left in reversed(range(attempts)):
@@ -106,10 +110,19 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         return _write_trial(self.directory, text)
 
     def _command(self, output, *arguments):
-        return [sys.executable, "-m", "regan_tf.sweep", f"--sweep={self.directory}/trial.toml", f"--output={output}", *arguments]
+        return [
+            sys.executable,
+            "-m",
+            "regan_tf.sweep",
+            f"--sweep={self.directory}/trial.toml",
+            f"--output={output}",
+            *arguments,
+        ]
 
     def _sweep(self, output, *arguments):
-        return subprocess.run(self._command(output, *arguments), capture_output=True, text=True, check=False)
+        return subprocess.run(
+            self._command(output, *arguments), capture_output=True, text=True, check=False
+        )
 
     def _report(self, *arguments):
         command = [sys.executable, "-m", "regan_tf.report", *map(str, arguments)]
@@ -118,7 +131,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def _scores(self, directory):
         """What a report makes of the runs, but for the time they took, as text: some are NaN."""
         groups = results.grouped(results.read([directory])[0])[3]
-        return json.dumps({g.label: [run.scores | {"seconds": None} for run in g.runs] for g in groups}, indent=1)
+        return json.dumps(
+            {g.label: [run.scores | {"seconds": None} for run in g.runs] for g in groups}, indent=1
+        )
 
     def _expected_scores(self, trial):
         """The same of the trial's runs one by one in this process, the last of which fails."""
@@ -132,7 +147,8 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         return self._scores(directory)
 
     @pytest.mark.slow
-    def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one_and_a_failing_run_stops_no_other(self):
+    def test_killed_sweep_ends_with_the_table_of_an_uninterrupted_one(self):
+        """In which a failing run stops no other."""
         trial = _TRIAL.format(directory=self.directory)
         expected = self._expected_scores(trial)
         rng, output = random.Random(4), self.directory / "killed"
@@ -141,7 +157,8 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             command = self._command(output, "--workers=1")
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
             self._wait_for_a_metric(output, process)
-            process.send_signal(signal.SIGSTOP)  # its run goes on meanwhile, but the sweep cannot end
+            # Its run goes on meanwhile, but the sweep cannot end.
+            process.send_signal(signal.SIGSTOP)
             time.sleep(2 * rng.random())
             self.assertIsNone(process.poll(), "the sweep ended too early")
             kill(process)
@@ -149,7 +166,9 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         last = self._sweep(output)
         self.assertEqual(last.returncode, 1)
         self.assertIn(_TRIAL_ENDS, last.stdout)
-        self.assertRegex(last.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
+        self.assertRegex(
+            last.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration"
+        )
         self.assertNotIn("Traceback", last.stderr)
         self.assertEqual(self._scores(output), expected)
 
@@ -201,7 +220,10 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         finally:
             cluster.shutdown()
         self.assertIn("1 of 2 runs are finished\n1 failed", remote.stdout, remote.stderr[-2000:])
-        self.assertRegex(remote.stderr, r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration")
+        self.assertRegex(
+            remote.stderr,
+            r"failed: .*rate=1e\+38/0 \(exit code 1\): error: at adversarial iteration",
+        )
         self.assertEqual(self._scores(self.directory / "remote"), expected)
 
     @parameterized.parameters(
@@ -211,14 +233,20 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         ("[[grid]]\nestimator = 'rebar'", "seeds=None, which is not allowed"),
         ("seeds = 1\n[grid]\nestimator = 'rebar'", r"write \[\[grid\]\]"),
         ("seeds = 1\ngrid = []", r"write \[\[grid\]\]"),
-        ("seeds = 1\n[[grid]]\ntemperature = []", r"temperature = \[\] in a grid, which is not allowed"),
+        (
+            "seeds = 1\n[[grid]]\ntemperature = []",
+            r"temperature = \[\] in a grid, which is not allowed",
+        ),
         ("seeds = 1\n[[grid]]\nseed = [1, 2]", r"seed = \[1, 2\] in a grid, which is not allowed"),
         ("seeds = 1\n[[grid]]\nworkdir = 'x'", "workdir = x in a grid, which is not allowed"),
         ("seeds = 1\n[[grid]]\nestimator = 'rebarr'", "rebarr"),
         ("seeds = 1\n[[grid]]\ntemprature = 1", "temprature"),
         ("seeds = 1\nflagfile = 'none.flags'", "none.flags"),
         ("seeds = 1\n[[grid]]\nbatch_size = [8, 1000000]", "at most --data_size=10000"),
-        ("seeds = 1\n[[grid]]\n[[grid]]\nestimator = 'rebar'", "asks for one run twice: all/0 and estimator=rebar/0"),
+        (
+            "seeds = 1\n[[grid]]\n[[grid]]\nestimator = 'rebar'",
+            "asks for one run twice: all/0 and estimator=rebar/0",
+        ),
         ("seeds = ", "TOMLDecodeError"),
     )
     def test_bad_files_are_refused_before_any_run(self, text, message):
@@ -226,24 +254,37 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             grid.read(self._write(text), self.directory)
 
     def test_grid_is_the_product_of_its_flags_seed_by_seed(self):
-        jobs = grid.read(self._write(_GRID.format(directory=self.directory, rate="[1e-2, 1e-3]")), self.directory / "runs")
+        jobs = grid.read(
+            self._write(_GRID.format(directory=self.directory, rate="[1e-2, 1e-3]")),
+            self.directory / "runs",
+        )
         names = ["estimator=rebar,temperature=0.5", "estimator=rebar,temperature=2.0"]
-        names += [f"estimator=mle,d_steps=0,generator_learning_rate={rate}" for rate in (0.01, 0.001)]
-        self.assertEqual([job.name for job in jobs], [f"{name}/{seed}" for seed in (0, 1) for name in names])
+        names += [
+            f"estimator=mle,d_steps=0,generator_learning_rate={rate}" for rate in (0.01, 0.001)
+        ]
+        self.assertEqual(
+            [job.name for job in jobs], [f"{name}/{seed}" for seed in (0, 1) for name in names]
+        )
         self.assertEqual(jobs[5].config.temperature, 2.0)
         self.assertEqual((jobs[5].config.seed, jobs[5].config.iterations), (1, 20))
-        self.assertEqual(jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1"))
+        self.assertEqual(
+            jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1")
+        )
         self.assertFalse(jobs[5].finished)
 
     def test_directory_of_another_run_is_refused_and_more_iterations_go_on(self):
         def job(iterations, extra=""):
             path = self._write(f"seeds = 1\n[[grid]]\niterations = {iterations}\n{extra}")
             (found,) = grid.read(path, self.directory)
-            return dataclasses.replace(found, config=dataclasses.replace(found.config, workdir=str(self.directory / "run")))
+            return dataclasses.replace(
+                found, config=dataclasses.replace(found.config, workdir=str(self.directory / "run"))
+            )
 
         (self.directory / "run").mkdir()
         self.assertFalse(job(20).finished)
-        (self.directory / "run" / config_flags.FILE_NAME).write_text(config_flags.to_text(job(20).config))
+        (self.directory / "run" / config_flags.FILE_NAME).write_text(
+            config_flags.to_text(job(20).config)
+        )
         self.assertFalse(job(20).finished)  # it has no summary yet
         (self.directory / "run/summary.json").write_text("{}")
         self.assertTrue(job(20).finished)
@@ -257,7 +298,10 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         refused = self._report()
         self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
         self.assertIn("give directories of runs", refused.stderr)
-        for path, message in (("/nowhere", "/nowhere is not a directory"), (self.directory, "no finished run in")):
+        for path, message in (
+            ("/nowhere", "/nowhere is not a directory"),
+            (self.directory, "no finished run in"),
+        ):
             with self.assertRaisesRegex(UserError, message):
                 results.read([path])
 
@@ -273,17 +317,31 @@ class StatisticsTest(tf.test.TestCase):
         ]
         last = {"goodness": goodness, "validity": 1.0, "distinct": 1.0, "nll_excess": 1 - goodness}
         frequencies = {"x": 0.6, "+": 0.1, "-": 0.1, "*": 0.1, "/": 0.1}
-        summary = {"start": {"goodness": 0.25}, "last": last | {"unigram": frequencies}, "seconds": 1.0}
-        return results.Run(Path("/nowhere"), Config(seed=seed, **options).resolved(), summary, records)
+        summary = {
+            "start": {"goodness": 0.25},
+            "last": last | {"unigram": frequencies},
+            "seconds": 1.0,
+        }
+        return results.Run(
+            Path("/nowhere"), Config(seed=seed, **options).resolved(), summary, records
+        )
 
     def _group(self, goodness, seeds=None):
         seeds = range(len(goodness)) if seeds is None else seeds
-        return results.Group("group", tuple(self._run(seed, g) for seed, g in zip(seeds, goodness, strict=True)))
+        return results.Group(
+            "group", tuple(self._run(seed, g) for seed, g in zip(seeds, goodness, strict=True))
+        )
 
     def test_scores_of_a_run(self):
         scores = self._run(0, 0.8).scores
         # The data of length three has x at two places of three.
-        expected = {"gain": 0.55, "learning": 0.6, "unigram_error": 2 / 3 - 0.6, "log_variance_all": -1.0, "nll_excess": 0.2}
+        expected = {
+            "gain": 0.55,
+            "learning": 0.6,
+            "unigram_error": 2 / 3 - 0.6,
+            "log_variance_all": -1.0,
+            "nll_excess": 0.2,
+        }
         self.assertAllClose({name: scores[name] for name in expected}, expected)
         self.assertTrue(np.isnan(scores["log_variance"]))
 
@@ -293,7 +351,8 @@ class StatisticsTest(tf.test.TestCase):
         for _ in range(200):
             _, low, high = results.mean_and_interval(rng.normal(3.0, 1.0, size=20))
             covered += low <= 3.0 <= high
-        self.assertBetween(covered, 0.86 * 200, 0.99 * 200)  # the percentile bootstrap of 20 values: about 93 %
+        # The percentile bootstrap of 20 values: about 93 %.
+        self.assertBetween(covered, 0.86 * 200, 0.99 * 200)
 
     def test_one_seed_has_no_interval(self):
         mean, low, high = results.mean_and_interval(np.array([[1.0, 2.0]]))
@@ -302,7 +361,8 @@ class StatisticsTest(tf.test.TestCase):
 
     def test_paired_differences_by_hand(self):
         base = np.array([0.1, 0.5, 0.9, 0.3, 0.7, 0.2, 0.6, 0.4])
-        # All eight differences have one sign: of 2^8 sign flips two are as extreme. The third group is too short to be compared.
+        # All eight differences have one sign: of 2^8 sign flips two are as extreme. The third group
+        # is too short to be compared.
         groups = [self._group(base + 0.05), self._group(base), self._group(base[:5])]
         found = results.differences(groups, "goodness")
         self.assertEqual(list(found), [(0, 1)])
@@ -310,7 +370,10 @@ class StatisticsTest(tf.test.TestCase):
         self.assertTrue(found[0, 1].significant)
 
     def test_only_shared_seeds_are_compared(self):
-        one, other = self._group([0.5] * 8), self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)])
+        one, other = (
+            self._group([0.5] * 8),
+            self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)]),
+        )
         difference = results.differences([one, other], "goodness")[0, 1]
         self.assertEqual(difference.seeds, 6)
         self.assertAllClose(difference.mean, 0.1)
@@ -335,13 +398,23 @@ class StatisticsTest(tf.test.TestCase):
         self.assertEmpty(group.curve("log_variance")[0])
 
     def test_pictures_of_seeds_that_agree_and_of_what_was_not_measured(self):
-        runs = [self._run(seed, 0.999, temperature=t) for seed in range(10) for t in (0.1, 1.0, 10.0)]
+        runs = [
+            self._run(seed, 0.999, temperature=t) for seed in range(10) for t in (0.1, 1.0, 10.0)
+        ]
         groups = results.grouped(runs)[3]
         with tempfile.TemporaryDirectory() as directory:
             plots.plot_groups(groups, 3, Path(directory) / "groups.png")
             plots.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
-            plots.plot_against("temperature", results.lines(groups)["temperature"], "By temperature", Path(directory) / "by.png")
-            self.assertEqual({p.name for p in Path(directory).iterdir()}, {"groups.png", "learning.png", "by.png"})
+            plots.plot_against(
+                "temperature",
+                results.lines(groups)["temperature"],
+                "By temperature",
+                Path(directory) / "by.png",
+            )
+            self.assertEqual(
+                {p.name for p in Path(directory).iterdir()},
+                {"groups.png", "learning.png", "by.png"},
+            )
 
     def test_correction_for_many_pairs(self):
         rng = np.random.default_rng(1)
@@ -372,19 +445,40 @@ class StatisticsTest(tf.test.TestCase):
         self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
 
     def test_lines_join_groups_that_differ_in_one_number(self):
-        runs = [self._run(0, 0.9, temperature=t, control_variate=c) for t in (1.0, 0.1, 10.0) for c in ("sequence", "step")]
+        runs = [
+            self._run(0, 0.9, temperature=t, control_variate=c)
+            for t in (1.0, 0.1, 10.0)
+            for c in ("sequence", "step")
+        ]
         lines = results.lines(results.grouped(runs)[3])
         self.assertEqual(list(lines), ["temperature"])
-        temperatures = {label: [g.config.temperature for g in line] for label, line in lines["temperature"].items()}
-        self.assertEqual(temperatures, {"rebar sequence": [0.1, 1.0, 10.0], "rebar step": [0.1, 1.0, 10.0]})
+        temperatures = {
+            label: [g.config.temperature for g in line]
+            for label, line in lines["temperature"].items()
+        }
+        self.assertEqual(
+            temperatures, {"rebar sequence": [0.1, 1.0, 10.0], "rebar step": [0.1, 1.0, 10.0]}
+        )
 
     def test_lines_join_no_groups_that_differ_in_more(self):
         # Three epochs are the default of length 15, one is that of lengths 3 and 5.
         settings = [(3, 1), (5, 1), (15, 1), (3, 3), (5, 3), (15, 3)]
         runs = [
-            self._run(0, 0.9, seq_len=t, pretrain_epochs=float(e), iterations=2, pretrain_learning_rate=1e-3) for t, e in settings
+            self._run(
+                0,
+                0.9,
+                seq_len=t,
+                pretrain_epochs=float(e),
+                iterations=2,
+                pretrain_learning_rate=1e-3,
+            )
+            for t, e in settings
         ]
         lines = results.lines([g for groups in results.grouped(runs).values() for g in groups])
         self.assertEqual(list(lines), ["seq_len"])
-        joined = {label: [g.config.seq_len for g in line] for label, line in lines["seq_len"].items()}
-        self.assertEqual(joined, {"rebar pretrain_epochs=1": [3, 5, 15], "rebar pretrain_epochs=3": [3, 5, 15]})
+        joined = {
+            label: [g.config.seq_len for g in line] for label, line in lines["seq_len"].items()
+        }
+        self.assertEqual(
+            joined, {"rebar pretrain_epochs=1": [3, 5, 15], "rebar pretrain_epochs=3": [3, 5, 15]}
+        )

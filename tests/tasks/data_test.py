@@ -52,7 +52,9 @@ class MinibatchesTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(6, 4, 7)
     def test_entering_in_the_middle_gives_the_same_as_arriving_there(self, steps):
-        self.assertAllEqual(self._order(steps, skip=3, elements=5), self._order(steps, elements=8)[3:])
+        self.assertAllEqual(
+            self._order(steps, skip=3, elements=5), self._order(steps, elements=8)[3:]
+        )
 
 
 class MetricsTest(tf.test.TestCase, parameterized.TestCase):
@@ -69,13 +71,22 @@ class MetricsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(grammar_metrics.goodness_max(seq_len), best)
 
     def test_validity_wants_x_first(self):
-        self.assertAllEqual(grammar_metrics.is_valid(_tokens("x+x", "+x+", "xx+", "x-x")), [True, False, False, True])
+        self.assertAllEqual(
+            grammar_metrics.is_valid(_tokens("x+x", "+x+", "xx+", "x-x")),
+            [True, False, False, True],
+        )
 
     def test_distinct(self):
-        # 3 valid of which 2 distinct; 4 draws of 4 equally likely are expected to give 4 (1 - (3/4)^4) = 2.734375.
-        self.assertAlmostEqual(grammar_metrics.distinct(_tokens("x+x", "x+x", "x-x", "+x+")), 2 / 2.734375)
+        # 3 valid of which 2 distinct; 4 draws of 4 equally likely are expected to give 4 (1 -
+        # (3/4)^4) = 2.734375.
+        self.assertAlmostEqual(
+            grammar_metrics.distinct(_tokens("x+x", "x+x", "x-x", "+x+")), 2 / 2.734375
+        )
         self.assertEqual(grammar_metrics.distinct(_tokens("+x+")), 0.0)
         self.assertAllClose(grammar_metrics.distinct(data.grammar(10_000, 15, 0)), 1.0, atol=0.02)
 
     def test_unigram(self):
-        self.assertAllClose(grammar_metrics.unigram(_tokens("x+x", "x-+")), {"x": 0.5, "+": 2 / 6, "-": 1 / 6, "*": 0.0, "/": 0.0})
+        self.assertAllClose(
+            grammar_metrics.unigram(_tokens("x+x", "x-+")),
+            {"x": 0.5, "+": 2 / 6, "-": 1 / 6, "*": 0.0, "/": 0.0},
+        )

@@ -17,7 +17,9 @@ from regan_tf.tasks.text import Vocabulary
 
 
 def _random_texts(size, seed, vocab_size=40, longest=12):
-    """int64 [size, longest + 1] and lengths: Zipfian words, so that many n-grams are shared; the shortest have none."""
+    """int64 [size, longest + 1] and lengths: Zipfian words, so that many n-grams are shared; the
+    shortest have none.
+    """
     rng = np.random.default_rng(seed)
     tokens = np.minimum(rng.zipf(1.3, [size, longest + 1]), vocab_size - 2) + 1
     lengths = rng.integers(0, longest + 1, size)
@@ -57,7 +59,9 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
     def _load(self, content, **options):
         path = pathlib.Path(self.get_temp_dir(), "texts.txt")
         path.write_bytes(content)
-        return data.load(Config(dataset="text", data_file=str(path), batch_size=2, **options).resolved())
+        return data.load(
+            Config(dataset="text", data_file=str(path), batch_size=2, **options).resolved()
+        )
 
     @parameterized.parameters(
         (b"", "empty"),
@@ -75,14 +79,21 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_a_line_that_is_too_long_is_left_out_and_told_of(self):
         lines = [f"line number {i}" for i in range(30)]
-        dataset = self._load("\n".join([*lines, "x" * 10**6, "w " * 10**6]).encode(), tokens="char", seq_len=20)
+        dataset = self._load(
+            "\n".join([*lines, "x" * 10**6, "w " * 10**6]).encode(), tokens="char", seq_len=20
+        )
         self.assertLen(dataset.real, 27)
         self.assertIn("2 texts of more than --seq_len=20 chars are left out", dataset.remarks)
 
     def test_line_ends_and_byte_order_mark(self):
         lines = [f"word{i} and more" for i in range(20)]
         unix = self._load("\n".join(lines).encode())
-        for other in ("\r\n".join(lines), "\r".join(lines), "\ufeff" + "\n".join(lines), "\n \n".join(lines) + "\n"):
+        for other in (
+            "\r\n".join(lines),
+            "\r".join(lines),
+            "\ufeff" + "\n".join(lines),
+            "\n \n".join(lines) + "\n",
+        ):
             dataset = self._load(other.encode())
             self.assertAllEqual(dataset.real, unix.real)
             self.assertEqual(dataset.vocabulary, unix.vocabulary)
@@ -93,12 +104,15 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(one.heldout, other.heldout)
         self.assertLen(one.heldout, 6)
         texts = one.vocabulary.to_text(one.real)
-        self.assertIn("<unk>", " ".join(one.vocabulary.to_text(one.heldout)))  # their numbers are in no training line
+        # Their numbers are in no training line.
+        self.assertIn("<unk>", " ".join(one.vocabulary.to_text(one.heldout)))
         self.assertLen(texts, 108)  # equal lines stay together
         self.assertEqual(len(set(texts)), 54)
 
     def test_a_vocabulary_larger_than_the_text_is_what_occurs_twice(self):
-        dataset = self._load("\n".join(f"text {i} {i}" for i in range(20)).encode(), vocab_size=10**6)
+        dataset = self._load(
+            "\n".join(f"text {i} {i}" for i in range(20)).encode(), vocab_size=10**6
+        )
         self.assertLen(dataset.vocabulary, 2 + 1 + 18)
         self.assertIn("21 tokens", dataset.remarks[0])
         self.assertRegex(dataset.remarks[0], "which [1-9].*% of the held-out tokens are")
@@ -109,23 +123,35 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(part.real, 100)
         self.assertLen(part.heldout, 100)
         self.assertEqual(part.sha256, whole.sha256)
-        described = data.described(Config(dataset="text", data_file="x", batch_size=2).resolved(), part)
-        self.assertEqual((described.data_size, described.heldout_size, described.data_sha256), (100, 100, part.sha256))
+        described = data.described(
+            Config(dataset="text", data_file="x", batch_size=2).resolved(), part
+        )
+        self.assertEqual(
+            (described.data_size, described.heldout_size, described.data_sha256),
+            (100, 100, part.sha256),
+        )
 
     def test_other_texts_than_the_recorded_ones_are_refused(self):
         lines = "\n".join(f"text {i}" for i in range(20)).encode()
         sha256 = self._load(lines).sha256
         self.assertEqual(self._load(lines, data_sha256=sha256).sha256, sha256)
-        with self.assertRaisesRegex(UserError, "texts.txt: the texts are not those that the run began with; they have changed"):
+        with self.assertRaisesRegex(
+            UserError,
+            "texts.txt: the texts are not those that the run began with; they have changed",
+        ):
             self._load(lines + b"\nmore", data_sha256=sha256)
-        with self.assertRaisesRegex(UserError, "--seq_len=1000000000000: the data do not fit into memory"):
+        with self.assertRaisesRegex(
+            UserError, "--seq_len=1000000000000: the data do not fit into memory"
+        ):
             self._load(lines, seq_len=10**12)
 
     def test_a_run_may_be_gone_on_with_without_naming_its_texts_digest(self):
         earlier = Config(dataset="pydoc", data_sha256="abc").resolved()
         config_flags.require_same(Config(dataset="pydoc").resolved(), earlier, "run")
         with self.assertRaisesRegex(UserError, "--data_sha256=xyz .there: --data_sha256=abc"):
-            config_flags.require_same(Config(dataset="pydoc", data_sha256="xyz").resolved(), earlier, "run")
+            config_flags.require_same(
+                Config(dataset="pydoc", data_sha256="xyz").resolved(), earlier, "run"
+            )
 
     def test_python_help_is_a_corpus(self):
         dataset = data.load(Config(dataset="pydoc", seq_len=40).resolved())
@@ -136,9 +162,18 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         ({"dataset": "text"}, "--dataset=text needs --data_file"),
         ({"data_file": "x"}, "--data_file=x needs --dataset=text (now grammar)"),
         ({"eval_file": "x"}, "--eval_file=x contradicts --dataset=grammar"),
-        ({"metric": "bleu_4"}, "--metric=bleu_4 contradicts --dataset=grammar: take one of goodness"),
-        ({"dataset": "pydoc", "metric": "goodness"}, "--metric=goodness contradicts --dataset=pydoc: take one of nll"),
-        ({"dataset": "pydoc", "vocab_size": 2}, "--vocab_size=2 is not allowed: it must be at least 3"),
+        (
+            {"metric": "bleu_4"},
+            "--metric=bleu_4 contradicts --dataset=grammar: take one of goodness",
+        ),
+        (
+            {"dataset": "pydoc", "metric": "goodness"},
+            "--metric=goodness contradicts --dataset=pydoc: take one of nll",
+        ),
+        (
+            {"dataset": "pydoc", "vocab_size": 2},
+            "--vocab_size=2 is not allowed: it must be at least 3",
+        ),
     )
     def test_flags_that_contradict(self, options, message):
         with self.assertRaises(UserError) as caught:
@@ -146,7 +181,9 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertStartsWith(str(caught.exception), message)
 
     def test_a_file_that_is_not_there(self):
-        with self.assertRaisesRegex(UserError, "--data_file=/nowhere/x cannot be read: No such file"):
+        with self.assertRaisesRegex(
+            UserError, "--data_file=/nowhere/x cannot be read: No such file"
+        ):
             data.load(Config(dataset="text", data_file="/nowhere/x").resolved())
 
 
@@ -154,20 +191,34 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_equals_nltk_on_200_hypotheses_and_500_references(self):
         hypotheses, references = _random_texts(200, 0), _random_texts(500, 1)
-        found, found_self = text_metrics.bleu(references, hypotheses), text_metrics.self_bleu(hypotheses)
+        found, found_self = (
+            text_metrics.bleu(references, hypotheses),
+            text_metrics.self_bleu(hypotheses),
+        )
         smoothing = SmoothingFunction(epsilon=0.1).method1
         listed, own = _lists(*references), _lists(*hypotheses)
-        options = {"weights": [(1 / n,) * n for n in (2, 3, 4, 5)], "smoothing_function": smoothing}  # all at once
+        # All at once.
+        options = {"weights": [(1 / n) * n for n in (2, 3, 4, 5)], "smoothing_function": smoothing}
         expected = np.mean([sentence_bleu(listed, h, **options) for h in own], axis=0)
-        expected_self = np.mean([sentence_bleu(own[:i] + own[i + 1 :], h, **options) for i, h in enumerate(own)], axis=0)
+        expected_self = np.mean(
+            [sentence_bleu(own[:i] + own[i + 1 :], h, **options) for i, h in enumerate(own)], axis=0
+        )
         self.assertAllClose([found[n] for n in (2, 3, 4, 5)], expected, rtol=0, atol=1e-6)
         self.assertAllClose([found_self[n] for n in (2, 3, 4, 5)], expected_self, rtol=0, atol=1e-6)
 
     def test_equals_nltk_among_ten_thousand_references(self):
-        hypotheses, references = _random_texts(2, 3, vocab_size=3_000), _random_texts(10_000, 2, vocab_size=3_000)
-        options = {"weights": [(1 / n,) * n for n in (2, 5)], "smoothing_function": SmoothingFunction(epsilon=0.1).method1}
+        hypotheses, references = (
+            _random_texts(2, 3, vocab_size=3_000),
+            _random_texts(10_000, 2, vocab_size=3_000),
+        )
+        options = {
+            "weights": [(1 / n,) * n for n in (2, 5)],
+            "smoothing_function": SmoothingFunction(epsilon=0.1).method1,
+        }
         listed = _lists(*references)
-        expected = np.mean([sentence_bleu(listed, h, **options) for h in _lists(*hypotheses)], axis=0)
+        expected = np.mean(
+            [sentence_bleu(listed, h, **options) for h in _lists(*hypotheses)], axis=0
+        )
         found = text_metrics.bleu(references, hypotheses)
         self.assertAllClose([found[n] for n in (2, 5)], expected, rtol=0, atol=1e-6)
 
@@ -191,10 +242,15 @@ class TextMetricsTest(tf.test.TestCase):
         found = self.metrics.describe(self.encode("a b", "a a", "z", ""))
         self.assertEqual(found["samples"], 4)
         self.assertAllClose(found["length"], 5 / 4)
-        self.assertAllClose(found["length_distance"], scipy.stats.wasserstein_distance([2, 2, 1, 0], [2, 1]))
-        self.assertAllClose([found["distinct_1"], found["distinct_2"], found["distinct_3"]], [3 / 5, 1.0, 0.0])
+        self.assertAllClose(
+            found["length_distance"], scipy.stats.wasserstein_distance([2, 2, 1, 0], [2, 1])
+        )
+        self.assertAllClose(
+            [found["distinct_1"], found["distinct_2"], found["distinct_3"]], [3 / 5, 1.0, 0.0]
+        )
         self.assertAllClose([found["unknown"], found["copied"]], [1 / 5, 1 / 4])
-        # Held out: a, b, c once each. Samples: a three times, b once, the unknown token once. 0.5 is added to each of the four.
+        # Held out: a, b, c once each. Samples: a three times, b once, the unknown token once. 0.5
+        # is added to each of the four.
         p, q = np.array([1.5, 1.5, 1.5, 0.5]) / 5, np.array([3.5, 1.5, 0.5, 1.5]) / 7
         self.assertAllClose(found["kl_1"], np.sum(p * np.log(p / q)))
         self.assertAllClose(found["kl_1_reverse"], np.sum(q * np.log(q / p)))
@@ -205,7 +261,8 @@ class TextMetricsTest(tf.test.TestCase):
         found = text_metrics.TextMetrics(dataset).describe(samples)
         smoothing = SmoothingFunction(epsilon=0.1).method1
         expected = [
-            sentence_bleu([["x", "y", "z", "a"], ["b"]], h, (0.5, 0.5), smoothing) for h in (["?", "?", "?", "a"], ["a", "b"])
+            sentence_bleu([["x", "y", "z", "a"], ["b"]], h, (0.5, 0.5), smoothing)
+            for h in (["?", "?", "?", "a"], ["a", "b"])
         ]
         self.assertAllClose(found["bleu_2"], np.mean(expected))
         alone = text_metrics.TextMetrics(dataset).describe(self.encode("x y", "x y"))
@@ -219,8 +276,12 @@ class TextMetricsTest(tf.test.TestCase):
     def test_training_texts_are_as_good_as_they_can_be(self):
         texts = self.encode("a b", "a c", "b a")
         found = text_metrics.TextMetrics(data.Dataset(self.vocabulary, texts, texts)).ideal(3)
-        self.assertAllClose([found["kl_1"], found["kl_1_reverse"], found["length_distance"], found["bleu_2"]], [0, 0, 0, 1])
-        expected = self.metrics.describe(self.encode("a b", "a c", "b"))  # all of the training texts
+        self.assertAllClose(
+            [found["kl_1"], found["kl_1_reverse"], found["length_distance"], found["bleu_2"]],
+            [0, 0, 0, 1],
+        )
+        # All of the training texts.
+        expected = self.metrics.describe(self.encode("a b", "a c", "b"))
         self.assertEqual(expected.pop("copied"), 1.0)  # of them that is no news
         found = self.metrics.ideal(3)
         self.assertIsNone(found.pop("copied"))

@@ -1,4 +1,6 @@
-"""Nothing on the path of a run keeps it from a GPU: every op of the compiled steps is one that TensorFlow has on GPUs, too."""
+"""Nothing on the path of a run keeps it from a GPU: every op of the compiled steps is one that
+TensorFlow has on GPUs, too.
+"""
 
 from unittest import mock
 
@@ -11,47 +13,63 @@ from regan_tf.config import ESTIMATORS, Config
 from regan_tf.networks import lstm
 from regan_tf.training.trainer import Trainer
 
-# Each has a GPU kernel in TensorFlow 2.21, or only handles shapes, or calls functions. Left out on purpose: CudnnRNN (no second
-# derivatives), PyFunc, lookups and strings, random ops with a state.
+# Each has a GPU kernel in TensorFlow 2.21, or only handles shapes, or calls functions. Left out on
+# purpose: CudnnRNN (no second derivatives), PyFunc, lookups and strings, random ops with a state.
 _ON_GPU = """
-    AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd BiasAddGrad
-    BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D Conv2DBackpropFilter Conv2DBackpropInput Cumsum
-    Einsum EmptyTensorList EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity
-    InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3 Maximum Mean Minimum Mul
-    Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow Prod Range Rank
-    ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Size Slice Softmax
-    Softplus Split Sqrt Square Squeeze StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter
-    StatelessRandomUniformFullIntV2 StatelessRandomUniformV2 StatelessWhile StopGradient StridedSlice StridedSliceGrad
-    Sub Sum Tanh TanhGrad TensorListElementShape TensorListFromTensor TensorListGetItem TensorListLength
-    TensorListPopBack TensorListPushBack TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd Tile
-    Transpose Unpack UnsortedSegmentSum VariableShape While ZerosLike
+    AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd
+    BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D
+    Conv2DBackpropFilter Conv2DBackpropInput Cumsum Einsum EmptyTensorList EnsureShape Equal Exp
+    ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity InvertPermutation
+    L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3 Maximum Mean Minimum
+    Mul Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow
+    Prod Range Rank ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN
+    Sigmoid SigmoidGrad Size Slice Softmax Softplus Split Sqrt Square Squeeze
+    StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter StatelessRandomUniformFullIntV2
+    StatelessRandomUniformV2 StatelessWhile StopGradient StridedSlice StridedSliceGrad Sub Sum Tanh
+    TanhGrad TensorListElementShape TensorListFromTensor TensorListGetItem TensorListLength
+    TensorListPopBack TensorListPushBack TensorListReserve TensorListSetItem TensorListStack
+    TensorScatterAdd Tile Transpose Unpack UnsortedSegmentSum VariableShape While ZerosLike
 """
 
 
 class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     def _trainer(self, vocab_size=300, **options):
         config = Config(seq_len=3, batch_size=8, data_size=16, **options).resolved()
-        return Trainer(config, Generator(vocab_size, 3, 4, 4, end_token=0), Discriminator(vocab_size, 4, end_token=0))
+        return Trainer(
+            config,
+            Generator(vocab_size, 3, 4, 4, end_token=0),
+            Discriminator(vocab_size, 4, end_token=0),
+        )
 
     def _ops(self, concrete_function):
         graph = concrete_function.graph.as_graph_def()
-        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        nodes = [
+            *graph.node,
+            *(node for function in graph.library.function for node in function.node_def),
+        ]
         called = {function.signature.name for function in graph.library.function}
         return {node.op for node in nodes} - called
 
     @parameterized.parameters(
         *[(estimator, "sequence", True) for estimator in ESTIMATORS],
-        *[("relax", form, in_graph_loop) for form in ("step", "rollout") for in_graph_loop in (False, True)],
+        *[
+            ("relax", form, in_graph_loop)
+            for form in ("step", "rollout")
+            for in_graph_loop in (False, True)
+        ],
     )
     @pytest.mark.slow
     def test_updates(self, estimator, form, in_graph_loop):
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
         trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2)
-        update = trainer.update_generator.get_concrete_function(tf.constant([0, 0]), tf.zeros([8, 3], tf.int32))
+        update = trainer.update_generator.get_concrete_function(
+            tf.constant([0, 0]), tf.zeros([8, 3], tf.int32)
+        )
         self.assertEmpty(self._ops(update) - set(_ON_GPU.split()))
         if estimator in ("mle", "reinforce", "reinforce_loo", "reinforce_rollout"):
-            self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")  # which forces its prefixes
+            # Which forces its prefixes.
+            self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")
 
     @parameterized.parameters(5, 300)
     def test_likelihood_and_discriminator(self, vocab_size):
@@ -62,4 +80,5 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         ]
         for step in steps:
             self.assertEmpty(self._ops(step) - set(_ON_GPU.split()))
-            self.assertEqual("OneHot" in self._ops(step), vocab_size == 5)  # a large vocabulary goes without
+            # A large vocabulary goes without.
+            self.assertEqual("OneHot" in self._ops(step), vocab_size == 5)

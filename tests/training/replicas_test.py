@@ -1,4 +1,6 @@
-"""Several replicas do what one does: two devices of one process, two processes, and one of them killed."""
+"""Several replicas do what one does: two devices of one process, two processes, and one of them
+killed.
+"""
 
 import contextlib
 import functools
@@ -26,30 +28,56 @@ from regan_tf.training.experiment import Experiment
 from regan_tf.training.trainer import Trainer
 from tests import held
 
-_SMALL = {"data_size": 256, "heldout_size": 32, "eval_samples": 100, "batch_size": 16, "embed_dim": 8, "generator_dim": 8}
+_SMALL = {
+    "data_size": 256,
+    "heldout_size": 32,
+    "eval_samples": 100,
+    "batch_size": 16,
+    "embed_dim": 8,
+    "generator_dim": 8,
+}
 
 
 # What two processes do.
-_TRIAL = _SMALL | {"estimator": "relax", "control_variate": "step", "d_steps": 3, "iterations": 8, "checkpoint_every": 2}
+_TRIAL = _SMALL | {
+    "estimator": "relax",
+    "control_variate": "step",
+    "d_steps": 3,
+    "iterations": 8,
+    "checkpoint_every": 2,
+}
 
-_mirrored = functools.cache(lambda: replicas.strategy("mirrored"))  # one for all tests: exchanges are numbered anew in each
+# One for all tests: exchanges are numbered anew in each.
+_mirrored = functools.cache(lambda: replicas.strategy("mirrored"))
 
 
 @pytest.mark.slow
 class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     def _config(self, **options):
-        rates = {"pretrain_learning_rate": 1e-2, "discriminator_learning_rate": 1e-2, "control_learning_rate": 1e-2}
+        rates = {
+            "pretrain_learning_rate": 1e-2,
+            "discriminator_learning_rate": 1e-2,
+            "control_learning_rate": 1e-2,
+        }
         return Config(pretrain_epochs=1, d_steps=3, **_SMALL, **rates, **options).resolved()
 
     def _assert_equal(self, work):
-        """Asserts that work() gives the same numbers, in dicts, and weights on two devices as on one."""
+        """Asserts that work() gives the same numbers, in dicts, and weights on two devices as on
+        one.
+        """
         (expected, weights), (found, found_weights) = (
             self._within(strategy, work) for strategy in (tf.distribute.get_strategy(), _mirrored())
         )
         for one, other in zip(weights, found_weights, strict=True):
             self.assertAllClose(other, one, atol=1e-4)
         for one, other in zip(expected, found, strict=True):
-            for name in {"reward", "discriminator_loss", "log_variance", "log_variance_all", "nll"} & one.keys():
+            for name in {
+                "reward",
+                "discriminator_loss",
+                "log_variance",
+                "log_variance_all",
+                "nll",
+            } & one.keys():
                 if one[name] is not None:
                     self.assertAllClose(other[name], one[name], rtol=1e-3, atol=1e-4, msg=name)
 
@@ -60,7 +88,12 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     def test_a_run_equals_that_on_one_device(self):
         def work():
             experiment = Experiment(self._config(estimator="reinforce_loo"))
-            records = [experiment.pretrain_epoch(), experiment.measure_start(), experiment.iterate(), experiment.iterate()]
+            records = [
+                experiment.pretrain_epoch(),
+                experiment.measure_start(),
+                experiment.iterate(),
+                experiment.iterate(),
+            ]
             return records, [v.numpy() for v in experiment.trainer.variables]
 
         self._assert_equal(work)
@@ -69,9 +102,20 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "straight_through"},
-        {"estimator": "rebar", "control_samples": 2, "control_variate": "rollout", "learn_eta": True, "learn_temperature": True},
+        {
+            "estimator": "rebar",
+            "control_samples": 2,
+            "control_variate": "rollout",
+            "learn_eta": True,
+            "learn_temperature": True,
+        },
         {"estimator": "relax", "control_variate": "step", "leave_one_out": True},
-        {"estimator": "relax", "control_variate": "step", "leave_one_out": True, "variance_loss": "per_example"},
+        {
+            "estimator": "relax",
+            "control_variate": "step",
+            "leave_one_out": True,
+            "variance_loss": "per_example",
+        },
     )
     def test_updates_equal_those_on_one_device(self, **options):
         real = tf.constant(np.random.default_rng(0).integers(0, 5, [16, 3]), tf.int32)
@@ -80,12 +124,17 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             keras.utils.set_random_seed(0)
             trainer = Trainer(self._config(**options), Generator(5, 3, 4, 4), Discriminator(5, 4))
             scalars = [trainer.update_generator(tf.constant([0, i]), real) for i in range(3)]
-            return scalars, [v.numpy() for v in trainer.generator.variables + trainer.control_variables]
+            return scalars, [
+                v.numpy() for v in trainer.generator.variables + trainer.control_variables
+            ]
 
         self._assert_equal(work)
 
     def test_a_batch_that_cannot_be_shared_is_refused(self):
-        with _mirrored().scope(), self.assertRaisesRegex(UserError, "--batch_size=15 is not allowed: 2 replicas"):
+        with (
+            _mirrored().scope(),
+            self.assertRaisesRegex(UserError, "--batch_size=15 is not allowed: 2 replicas"),
+        ):
             Experiment(Config(**(_SMALL | {"batch_size": 15})).resolved())
 
 
@@ -97,7 +146,10 @@ class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_are_named(self, workdir, tf_config, message):
         config = Config(**_SMALL, distribution="multi_worker", workdir=workdir).resolved()
-        with mock.patch.dict(os.environ, TF_CONFIG=tf_config), self.assertRaisesRegex(UserError, f"^{message}"):
+        with (
+            mock.patch.dict(os.environ, TF_CONFIG=tf_config),
+            self.assertRaisesRegex(UserError, f"^{message}"),
+        ):
             run_module.run(config)
 
 
@@ -112,12 +164,19 @@ class TwoProcessesTest(tf.test.TestCase):
     def _start(self, held_at=None):
         """Two workers of a run, the first of which stops itself after an iteration."""
         addresses = [f"localhost:{_free_port()}" for _ in range(2)]
-        places = [f"--workdir={self.directory / 'shared'}", f"--export_dir={self.directory / 'export'}"]
+        places = [
+            f"--workdir={self.directory / 'shared'}",
+            f"--export_dir={self.directory / 'export'}",
+        ]
         flags = [f"--{k}={v}" for k, v in _TRIAL.items()] + ["--distribution=multi_worker", *places]
         workers = []
         for i in range(2):
-            config = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}})
-            module = ["tests.held", str(held_at), "main"] if held_at and i == 0 else ["regan_tf.main"]
+            config = json.dumps(
+                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}
+            )
+            module = (
+                ["tests.held", str(held_at), "main"] if held_at and i == 0 else ["regan_tf.main"]
+            )
             workers.append(
                 subprocess.Popen(
                     [sys.executable, "-m", *module, *flags],

@@ -1,4 +1,6 @@
-"""A run in its directory, mostly in this process: stopped within an epoch, a disk that is full, what it says at its end."""
+"""A run in its directory, mostly in this process: stopped within an epoch, a disk that is full,
+what it says at its end.
+"""
 
 import contextlib
 import io
@@ -26,9 +28,10 @@ from regan_tf.training import run as run_module
 from regan_tf.training.workdir import Workdir
 
 _SMALL = {
-    "data_size": 640, "heldout_size": 50, "eval_samples": 100, "batch_size": 64, "embed_dim": 8, "generator_dim": 8,
-    "discriminator_dim": 8, "estimator": "reinforce", "pretrain_epochs": 2.5, "iterations": 3, "d_steps": 2, "eval_every": 2,
-    "checkpoint_every": 2, "export_generator": "none",
+    "data_size": 640, "heldout_size": 50, "eval_samples": 100, "batch_size": 64, "embed_dim": 8,
+    "generator_dim": 8, "discriminator_dim": 8, "estimator": "reinforce", "pretrain_epochs": 2.5,
+    "iterations": 3, "d_steps": 2, "eval_every": 2, "checkpoint_every": 2, "export_generator":
+    "none",
 }  # fmt: skip
 
 
@@ -60,7 +63,10 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         return Config(**(_SMALL | options), workdir=str(self.directory / name)).resolved()
 
     def _records(self, name):
-        records = [json.loads(line) for line in (self.directory / name / "metrics.jsonl").read_text().splitlines()]
+        records = [
+            json.loads(line)
+            for line in (self.directory / name / "metrics.jsonl").read_text().splitlines()
+        ]
         return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
     def _checkpoints(self, name):
@@ -70,11 +76,22 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(run_module, "_Interruption", return_value=_After(groups)):
             self.assertEqual(run_module.run(self._config(name, **options)), 130)
 
-    @parameterized.parameters({}, {"pretrain_patience": 1, "dataset": "pydoc", "seq_len": 12, "data_size": 128, "batch_size": 12})
+    @parameterized.parameters(
+        {},
+        {
+            "pretrain_patience": 1,
+            "dataset": "pydoc",
+            "seq_len": 12,
+            "data_size": 128,
+            "batch_size": 12,
+        },
+    )
     @pytest.mark.slow
     def test_a_run_stopped_within_an_epoch_goes_on_there_with_the_same_numbers(self, **options):
         self.assertEqual(run_module.run(self._config("reference", **options)), 0)
-        with mock.patch.object(experiment, "_LARGEST_GROUP", 3):  # 3 + 3 + 3 + 1 minibatches an epoch
+        with mock.patch.object(
+            experiment, "_LARGEST_GROUP", 3
+        ):  # 3 + 3 + 3 + 1 minibatches an epoch
             self._stopped_after(2, "run", **options)
             self.assertEqual(self._checkpoints("run"), ["00000006"])
             self.assertEqual((self.directory / "run/metrics.jsonl").read_text(), "")
@@ -83,11 +100,14 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual([r["iteration"] for r in self._records("run")], [10])
         self.assertEqual(run_module.run(self._config("run", **options)), 0)
         self.assertEqual(self._records("run"), self._records("reference"))
-        self.assertEqual([r["iteration"] for r in self._records("run") if r["phase"] == "pretrain"], [10, 20, 25])
+        self.assertEqual(
+            [r["iteration"] for r in self._records("run") if r["phase"] == "pretrain"], [10, 20, 25]
+        )
 
     @contextlib.contextmanager
     def _no_space(self, owner, name, call=1, file=None, left=100):
-        """While the method is called for the `call`th time, files cannot grow beyond `left` bytes, or those more than `file` has.
+        """While the method is called for the `call`th time, files cannot grow beyond `left` bytes,
+        or those more than `file` has.
 
         The error is then "File too large"; a full disk's comes from the same places.
         """
@@ -96,7 +116,9 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
 
         def limited(*args):
             if next(calls) == call:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (left + (file.stat().st_size if file else 0), hard))
+                resource.setrlimit(
+                    resource.RLIMIT_FSIZE, (left + (file.stat().st_size if file else 0), hard)
+                )
             try:
                 return original(*args)
             finally:
@@ -106,10 +128,10 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             yield
 
     @pytest.mark.slow
-    @mock.patch(
-        "regan_tf.training.workdir._locked", new=mock.Mock()
-    )  # a run holds it until its process ends, and here the next is in the same one
-    def test_a_full_disk_is_one_line_and_leaves_nothing_half_written_and_the_run_goes_on_as_if_it_had_not_been(self):
+    # A run holds the lock until its process ends, and here the next is in the same one.
+    @mock.patch("regan_tf.training.workdir._locked", new=mock.Mock())
+    def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(self):
+        """And the run goes on as if it had not been."""
         self.assertEqual(run_module.run(self._config("reference")), 0)
         path = self.directory / "run"
         export = {"export_generator": "last", "export_dir": str(self.directory / "export")}
@@ -119,13 +141,20 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             (self._no_space(Workdir, "save"), path / "checkpoints/00000028"),
             (self._no_space(Workdir, "write"), path / "samples.txt"),
             (self._no_space(plots, "plot_run"), path / "figures"),
-            (self._no_space(publishing, "publish_run"), self.directory / "export/regan-reinforce-3"),
+            (
+                self._no_space(publishing, "publish_run"),
+                self.directory / "export/regan-reinforce-3",
+            ),
         ):
             with failing, self.assertRaises(UserError) as raised:
                 run_module.run(self._config("run", **export))
             message = str(raised.exception)
             self.assertStartsWith(message, f"{named} cannot be written: File too large; ")
-            self.assertIn(f"go on with: python -m regan_tf.main --flagfile={path}/config.flags --workdir={path}", message)
+            self.assertIn(
+                f"go on with: python -m regan_tf.main --flagfile={path}/config.flags "
+                f"--workdir={path}",
+                message,
+            )
             self.assertLen(message.splitlines(), 1)
             self.assertEqual(metrics.read_text()[-1], "\n")
             self.assertEmpty([p for p in self.directory.rglob(".*") if p.name != ".lock"])
@@ -145,9 +174,16 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_ctrl_c_in_a_long_epoch_says_at_once_that_it_stops_and_the_run_goes_on_from_there(self):
         size, batch = 19_200, 64  # 300 minibatches, in groups
-        options = self._config("run", data_size=size, batch_size=batch, seq_len=15, pretrain_epochs=1.0, iterations=1)
+        options = self._config(
+            "run", data_size=size, batch_size=batch, seq_len=15, pretrain_epochs=1.0, iterations=1
+        )
         names = (*_SMALL, "seq_len", "workdir")
-        arguments = [sys.executable, "-m", "regan_tf.main", *(f"--{name}={getattr(options, name)}" for name in names)]
+        arguments = [
+            sys.executable,
+            "-m",
+            "regan_tf.main",
+            *(f"--{name}={getattr(options, name)}" for name in names),
+        ]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         seen = b""
         while b"pre-training" not in seen:
@@ -176,7 +212,9 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_collapsed_is_a_tenth_worse_or_a_tenth_of_a_nat_a_token(self, last, best, expected):
         (metric,) = last
-        config = self._config("run", metric=metric, seq_len=3, **({"dataset": "pydoc"} if metric == "nll" else {}))
+        config = self._config(
+            "run", metric=metric, seq_len=3, **({"dataset": "pydoc"} if metric == "nll" else {})
+        )
         self.assertEqual(run_module._has_collapsed(config, last, best), expected)
 
     @parameterized.parameters(
@@ -192,16 +230,32 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(command.figure(value), expected)
 
     @parameterized.parameters("last", "best", "none")
-    def test_the_report_names_a_collapse_with_the_best_generators_export_and_small_figures_are_no_zeros(self, which):
-        found = experiment.Experiment(self._config("run", export_generator=which, export_dir="elsewhere"))
-        summary = {name: {"goodness": 0.5, "distinct": 0.000123} for name in ("start", "last", "best", "ideal")}
+    def test_the_report_names_a_collapse_and_small_figures_are_no_zeros(self, which):
+        found = experiment.Experiment(
+            self._config("run", export_generator=which, export_dir="elsewhere")
+        )
+        summary = {
+            name: {"goodness": 0.5, "distinct": 0.000123}
+            for name in ("start", "last", "best", "ideal")
+        }
         summary["last"]["goodness"] = 0.001234
-        summary |= {"iterations": 30, "best_iteration": 20, "converged": False, "seconds": 1.0, "export": None}
+        summary |= {
+            "iterations": 30,
+            "best_iteration": 20,
+            "converged": False,
+            "seconds": 1.0,
+            "export": None,
+        }
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            run_module._print_report(found, Workdir(self.directory / "run", found.config), summary, ["x"])
+            run_module._print_report(
+                found, Workdir(self.directory / "run", found.config), summary, ["x"]
+            )
         self.assertRegex(output.getvalue(), r"\ndistinct  .* 0\.000123 ")
-        export = f"python -m regan_tf.export --workdir={self.directory}/run --export_dir=elsewhere --generator=best"
-        warning = f"that of iteration 20, by --metric=goodness: 0.00123 against 0.5000. This exports the best:\n  {export}\n"
+        places = f"--workdir={self.directory}/run --export_dir=elsewhere"
+        warning = (
+            "that of iteration 20, by --metric=goodness: 0.00123 against 0.5000. "
+            f"This exports the best:\n  python -m regan_tf.export {places} --generator=best\n"
+        )
         (self.assertNotIn if which == "best" else self.assertIn)(warning, output.getvalue())
 
 

@@ -1,4 +1,6 @@
-"""The compiled steps: they learn, they are traced once, and the experiment counts and stops as it should."""
+"""The compiled steps: they learn, they are traced once, and the experiment counts and stops as it
+should.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,14 @@ from regan_tf.tasks import data
 from regan_tf.training.experiment import Experiment, NotFiniteError
 from regan_tf.training.run import run
 
-_SMALL = {"data_size": 640, "heldout_size": 50, "eval_samples": 500, "embed_dim": 8, "generator_dim": 8, "batch_size": 64}
+_SMALL = {
+    "data_size": 640,
+    "heldout_size": 50,
+    "eval_samples": 500,
+    "embed_dim": 8,
+    "generator_dim": 8,
+    "batch_size": 64,
+}
 
 
 def _experiment(**options):
@@ -47,8 +56,16 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(record["goodness"], 0.9)
         self.assertLess(record["nll_excess"], 0.3)
 
-    def test_pretraining_ends_where_held_out_texts_say_so_and_goes_on_with_its_best_also_after_a_stop(self):
-        options = {"dataset": "pydoc", "seq_len": 12, "data_size": 128, "heldout_size": 40, "pretrain_epochs": 60, "batch_size": 32}
+    def test_pretraining_ends_where_held_out_texts_say_so_and_goes_on_with_its_best(self):
+        """Also after a stop."""
+        options = {
+            "dataset": "pydoc",
+            "seq_len": 12,
+            "data_size": 128,
+            "heldout_size": 40,
+            "pretrain_epochs": 60,
+            "batch_size": 32,
+        }
         options |= {"pretrain_learning_rate": 3e-2, "pretrain_patience": 2, "eval_samples": 20}
         whole = _experiment(**options)
         nlls = []
@@ -79,7 +96,12 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce", "rebar", "relax")
     @pytest.mark.slow
     def test_adversarial_training_improves_a_weak_generator(self, estimator):
-        options = {"embed_dim": 32, "generator_dim": 32, "pretrain_learning_rate": 3e-3, "pretrain_epochs": 5}
+        options = {
+            "embed_dim": 32,
+            "generator_dim": 32,
+            "pretrain_learning_rate": 3e-3,
+            "pretrain_epochs": 5,
+        }
         experiment = _experiment(estimator=estimator, d_steps=20, iterations=40, **options)
         _pretrain(experiment)
         start = experiment.measure_start()["goodness"]
@@ -100,11 +122,16 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         real, seed = tf.constant(parts.dataset.real[:64]), tf.constant([3, 4])
         gradient, diagnostics = parts.trainer.estimate(seed, real, row_gradients=True)
         seeds = tf.random.experimental.stateless_split(seed, 4)
-        estimates = [whole.trainer._estimate(16, seeds[i], real[16 * i : 16 * i + 16], True) for i in range(4)]
+        estimates = [
+            whole.trainer._estimate(16, seeds[i], real[16 * i : 16 * i + 16], True)
+            for i in range(4)
+        ]
         for k, found in enumerate(gradient):
             self.assertAllClose(found, sum(e[0][k] for e in estimates) / 4, atol=1e-6)
         for k, found in enumerate(diagnostics.control_gradient):
-            self.assertAllClose(found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6)
+            self.assertAllClose(
+                found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6
+            )
         self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
         norms = tf.concat([e[1].rows.squared_norms[0] for e in estimates], axis=0)
         self.assertAllClose(diagnostics.rows.squared_norms[0], norms, rtol=1e-5)
@@ -124,7 +151,12 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("step", "rollout")
     @pytest.mark.slow
     def test_eta_and_temperature_are_learned_and_lambda_stays_positive(self, form):
-        options = {"learn_eta": True, "learn_temperature": True, "control_variate": form, "control_learning_rate": 0.1}
+        options = {
+            "learn_eta": True,
+            "learn_temperature": True,
+            "control_variate": form,
+            "control_learning_rate": 0.1,
+        }
         experiment = _experiment(estimator="rebar", pretrain_epochs=1, d_steps=5, **options)
         _pretrain(experiment)
         experiment.measure_start()
@@ -144,7 +176,11 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(record["unigram"]["+"], start + 0.5)
 
     def test_best_generator_is_kept_and_patience_stops(self):
-        options = {"pretrain_epochs": 10, "pretrain_learning_rate": 1e-2, "generator_learning_rate": 0.5}
+        options = {
+            "pretrain_epochs": 10,
+            "pretrain_learning_rate": 1e-2,
+            "generator_learning_rate": 0.5,
+        }
         experiment = _experiment(d_steps=1, eval_every=1, patience=2, **options)
         _pretrain(experiment)
         start = experiment.measure_start()
@@ -174,19 +210,40 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
 class ConfigTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
-        ({"estimator": "rebarr"}, f"--estimator=rebarr is not allowed: it must be one of {', '.join(ESTIMATORS)}"),
+        (
+            {"estimator": "rebarr"},
+            f"--estimator=rebarr is not allowed: it must be one of {', '.join(ESTIMATORS)}",
+        ),
         ({"seq_len": 2}, "--seq_len=2 is not allowed: it must be at least 3"),
         ({"temperature": 0.0}, "--temperature=0.0 is not allowed: it must be above 0"),
-        ({"temperature": float("nan")}, "--temperature=nan is not allowed: it must be a finite number"),
+        (
+            {"temperature": float("nan")},
+            "--temperature=nan is not allowed: it must be a finite number",
+        ),
         ({"batch_size": 20_000}, "--batch_size=20000 is not allowed: at most --data_size=10000"),
         ({"batch_size": 1}, "--batch_size=1 is not allowed with --track_variance"),
         ({"seed": 2**31}, "--seed=2147483648 is not allowed: it must be at most 2147483647"),
-        ({"estimator": "reinforce", "control_variate": "step"}, "--control_variate=step contradicts --estimator=reinforce"),
-        ({"estimator": "straight_through", "leave_one_out": True}, "--leave_one_out=True contradicts --estimator=straight_through"),
-        ({"estimator": "reinforce_loo", "learn_eta": True}, "--learn_eta=True contradicts --estimator=reinforce_loo"),
+        (
+            {"estimator": "reinforce", "control_variate": "step"},
+            "--control_variate=step contradicts --estimator=reinforce",
+        ),
+        (
+            {"estimator": "straight_through", "leave_one_out": True},
+            "--leave_one_out=True contradicts --estimator=straight_through",
+        ),
+        (
+            {"estimator": "reinforce_loo", "learn_eta": True},
+            "--learn_eta=True contradicts --estimator=reinforce_loo",
+        ),
         ({"row_parts": 3}, "--row_parts=3 is not allowed: it must divide --batch_size=128"),
-        ({"row_parts": 2, "distribution": "mirrored"}, "--row_parts=2 contradicts --distribution=mirrored"),
-        ({"iterations": 0, "pretrain_epochs": 0.0}, "--iterations=0 contradicts --pretrain_epochs=0"),
+        (
+            {"row_parts": 2, "distribution": "mirrored"},
+            "--row_parts=2 contradicts --distribution=mirrored",
+        ),
+        (
+            {"iterations": 0, "pretrain_epochs": 0.0},
+            "--iterations=0 contradicts --pretrain_epochs=0",
+        ),
     )
     def test_bad_values_are_named_with_what_is_allowed(self, values, message):
         with self.assertRaises(UserError) as caught:
@@ -194,8 +251,15 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         self.assertStartsWith(str(caught.exception), message)
 
     def test_an_update_that_cannot_fit_is_refused_at_the_start(self):
-        options = {"generator_dim": 4096, "seq_len": 1000, "batch_size": 10_000, "data_size": 10_000}
-        with self.assertRaisesRegex(UserError, "--batch_size=10000 needs about .* GiB, and there are .* --row_parts"):
+        options = {
+            "generator_dim": 4096,
+            "seq_len": 1000,
+            "batch_size": 10_000,
+            "data_size": 10_000,
+        }
+        with self.assertRaisesRegex(
+            UserError, "--batch_size=10000 needs about .* GiB, and there are .* --row_parts"
+        ):
             run(Config(**options).resolved())
 
     def test_defaults_follow_the_length(self):
