@@ -55,8 +55,8 @@ def estimate_gradient(
 ):
     """One draw of g_hat: Algorithm 1, lines 6-12 and 14.
 
-        g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad
-        c_t(z~_jt) ]
+        g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)
+                                  + grad c_t(z_jt) - grad c_t(z~_jt) ]
 
     Equations (8)-(12) for control_variate="sequence". The gradient of c reaches theta through z and
     z~ alone, that is through the log-probabilities l: what else c contains is constant. With an end
@@ -317,8 +317,8 @@ def log_variances(rows, mean_gradient):
       mean_gradient: their mean over j, one tensor a variable.
     Returns:
       The log variance of the first parameter of the last layer (figures 4b and 5b), and the log of
-      the mean variance over all parameters: 1/P sum_p var_j(g_jp) = (sum_j ||g_j||^2 - B
-      ||mean||^2) / ((B - 1) P). Both with B - 1.
+      the mean variance over all parameters, both with B - 1:
+      1/P sum_p var_j(g_jp) = (sum_j ||g_j||^2 - B ||mean||^2) / ((B - 1) P).
     """
     first, parameters = rows.last_layer_first, sum(g.shape.num_elements() for g in mean_gradient)
     batch_size = first.shape[0] * replicas.count()

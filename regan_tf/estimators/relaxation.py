@@ -42,8 +42,9 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
     def conditional(self, tokens, noise):
         """z~ ~ p(z | b, theta), section 3.2: the law of z given that its argmax is b.
 
-            z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)   (Tucker et al. 2017,
-            appendix C)
+            z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)
+
+        (Tucker et al. 2017, appendix C)
 
         The second is computed as -logaddexp(log(-log v_i) - l_i, log(-log v_b)), which stays
         finite, and so do its gradients, down to l = -1e4. The argmax is b by construction, except

@@ -3,8 +3,8 @@ no variables.
 
 Every score-function estimator of the gradient of J(theta) = E[R] is a batch mean of one form,
 
-    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)  +  grad c_t(z_jt)  -  grad
-    c_t(z~_jt) ]
+    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)
+                              + grad c_t(z_jt) - grad c_t(z~_jt) ]
 
 and they differ in the learning signal, and in the control variate c. In the paper's sequence form
 there is one c for all steps. The paper's equations (5)-(12) write a sum over the batch in the first
@@ -57,8 +57,7 @@ def control_variate(reward, control):
 
 
 def leave_one_out(signal, mean, size):
-    """Subtracts from each row's signal, step by step, the mean of the other rows': [B, ...] -> [B,
-    ...].
+    """Subtracts from each row's signal, step by step, the others' mean: [B, ...] -> [B, ...].
 
         signal_j - 1/(B-1) sum_{i != j} signal_i  =  B/(B-1) (signal_j - mean)
 

@@ -26,8 +26,8 @@ def _open_forget_gate(shape, dtype=None):
 class LSTMCell(keras.layers.Layer):
     """One LSTM step: input, forget and output gates i, f, o, candidate g.
 
-        [i, f, o, g] = projected + h W_h,   c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' =
-        sigmoid(o) tanh(c')
+        [i, f, o, g] = projected + h W_h,
+        c' = sigmoid(f) c + sigmoid(i) tanh(g),   h' = sigmoid(o) tanh(c')
 
     where projected = x W_x + b has been computed by `project`, for all steps at once when the
     inputs are known. Gradients flow through every argument; second derivatives exist.
