@@ -3,8 +3,6 @@ fast paths.
 """
 
 import itertools
-import subprocess
-import sys
 from unittest import mock
 
 import keras
@@ -156,24 +154,6 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
             rtol=1e-4,
             atol=1e-7,
         )
-
-
-@pytest.mark.slow
-class ExampleTest(tf.test.TestCase):
-    def test_the_example_learns(self):
-        result = subprocess.run(
-            [sys.executable, "-m", "examples.own_generator"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
-        scores = [
-            float(line.split()[-1])
-            for line in result.stdout.splitlines()
-            if line.startswith("update")
-        ]
-        self.assertGreater(scores[-1], scores[0] + 0.3)
 
 
 class ContinuationTest(tf.test.TestCase):

@@ -1,0 +1,78 @@
+"""The examples: they run and learn, and the one file's gradient is the library's."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import parameterized
+
+import regan_tf
+from examples import relax_in_one_file as one_file
+from regan_tf.estimators import estimate
+from tests import problems
+
+_BATCH = 16
+
+
+class OneFileTest(tf.test.TestCase, parameterized.TestCase):
+    def _networks(self, form):
+        """With weights far from their initial ones, so that nothing is near zero."""
+        keras.utils.set_random_seed(1)
+        generator, discriminator = one_file.Generator(4), one_file.Discriminator(4)
+        inputs = one_file.LENGTH * one_file.V if form == "sequence" else 8 + one_file.V
+        network = one_file.ControlNetwork(inputs, units=5)
+        rng = np.random.default_rng(0)
+        for variable in generator.variables + discriminator.variables + network.variables:
+            variable.assign(0.7 * rng.normal(size=variable.shape))
+        return generator, discriminator, network
+
+    @parameterized.product(estimator=["reinforce", "rebar", "relax"], form=["sequence", "step"])
+    def test_its_gradient_is_the_librarys(self, estimator, form):
+        generator, discriminator, network = self._networks(form)
+        seed, temperature = tf.constant([3, 4]), 0.7
+        gumbel, uniform, _ = estimate._noise(generator, _BATCH, seed)
+        found, of_phi = one_file.estimate(
+            estimator, form, generator, discriminator, network, gumbel, uniform, temperature
+        )
+        expected, diagnostics = regan_tf.estimate_gradient(
+            estimator, generator, lambda rows: discriminator(rows), batch_size=_BATCH, seed=seed,
+            temperature=temperature, control_variate=form, control_network=network, coupled=False,
+        )  # fmt: skip
+        self.assertAllClose(problems.flat(found), problems.flat(expected), rtol=1e-4, atol=1e-6)
+        self.assertEqual(len(of_phi), len(diagnostics.control_gradient))
+        for one, other in zip(of_phi, diagnostics.control_gradient, strict=True):
+            self.assertAllClose(one, other, rtol=1e-3, atol=1e-6)
+        if estimator == "relax":
+            self.assertGreater(float(tf.norm(problems.flat(of_phi))), 1e-3)
+
+    def test_it_stays_short(self):
+        with open(one_file.__file__, encoding="utf-8") as file:
+            self.assertLessEqual(len(file.readlines()), 200)
+
+
+@pytest.mark.slow
+class ExampleTest(tf.test.TestCase, parameterized.TestCase):
+    def _last_figures(self, *arguments):
+        """The first and the last number that the example prints of its progress."""
+        result = subprocess.run(
+            [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False
+        )
+        self.assertEqual(result.returncode, 0, result.stderr[-2000:])
+        words = [line.split(": ") for line in result.stdout.splitlines()]
+        figures = [float(text.replace("reward ", "").split()[0]) for _, text in words]
+        return figures[0], figures[-1]
+
+    @parameterized.parameters(
+        ("examples.own_generator",),
+        ("examples.relax_in_one_file", "--iterations=100"),
+    )
+    def test_it_learns(self, *arguments):
+        first, last = self._last_figures(*arguments)
+        self.assertGreater(last, first + 0.3)
+
+
+if __name__ == "__main__":
+    tf.test.main()
