@@ -178,14 +178,14 @@ class Config:
     )
     pretrain_learning_rate: float | None = _setting(
         None,
-        "Adam's learning rate there; by default such that the rest starts about where the paper's "
-        "curves start, 1e-3 for texts.",
+        "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
+        "about where the paper's curves start, 1e-3 for texts.",
         above=0,
     )
     pretrain_patience: int = _setting(
         0,
-        "Epochs there without a lower held-out NLL after which it ends; the best generator goes "
-        "on. 0: all epochs.",
+        "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
+        "goes on. 0: all epochs.",
         at_least=0,
     )
     iterations: int | None = _setting(

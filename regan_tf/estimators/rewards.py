@@ -36,7 +36,7 @@ class DiscriminatorReward:
         return self._discriminator.probability(rows)
 
     def of_tokens(self, tokens):
-        """The same of hard tokens, int32 [B, T] -> [B]: without their one-hot rows."""
+        """D of hard tokens, int32 [B, T] -> [B], without their one-hot rows."""
         return self._discriminator.probability(tokens)
 
     def prefixes(self, tokens, last_rows):

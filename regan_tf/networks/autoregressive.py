@@ -282,7 +282,7 @@ def sampled_continuations(generator, tokens, noise, last=None):
 
 
 def repeated(unrolled, copies):
-    """The same pass several times, one below the other: the context of so many z."""
+    """One pass several times, one below the other: the context of so many z."""
     return Unrolled(
         tf.tile(unrolled.tokens, [copies, 1]),
         tf.tile(unrolled.log_probs, [copies, 1, 1]),
@@ -315,8 +315,9 @@ def with_pullback(generator, run):
 
 
 def with_tape(generator, run, target):
-    """The same by a tape: of target(*run()), tensors [B, ...] of different rank. Returns what run()
-    gives, too.
+    """What run() gives, and the pullback of target(*run()) to the weights, by a tape.
+
+    The targets are tensors [B, ...] of different rank.
     """
     theta = values(generator.trainable_variables)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:

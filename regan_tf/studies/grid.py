@@ -153,5 +153,5 @@ def _config(path, arguments):
 
 
 def _placed(config, workdir):
-    """The same run, in its directory, without an export."""
+    """The configuration of the run in its directory, without an export."""
     return dataclasses.replace(config, workdir=str(workdir), export_generator="none")

@@ -89,10 +89,10 @@ def connect(address):
 
 
 def on_ray(jobs):
-    """The same on the cluster, a core each. Its nodes need this package and the runs' directory,
-    under the same paths.
+    """Yields (job, Outcome) as the jobs end on the cluster, a core each.
 
-    A job whose node is lost goes on elsewhere, three times at most.
+    Its nodes need this package and the runs' directory, under the same paths. A job whose node is
+    lost goes on elsewhere, three times at most.
     """
     import ray
 

@@ -148,8 +148,9 @@ def bleu(references, hypotheses):
 
 
 def self_bleu(sequences):
-    """The same of each sequence with all others as its references. sequences: (int64 [N, T],
-    lengths [N]), N >= 2.
+    """The mean BLEU of each sequence with all others as its references, a dict of order to score.
+
+    sequences: (int64 [N, T], lengths [N]), N >= 2.
     """
     clipped, totals = [], []
     for rows, grams in (grams[0] for grams in _n_grams(sequences)):

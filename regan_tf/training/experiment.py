@@ -357,7 +357,7 @@ class Experiment:
         return self._measure.metrics(self._evaluation_samples())
 
     def evaluate_best(self):
-        """The same of the best generator so far."""
+        """The metrics of the best generator so far, over as many samples."""
         return self._measure_best.metrics(
             self._measure_best.sample(self._seed(_EVALUATION, max(self.iteration, 0)))
         )

@@ -103,7 +103,7 @@ def restore(path, checkpoint):
 
 
 def require_checkpoint(path, checkpoint):
-    """The same, but raises UserError if there was none."""
+    """Loads a run's newest checkpoint; raises UserError if there is none, or it is damaged."""
     if not restore(path, checkpoint):
         raise UserError(f"--workdir={path} holds no checkpoint yet")
 
