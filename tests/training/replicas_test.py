@@ -109,7 +109,6 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             "learn_eta": True,
             "learn_temperature": True,
         },
-        {"estimator": "relax", "control_variate": "step", "leave_one_out": True},
         {
             "estimator": "relax",
             "control_variate": "step",
