@@ -198,7 +198,7 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
         smoothing = SmoothingFunction(epsilon=0.1).method1
         listed, own = _lists(*references), _lists(*hypotheses)
         # All at once.
-        options = {"weights": [(1 / n) * n for n in (2, 3, 4, 5)], "smoothing_function": smoothing}
+        options = {"weights": [(1 / n,) * n for n in (2, 3, 4, 5)], "smoothing_function": smoothing}
         expected = np.mean([sentence_bleu(listed, h, **options) for h in own], axis=0)
         expected_self = np.mean(
             [sentence_bleu(own[:i] + own[i + 1 :], h, **options) for i, h in enumerate(own)], axis=0
