@@ -1,5 +1,5 @@
 # make train: the main job. make test: lint and tests. make serve: serves the model exported last, or MODEL=export/<name>.
-# make test-fast: the tests that need no processes of their own.
+# make test-fast: the tests that start no processes and do not take many seconds.
 # Each sets up .venv first, which needs nothing but Python 3.11.
 PYTHON ?= python3
 VENV := .venv

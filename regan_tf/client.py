@@ -68,9 +68,8 @@ def _generate(client, rest):
     if not rows["valid"].all():
         asked = f"--prefix={_PREFIX.value!r} and --temperature={_TEMPERATURE.value}"
         raise UserError(
-            f"the model cannot serve {asked}: the temperature must be a finite number above 0, "
-            "and the prefix made of the model's "
-            "symbols and not longer than its sequences"
+            f"the model cannot serve {asked}: the temperature must be a finite number above 0, and "
+            "the prefix made of the model's symbols and not longer than its sequences"
         )
     _print(rows, rows["text"])
 

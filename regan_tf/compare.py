@@ -25,16 +25,16 @@ from regan_tf.cli import command, config_flags
 from regan_tf.config import Config, UserError
 
 _DEFAULT = (
-    "reinforce_loo,reinforce,rebar:sequence,rebar:step,rebar:step:loo,rebar:rollout:loo:eta:temperature,relax:sequence,"
-    "relax:step:loo,relax:step:loo:eta:temperature,straight_through"
+    "reinforce_loo,reinforce,rebar:sequence,rebar:step,rebar:step:loo,"
+    "rebar:rollout:loo:eta:temperature,relax:sequence,relax:step:loo,"
+    "relax:step:loo:eta:temperature,straight_through"
 )
 _ESTIMATORS = flags.DEFINE_list(
     "estimators",
     _DEFAULT.split(","),
     "What to measure: ESTIMATOR[:OPTION...] with the options sequence, step (default), rollout; "
-    "loo; eta, temperature "
-    "(learned); per_example (variance loss). `reference` has c_t = E[R | b_<=t]. Variances are "
-    "shown relative to the first.",
+    "loo; eta, temperature (learned); per_example (variance loss). `reference` has c_t = E[R | "
+    "b_<=t]. Variances are shown relative to the first.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Take the state from this run's last checkpoint.")
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 3, "Without --workdir: length T.", lower_bound=3)

@@ -81,8 +81,8 @@ class Config:
     control_variate: str = _setting(
         "sequence",
         "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones; "
-        "rollout has a heavy tail beyond "
-        "a few steps. In Python, estimate_gradient's default is step.",
+        "rollout has a heavy tail beyond a few steps. In Python, estimate_gradient's default is "
+        "step.",
         choices=FORMS,
     )
     leave_one_out: bool = _setting(
@@ -111,10 +111,9 @@ class Config:
     rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
     reward: str = _setting(
         "",
-        "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, in "
-        "TensorFlow ops; "
-        "for rebar, relax and straight_through differentiable, and continuous: with jumps they "
-        "are biased.",
+        "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, "
+        "in TensorFlow ops; for rebar, relax and straight_through differentiable, and "
+        "continuous: with jumps they are biased.",
     )
     # Data, section 4.1.
     dataset: str = _setting(
@@ -224,8 +223,7 @@ class Config:
     distribution: str = _setting(
         "none",
         "Split every minibatch over the GPUs of this machine (mirrored) or the workers of "
-        "TF_CONFIG (multi_worker); the numbers "
-        "are those of one.",
+        "TF_CONFIG (multi_worker); the numbers are those of one.",
         choices=("none", "mirrored", "multi_worker"),
         extends=True,
     )

@@ -24,10 +24,8 @@ _GENERATOR = flags.DEFINE_enum(
 )
 
 # Columns printed.
-_SHOWN, _SHOWN_OF_TEXTS = (
-    (0, 1, 2, 3, 4, 6, 8, 9, 12, 13),
-    (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1),
-)
+_SHOWN = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13)
+_SHOWN_OF_TEXTS = (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1)
 
 
 def main(paths):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,7 @@ def _run(*args, module="main"):
 class CommandTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.directory = Path(temporary.name)
+        self.directory = Path(self.get_temp_dir())
 
     def _train(self, name, *args):
         command = _command(
@@ -256,9 +253,11 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def _held_at(self, iteration, arguments):
         """A run in a process of its own, which has stopped itself after the iteration."""
-        command = [sys.executable, "-m", "tests.held", str(iteration), "main", *arguments]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            held.command(iteration, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         held.wait_until_held(process)
         return process

@@ -1,8 +1,8 @@
-"""Runs a command that stops itself once its run has recorded an iteration:
-`python -m tests.held ITERATION COMMAND FLAGS`.
+"""Runs regan_tf.main, which stops itself once its run has recorded an iteration:
+`python -m tests.held ITERATION FLAGS`.
 
 A test then does to it what the test is about, at a moment that it has made instead of hoped for:
-`wait_until_held`.
+see `command`, `wait_until_held`.
 """
 
 import os
@@ -11,6 +11,11 @@ import signal
 import sys
 
 from regan_tf.training.workdir import Workdir
+
+
+def command(iteration, *flags):
+    """What to run for a `regan_tf.main` that stops itself after the iteration."""
+    return [sys.executable, "-m", "tests.held", str(iteration), *flags]
 
 
 def wait_until_held(process):
@@ -33,4 +38,4 @@ def _hold_at(iteration):
 
 if __name__ == "__main__":
     _hold_at(int(sys.argv.pop(1)))
-    runpy.run_module(f"regan_tf.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+    runpy.run_module("regan_tf.main", run_name="__main__", alter_sys=True)

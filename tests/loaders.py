@@ -120,10 +120,8 @@ class Library:
     def load(self, path):
         graph = ctypes.c_void_p(self._c.TF_NewGraph())
         tags = (ctypes.c_char_p * 1)(b"serve")
-        options, meta_graph = (
-            ctypes.c_void_p(self._c.TF_NewSessionOptions()),
-            ctypes.c_void_p(self._c.TF_NewBuffer()),
-        )
+        options = ctypes.c_void_p(self._c.TF_NewSessionOptions())
+        meta_graph = ctypes.c_void_p(self._c.TF_NewBuffer())
         session = self._c.TF_LoadSessionFromSavedModel(
             options, None, path.encode(), tags, 1, graph, meta_graph, self._status
         )

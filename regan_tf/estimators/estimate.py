@@ -244,10 +244,8 @@ def _relaxations(temperature, unrolled, gumbel, uniform, coupled):
     twice, and what c(z) and c(z~) have in common cancels.
     """
     copies = uniform.shape[0] // gumbel.shape[0]
-    log_probs, tokens = (
-        tf.tile(unrolled.log_probs, [copies, 1, 1]),
-        tf.tile(unrolled.tokens, [copies, 1]),
-    )
+    log_probs = tf.tile(unrolled.log_probs, [copies, 1, 1])
+    tokens = tf.tile(unrolled.tokens, [copies, 1])
     law = relaxation.RelaxedTokens(temperature, log_probs)
     conditional = law.conditional(tokens, uniform)
     noise = (

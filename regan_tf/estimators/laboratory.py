@@ -88,9 +88,8 @@ class Spec(NamedTuple):
 REFERENCE = "reference"
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and "
-    "options "
-    f"{', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, x4 ... "
-    "(draws of z~)"
+    f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
+    "x4 ... (draws of z~)"
 )
 
 
@@ -136,11 +135,9 @@ class Laboratory:
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
         self._scalars = {"temperature": temperature, "eta": eta}
-        self._seed, self._control_steps, self._control_rate = (
-            seed,
-            control_steps,
-            control_learning_rate,
-        )
+        self._seed = seed
+        self._control_steps = control_steps
+        self._control_rate = control_learning_rate
         self._units, self._filters = control_units, control_filters
 
     @classmethod
@@ -308,10 +305,8 @@ def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
         unrolled = autoregressive.unroll(
             generator, gumbel_noise([batch_size, length, vocab_size], seeds[0])
         )
-        log_prob, probs = (
-            autoregressive.chosen(unrolled.log_probs, unrolled.tokens),
-            tf.exp(unrolled.log_probs),
-        )
+        log_prob = autoregressive.chosen(unrolled.log_probs, unrolled.tokens)
+        probs = tf.exp(unrolled.log_probs)
     mask = autoregressive.alive(generator, unrolled.tokens)
     noise = gumbel_noise([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
     tokens = [

@@ -126,9 +126,8 @@ def require_differentiable(reward, rows):
     if tape.gradient(values, rows) is None:
         raise UnsuitableError(
             "the reward is not differentiable in relaxed rows, and it must be continuous, too: "
-            "use an estimator without a "
-            "control variate (reinforce, reinforce_loo), or relax with eta=0, whose control "
-            "variate is c_hat alone"
+            "use an estimator without a control variate (reinforce, reinforce_loo), or relax with "
+            "eta=0, whose control variate is c_hat alone"
         )
 
 

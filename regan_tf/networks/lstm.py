@@ -100,11 +100,9 @@ class LSTMCell(keras.layers.Layer):
             d_h = carry[0] + of_h[0] if of_h else carry[0]
             d_c = _tanh_grad(squashed, d_h * o) + carry[1]
             d_o = _sigmoid_grad(o, d_h * squashed)
-            d_i, d_f, d_g = (
-                _sigmoid_grad(i, d_c * g),
-                _sigmoid_grad(f, d_c * c),
-                _tanh_grad(g, d_c * i),
-            )
+            d_i = _sigmoid_grad(i, d_c * g)
+            d_f = _sigmoid_grad(f, d_c * c)
+            d_g = _tanh_grad(g, d_c * i)
             d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
             return d, (product(d, recurrent, transpose=True), d_c * f)
 

@@ -70,10 +70,8 @@ class _Api:
                 f"output_filter names {unknown[0]!r}; the outputs are {', '.join(sorted(outputs))}"
             )
         response = predict_pb2.PredictResponse()
-        response.model_spec.name, response.model_spec.version.value = (
-            self._model.name,
-            servable.version,
-        )
+        response.model_spec.name = self._model.name
+        response.model_spec.version.value = servable.version
         response.model_spec.signature_name = signature or DEFAULT
         for name, value in outputs.items():
             if not request.output_filter or name in request.output_filter:
@@ -85,10 +83,8 @@ class _Api:
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid("metadata_field must be signature_def")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name, response.model_spec.version.value = (
-            self._model.name,
-            servable.version,
-        )
+        response.model_spec.name = self._model.name
+        response.model_spec.version.value = servable.version
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
         response.metadata["signature_def"].Pack(signatures)
         return response

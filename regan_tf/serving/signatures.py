@@ -71,12 +71,10 @@ class _Vocabulary(tf.Module):
 
     def __init__(self, vocabulary, file, seq_len):
         super().__init__()
-        self.separator, self.end, self.unknown, self.seq_len = (
-            vocabulary.separator,
-            vocabulary.end,
-            vocabulary.unknown,
-            seq_len,
-        )
+        self.separator = vocabulary.separator
+        self.end = vocabulary.end
+        self.unknown = vocabulary.unknown
+        self.seq_len = seq_len
         line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         forward = tf.lookup.TextFileInitializer(file, tf.string, line, tf.int64, number)
         backward = tf.lookup.TextFileInitializer(file, tf.int64, number, tf.string, line)

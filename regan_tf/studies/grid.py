@@ -101,11 +101,9 @@ def _content(path):
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         refuse(f"is not a sweep's file: {type(error).__name__}: {error}")
-    seeds, grids, flagfile = (
-        content.pop("seeds", None),
-        content.pop("grid", [{}]),
-        content.pop("flagfile", None),
-    )
+    seeds = content.pop("seeds", None)
+    grids = content.pop("grid", [{}])
+    flagfile = content.pop("flagfile", None)
     if content:
         refuse(
             f"has {', '.join(content)}, which is not known there; flagfile, seeds and [[grid]] are"

@@ -38,13 +38,11 @@ def product_shapes(config, vocab_size):
     What reads b_<t must go step by step; the rest is one product each. The discriminator only
     reads.
     """
-    batch, steps, embed, hidden, other = (
-        config.batch_size,
-        config.seq_len,
-        config.embed_dim,
-        config.generator_dim,
-        config.discriminator_dim,
-    )
+    batch = config.batch_size
+    steps = config.seq_len
+    embed = config.embed_dim
+    hidden = config.generator_dim
+    other = config.discriminator_dim
     rows = batch * steps
     by_step = [
         (batch, hidden, 4 * hidden),

@@ -49,8 +49,8 @@ def load(config):
     if config.data_sha256 not in ("", dataset.sha256):
         raise UserError(
             f"{config.data_file or config.dataset}: the texts are not those that the run began "
-            "with; they have changed "
-            f"(--data_sha256={config.data_sha256[:12]}..., now {dataset.sha256[:12]}...)"
+            f"with; they have changed (--data_sha256={config.data_sha256[:12]}..., now "
+            f"{dataset.sha256[:12]}...)"
         )
     if len(dataset.real) < config.batch_size:
         raise UserError(

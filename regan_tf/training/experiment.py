@@ -124,10 +124,8 @@ class Experiment:
         if not config.reward:
             return None
         reward, vocab_size = rewards.load(config.reward), len(self.dataset.vocabulary)
-        tokens, relaxed = (
-            tf.constant(self.dataset.real[: config.batch_size]),
-            config.needs_differentiable_reward,
-        )
+        tokens = tf.constant(self.dataset.real[: config.batch_size])
+        relaxed = config.needs_differentiable_reward
         try:
             values = rewards.tried(reward, tokens, vocab_size, relaxed).numpy()
             missed = (
@@ -155,9 +153,8 @@ class Experiment:
         if missed > rewards.JUMPS:
             print(
                 f"warning: --reward={config.reward} does not change as its gradient says, which "
-                f"misses {missed:.0%} "
-                "(a jump: rebar and relax are then biased): make it continuous, or take "
-                "reinforce_loo",
+                f"misses {missed:.0%} (a jump: rebar and relax are then biased): make it "
+                "continuous, or take reinforce_loo",
                 file=sys.stderr,
             )
         return reward

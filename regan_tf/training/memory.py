@@ -66,8 +66,7 @@ def require(config, vocab_size, replicas=1):
     if needed > available:
         raise UserError(
             f"an update with --batch_size={config.batch_size} needs about {needed / 2**30:.0f} "
-            "GiB, and there are "
-            f"{available / 2**30:.0f}: take a smaller one, or a larger --row_parts (now "
-            f"{config.row_parts})"
+            f"GiB, and there are {available / 2**30:.0f}: take a smaller one, or a larger "
+            f"--row_parts (now {config.row_parts})"
         )
     return needed

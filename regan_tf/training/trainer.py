@@ -152,10 +152,8 @@ class Trainer:
         if parts == 1:
             return self._estimate(self.config.batch_size, seed, real, row_gradients)
         size = self.config.batch_size // parts
-        seeds, real = (
-            tf.random.experimental.stateless_split(seed, parts),
-            tf.reshape(real, [parts, size, -1]),
-        )
+        seeds = tf.random.experimental.stateless_split(seed, parts)
+        real = tf.reshape(real, [parts, size, -1])
 
         def part(i):
             gradient, diagnostics = self._estimate(size, seeds[i], real[i], row_gradients)

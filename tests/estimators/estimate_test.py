@@ -202,10 +202,8 @@ class ExactGradientTest(tf.test.TestCase):
 
         exact = exact_gradient(generator, discriminator.probability, chunk_size=4)
         for variable, gradient in zip(generator.trainable_variables, exact, strict=True):
-            start, direction = (
-                variable.numpy(),
-                np.random.default_rng(0).normal(size=variable.shape),
-            )
+            start = variable.numpy()
+            direction = np.random.default_rng(0).normal(size=variable.shape)
             variable.assign(start + 1e-5 * direction)
             above = expected_reward()
             variable.assign(start - 1e-5 * direction)

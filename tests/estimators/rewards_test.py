@@ -59,7 +59,9 @@ class ShapeTest(tf.test.TestCase, parameterized.TestCase):
     def test_a_shape_that_shows_only_when_it_runs_is_refused_then(self):
         @tf.function
         def values(rows):
-            reward = lambda rows: tf.numpy_function(lambda x: x[:, 0], [rows], tf.float32)  # noqa: E731
+            def reward(rows):
+                return tf.numpy_function(lambda x: x[:, 0], [rows], tf.float32)
+
             return rewards.checked(reward, rows)
 
         with self.assertRaisesRegex(

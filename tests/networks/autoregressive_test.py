@@ -71,10 +71,8 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce_loo", "rebar", "relax")
     def test_estimates_are_unbiased(self, estimator):
         keras.utils.set_random_seed(1)
-        generator, (_, discriminator) = (
-            GRUGenerator(3, 3),
-            problems.networks(2, 3, 3, reward_spread=3.0),
-        )
+        generator = GRUGenerator(3, 3)
+        _, discriminator = problems.networks(2, 3, 3, reward_spread=3.0)
         reward = discriminator.probability
         network = (
             StepControlNetwork(feature_dim(generator, reward), 3, 8)

@@ -139,11 +139,9 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_same_seed_same_sample_and_begin_symbol_is_never_written(self):
         generator, _ = problems.networks(2, 4, 5)
-        first, again, other = (
-            generator.sample(500, 3),
-            generator.sample(500, 3),
-            generator.sample(500, 4),
-        )
+        first = generator.sample(500, 3)
+        again = generator.sample(500, 3)
+        other = generator.sample(500, 4)
         self.assertAllEqual(first, again)
         self.assertNotAllEqual(first, other)
         self.assertEqual(first.dtype, tf.int32)

@@ -44,10 +44,8 @@ def _published(directory, **kwargs):
 
 def _generate(model, seeds, temperatures=1.0, prefixes=""):
     size = len(seeds)
-    temperatures, prefixes = (
-        np.broadcast_to(np.float32(temperatures), size),
-        np.broadcast_to(np.array(prefixes, object), size),
-    )
+    temperatures = np.broadcast_to(np.float32(temperatures), size)
+    prefixes = np.broadcast_to(np.array(prefixes, object), size)
     return model.functions["generate"](
         tf.constant(seeds, tf.int64), tf.constant(temperatures), tf.constant(prefixes)
     )

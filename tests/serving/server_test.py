@@ -803,10 +803,8 @@ def _message(messages, wanted):
             if kind.startswith("TYPE_"):
                 field.type = getattr(descriptor_pb2.FieldDescriptorProto, kind)
             else:
-                field.type, field.type_name = (
-                    descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
-                    f".{wanted}.{kind}",
-                )
+                field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+                field.type_name = f".{wanted}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{wanted}.{wanted}"))()

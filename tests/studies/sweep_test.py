@@ -50,35 +50,25 @@ d_steps = 0
 generator_learning_rate = {rate}
 """
 
-# A run, and one that fails.
-_SHORT = """
+_ONE_SEED = """
 seeds = 1
 flagfile = "{directory}/shared.flags"
+"""
+_ONE_FAILS = """
 [[grid]]
 estimator = "mle"
 d_steps = 0
 generator_learning_rate = [1e-2, 1e38]
 """
-# One more before them.
-_TRIAL = """
-seeds = 1
-flagfile = "{directory}/shared.flags"
+_REBAR = """
 [[grid]]
 estimator = "rebar"
 temperature = 0.5
 d_steps = 10
-[[grid]]
-estimator = "mle"
-d_steps = 0
-generator_learning_rate = [1e-2, 1e38]
 """
+_SHORT = _ONE_SEED + _ONE_FAILS
+_TRIAL = _ONE_SEED + _REBAR + _ONE_FAILS
 _TRIAL_ENDS = "2 of 3 runs are finished\n1 failed"
-
-
-def _write_trial(directory, text):
-    (directory / "shared.flags").write_text(_SHARED)
-    (directory / "trial.toml").write_text(text)
-    return directory / "trial.toml"
 
 
 def _two_nodes(attempts=5):
@@ -102,12 +92,12 @@ def _two_nodes(attempts=5):
 class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.directory = Path(temporary.name)
+        self.directory = Path(self.get_temp_dir())
 
     def _write(self, text):
-        return _write_trial(self.directory, text)
+        (self.directory / "shared.flags").write_text(_SHARED)
+        (self.directory / "trial.toml").write_text(text)
+        return self.directory / "trial.toml"
 
     def _command(self, output, *arguments):
         return [
@@ -136,7 +126,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     def _expected_scores(self, trial):
-        """The same of the trial's runs one by one in this process, the last of which fails."""
+        """The scores of the trial's runs, one by one in this process; the last fails."""
         directory = self.directory / "one_by_one"
         *good, bad = grid.read(self._write(trial), directory)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -370,10 +360,8 @@ class StatisticsTest(tf.test.TestCase):
         self.assertTrue(found[0, 1].significant)
 
     def test_only_shared_seeds_are_compared(self):
-        one, other = (
-            self._group([0.5] * 8),
-            self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)]),
-        )
+        one = self._group([0.5] * 8)
+        other = self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)])
         difference = results.differences([one, other], "goodness")[0, 1]
         self.assertEqual(difference.seeds, 6)
         self.assertAllClose(difference.mean, 0.1)

@@ -191,10 +191,8 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_equals_nltk_on_200_hypotheses_and_500_references(self):
         hypotheses, references = _random_texts(200, 0), _random_texts(500, 1)
-        found, found_self = (
-            text_metrics.bleu(references, hypotheses),
-            text_metrics.self_bleu(hypotheses),
-        )
+        found = text_metrics.bleu(references, hypotheses)
+        found_self = text_metrics.self_bleu(hypotheses)
         smoothing = SmoothingFunction(epsilon=0.1).method1
         listed, own = _lists(*references), _lists(*hypotheses)
         # All at once.
@@ -207,10 +205,8 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose([found_self[n] for n in (2, 3, 4, 5)], expected_self, rtol=0, atol=1e-6)
 
     def test_equals_nltk_among_ten_thousand_references(self):
-        hypotheses, references = (
-            _random_texts(2, 3, vocab_size=3_000),
-            _random_texts(10_000, 2, vocab_size=3_000),
-        )
+        hypotheses = _random_texts(2, 3, vocab_size=3_000)
+        references = _random_texts(10_000, 2, vocab_size=3_000)
         options = {
             "weights": [(1 / n,) * n for n in (2, 5)],
             "smoothing_function": SmoothingFunction(epsilon=0.1).method1,

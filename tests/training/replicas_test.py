@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -156,9 +155,7 @@ class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
 class TwoProcessesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.directory = Path(temporary.name)
+        self.directory = Path(self.get_temp_dir())
 
     def _start(self, held_at=None):
         """Two workers of a run, the first of which stops itself after an iteration."""
@@ -168,17 +165,15 @@ class TwoProcessesTest(tf.test.TestCase):
             f"--export_dir={self.directory / 'export'}",
         ]
         flags = [f"--{k}={v}" for k, v in _TRIAL.items()] + ["--distribution=multi_worker", *places]
+        plain = [sys.executable, "-m", "regan_tf.main", *flags]
+        first = held.command(held_at, *flags) if held_at else plain
         workers = []
-        for i in range(2):
-            config = json.dumps(
-                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}
-            )
-            module = (
-                ["tests.held", str(held_at), "main"] if held_at and i == 0 else ["regan_tf.main"]
-            )
+        for i, command in enumerate((first, plain)):
+            task = {"type": "worker", "index": i}
+            config = json.dumps({"cluster": {"worker": addresses}, "task": task})
             workers.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", *module, *flags],
+                    command,
                     env=os.environ | {"TF_CONFIG": config},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

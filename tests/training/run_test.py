@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -55,9 +54,7 @@ class _After:
 class RunTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.directory = Path(temporary.name)
+        self.directory = Path(self.get_temp_dir())
 
     def _config(self, name, **options):
         return Config(**(_SMALL | options), workdir=str(self.directory / name)).resolved()
