@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def _run(*args, module="main"):
 class CommandTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.directory = Path(self.get_temp_dir())
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def _train(self, name, *args):
         command = _command(

@@ -92,7 +92,7 @@ def _two_nodes(attempts=5):
 class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.directory = Path(self.get_temp_dir())
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def _write(self, text):
         (self.directory / "shared.flags").write_text(_SHARED)

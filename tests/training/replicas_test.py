@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -155,7 +156,7 @@ class BadFlagsTest(tf.test.TestCase, parameterized.TestCase):
 class TwoProcessesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
-        self.directory = Path(self.get_temp_dir())
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def _start(self, held_at=None):
         """Two workers of a run, the first of which stops itself after an iteration."""

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -54,7 +55,7 @@ class _After:
 class RunTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.directory = Path(self.get_temp_dir())
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
     def _config(self, name, **options):
         return Config(**(_SMALL | options), workdir=str(self.directory / name)).resolved()
