@@ -85,7 +85,7 @@ def _two_nodes(attempts=5):
             return cluster
         except Exception as error:  # Ray has no narrower one for it
             cluster.shutdown()
-            if not left or "timed out" not in str(error):
+            if not left or "timed out" not in str(error).lower():
                 raise
 
 
