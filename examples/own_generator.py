@@ -63,6 +63,7 @@ def main():
             batch_size=BATCH_SIZE,
             seed=seed,
             temperature=0.5,
+            control_variate="step",
             leave_one_out=True,
         )
         optimizer.apply([-g for g in gradient], generator.trainable_variables)

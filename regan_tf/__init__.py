@@ -12,14 +12,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 sh
 
 _PUBLIC = {
     "Config": "config",
-    "ControlNetwork": "estimators.control_variate",
+    "ControlNetwork": "estimators.control_networks",
+    "ControlVariate": "estimators.control_variate",
     "Discriminator": "networks.discriminator",
     "DiscriminatorReward": "estimators.rewards",
-    "ESTIMATORS": "estimators.signals",
+    "ESTIMATORS": "spec",
+    "EstimatorSpec": "spec",
     "Generator": "networks.generator",
-    "LearnedScalar": "estimators.control_variate",
     "RelaxedTokens": "estimators.relaxation",
-    "StepControlNetwork": "estimators.control_variate",
+    "StepControlNetwork": "estimators.control_networks",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
 }

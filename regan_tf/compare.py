@@ -32,7 +32,7 @@ _DEFAULT = (
 _ESTIMATORS = flags.DEFINE_list(
     "estimators",
     _DEFAULT.split(","),
-    "What to measure: ESTIMATOR[:OPTION...] with the options sequence, step (default), rollout; "
+    "What to measure: ESTIMATOR[:OPTION...] with the options sequence (default), step, rollout; "
     "loo; eta, temperature (learned); per_example (variance loss). `reference` has c_t = E[R | "
     "b_<=t]. Variances are shown relative to the first.",
 )
@@ -75,9 +75,10 @@ def main():
         raise UserError("--estimators and --temperatures must not be empty")
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
     command.start_tensorflow(_THREADS.value)
-    from regan_tf.estimators.laboratory import Laboratory, Spec, compare
+    from regan_tf.estimators.bias import compare
+    from regan_tf.estimators.laboratory import Laboratory, parse
 
-    specs = [Spec.parse(text) for text in _ESTIMATORS.value]
+    specs = {text: parse(text) for text in _ESTIMATORS.value}
     experiment, description = _state(config)
     print(f"state: {description}")
 
@@ -92,18 +93,18 @@ def main():
     truth, truth_blocks = laboratory(1.0, _SEED.value).exact(), None
     if truth is None:
         long_mean = laboratory(1.0, _SEED.value + 10).measure(
-            Spec.parse("reinforce_loo"), _TRUTH_DRAWS.value
+            parse("reinforce_loo"), _TRUTH_DRAWS.value
         )
         truth_blocks, truth = long_mean.blocks, long_mean.blocks.mean(axis=0)
     layers = [(v.path, v.shape.num_elements()) for v in experiment.generator.trainable_variables]
     results = []
     for temperature in temperatures:
-        for spec in tqdm(specs, desc=f"temperature {temperature:g}", leave=False):
+        for name, spec in tqdm(specs.items(), desc=f"temperature {temperature:g}", leave=False):
             measurement = laboratory(temperature, _SEED.value).measure(spec, _DRAWS.value)
             result = {
-                "estimator": spec.name,
+                "estimator": name,
                 "temperature": temperature,
-                **compare(measurement, truth, truth_blocks),
+                **compare(measurement.blocks, truth, truth_blocks),
             }
             results.append(result | _variances(measurement, layers))
     for result in results:
@@ -167,7 +168,7 @@ def _variances(measurement, layers):
 
 
 def _print(results, several, exact):
-    from regan_tf.estimators.laboratory import BIAS_SEEN, BLOCKS
+    from regan_tf.estimators.bias import BIAS_SEEN, BLOCKS
 
     rows = []
     for r in results:

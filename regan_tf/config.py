@@ -12,17 +12,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ESTIMATORS = (
-    "mle",
-    "reinforce",
-    "reinforce_loo",
-    "reinforce_rollout",
-    "rebar",
-    "relax",
-    "straight_through",
-)
-_WITH_CONTROL_VARIATE = ("rebar", "relax")
-FORMS = ("sequence", "step", "rollout")
+from regan_tf.settings import SettingError, check, same_as, setting
+from regan_tf.spec import EstimatorSpec
+
 TEXTS = ("text", "pydoc")
 METRICS = ("goodness", "validity", "distinct", "nll_excess")
 BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
@@ -40,243 +32,190 @@ class UserError(Exception):
     """
 
 
-def _setting(
-    default,
-    doc,
-    *,
-    choices=None,
-    at_least=None,
-    at_most=None,
-    above=None,
-    extends=False,
-    optional=False,
-    local=False,
-):
-    """A field of Config.
-
-    Args:
-      default, doc: the flag's default and help.
-      choices, at_least, at_most, above: what is allowed.
-      extends: the flag may differ when a run is resumed.
-      optional: where it is not given, any value of a run will do then.
-      local: the flag says where or how to run, not what: it is no part of the recorded
-        configuration.
-    """
-    checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above}
-    checks |= {"extends": extends, "optional": optional, "local": local}
-    return dataclasses.field(default=default, metadata={"doc": doc, **checks})
-
-
 @dataclass(frozen=True)
 class Config:
     """One run. A None is resolved by `resolved`, from the other fields."""
 
     # What is trained.
-    estimator: str = _setting(
-        "rebar",
-        "Estimator of the generator's gradient (sections 3.1-3.3); mle: maximum likelihood goes "
-        "on.",
-        choices=ESTIMATORS,
-    )
-    control_variate: str = _setting(
-        "sequence",
-        "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones; "
-        "rollout has a heavy tail beyond a few steps. In Python, estimate_gradient's default is "
-        "step.",
-        choices=FORMS,
-    )
-    leave_one_out: bool = _setting(
-        False, "Subtract the mean of the other rows' learning signals from each row's."
-    )
-    temperature: float = _setting(
-        1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0
-    )
-    eta: float = _setting(
-        1.0, "Scale eta of D in the control variate (equation 17); the paper uses 1."
-    )
-    learn_temperature: bool = _setting(
-        False, "Train lambda, too, to lower the gradient's variance (rebar, relax)."
-    )
-    learn_eta: bool = _setting(
-        False, "Train eta, too, to lower the gradient's variance (rebar, relax)."
-    )
-    variance_loss: str = _setting(
-        "batch",
-        "What is lowered: the batch gradient's squared norm, or the rows' mean one.",
-        choices=("batch", "per_example"),
-    )
-    control_samples: int = _setting(
-        1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1
-    )
-    rollouts: int = _setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
-    reward: str = _setting(
+    estimator: str = same_as(EstimatorSpec, "estimator")
+    control_variate: str = same_as(EstimatorSpec, "control_variate")
+    leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
+    temperature: float = same_as(EstimatorSpec, "temperature")
+    eta: float = same_as(EstimatorSpec, "eta")
+    learn_temperature: bool = same_as(EstimatorSpec, "learn_temperature")
+    learn_eta: bool = same_as(EstimatorSpec, "learn_eta")
+    variance_loss: str = same_as(EstimatorSpec, "variance_loss")
+    control_samples: int = same_as(EstimatorSpec, "control_samples")
+    rollouts: int = same_as(EstimatorSpec, "rollouts")
+    reward: str = setting(
         "",
         "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, "
         "in TensorFlow ops; for rebar, relax and straight_through differentiable, and "
         "continuous: with jumps they are biased.",
     )
     # Data, section 4.1.
-    dataset: str = _setting(
+    dataset: str = setting(
         "grammar",
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
         "help.",
         choices=("grammar", *TEXTS),
     )
-    data_file: str = _setting("", "Texts to learn from, one a line, UTF-8.")
-    eval_file: str = _setting("", "Held-out texts; by default some lines of --data_file.")
-    tokens: str = _setting(
+    data_file: str = setting("", "Texts to learn from, one a line, UTF-8.")
+    eval_file: str = setting("", "Held-out texts; by default some lines of --data_file.")
+    tokens: str = setting(
         "word",
         "What a text is cut into: words (at white space), or characters.",
         choices=("word", "char"),
     )
-    vocab_size: int = _setting(
+    vocab_size: int = setting(
         5_000,
         "Of texts: the most frequent tokens that occur twice are kept, so many with the end and "
         "the unknown token.",
         at_least=3,
     )
-    seq_len: int | None = _setting(
+    seq_len: int | None = setting(
         None,
         "Sequence length T; the paper uses 3 (default) and 15. Of texts the longest, by default "
         "32 words, 100 characters.",
         at_least=3,
     )
-    data_size: int | None = _setting(
+    data_size: int | None = setting(
         None,
         "Training sequences: by default 10,000 (section 4.1), of a text all.",
         at_least=1,
         optional=True,
     )
-    heldout_size: int | None = _setting(
+    heldout_size: int | None = setting(
         None,
         "Held-out sequences: by default 1,000; of a text a tenth of its lines, or all of "
         "--eval_file.",
         at_least=1,
         optional=True,
     )
-    data_sha256: str = _setting(
+    data_sha256: str = setting(
         "", "Refuse other texts than these; a run records that of its own.", optional=True
     )
     # Networks, section 4.3 (the paper gives no sizes).
-    embed_dim: int = _setting(32, "Size of the generator's token embedding.", at_least=1)
-    generator_dim: int = _setting(32, "Hidden units of the generator's LSTM.", at_least=1)
-    discriminator_dim: int = _setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
-    control_filters: int = _setting(
+    embed_dim: int = setting(32, "Size of the generator's token embedding.", at_least=1)
+    generator_dim: int = setting(32, "Hidden units of the generator's LSTM.", at_least=1)
+    discriminator_dim: int = setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
+    control_filters: int = setting(
         32, "Filters of relax's convolutions (sequence form).", at_least=1
     )
-    control_units: int = _setting(
+    control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
     # Training, Algorithm 1.
-    batch_size: int = _setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
-    pretrain_epochs: float | None = _setting(
+    batch_size: int = setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
+    pretrain_epochs: float | None = setting(
         None,
         "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for "
         "short, 3 for long, 10 for texts.",
         at_least=0,
     )
-    pretrain_learning_rate: float | None = _setting(
+    pretrain_learning_rate: float | None = setting(
         None,
         "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
         "about where the paper's curves start, 1e-3 for texts.",
         above=0,
     )
-    pretrain_patience: int = _setting(
+    pretrain_patience: int = setting(
         0,
         "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
         "goes on. 0: all epochs.",
         at_least=0,
     )
-    iterations: int | None = _setting(
+    iterations: int | None = setting(
         None,
         "Adversarial iterations; by default 200 for short, 234 for long. A higher one goes on.",
         at_least=0,
         extends=True,
     )
-    g_steps: int = _setting(1, "Generator updates per iteration.", at_least=1)
-    d_steps: int | None = _setting(
+    g_steps: int = setting(1, "Generator updates per iteration.", at_least=1)
+    d_steps: int | None = setting(
         None,
         "Discriminator minibatches after each generator update; by default one epoch of the data, "
         "10 for texts. 0: none (mle).",
         at_least=0,
     )
-    generator_learning_rate: float | None = _setting(
+    generator_learning_rate: float | None = setting(
         None, "Adam's learning rate for the generator; by default 1e-2, for texts 1e-4.", above=0
     )
-    discriminator_learning_rate: float = _setting(
+    discriminator_learning_rate: float = setting(
         1e-3, "Adam's learning rate for the discriminator.", above=0
     )
-    control_learning_rate: float = _setting(
+    control_learning_rate: float = setting(
         1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0
     )
-    seed: int = _setting(
+    seed: int = setting(
         0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1
     )
-    threads: int = _setting(
+    threads: int = setting(
         1, "CPU threads; one is fastest at the paper's sizes. 0: TensorFlow's choice.", at_least=0
     )
-    precision: str = _setting(
+    precision: str = setting(
         "float32",
         "Of matrix products; bfloat16 is faster for large networks on CPUs that have it.",
         choices=("float32", "bfloat16"),
     )
-    distribution: str = _setting(
+    distribution: str = setting(
         "none",
         "Split every minibatch over the GPUs of this machine (mirrored) or the workers of "
         "TF_CONFIG (multi_worker); the numbers are those of one.",
         choices=("none", "mirrored", "multi_worker"),
         extends=True,
     )
-    row_parts: int = _setting(
+    row_parts: int = setting(
         1,
         "Parts in which a generator update takes its rows, one after the other, to save memory.",
         at_least=1,
     )
     # Measuring.
-    track_variance: bool = _setting(
+    track_variance: bool = setting(
         True, "Measure the variance of the gradient over the minibatch at each update."
     )
-    eval_every: int = _setting(10, "Iterations between evaluation points.", at_least=1)
-    eval_samples: int | None = _setting(
+    eval_every: int = setting(10, "Iterations between evaluation points.", at_least=1)
+    eval_samples: int | None = setting(
         None,
         "Sequences sampled at an evaluation point; by default 10,000, of texts 2,000, or as many "
         "as there are to learn from.",
         at_least=2,
     )
-    metric: str | None = _setting(
+    metric: str | None = setting(
         None,
         "Metric that tells the best generator, and stops early; by default goodness, for texts "
         "nll.",
         choices=METRICS + TEXT_METRICS,
     )
-    patience: int = _setting(
+    patience: int = setting(
         0,
         "Evaluation points without a better --metric after which the run has converged; 0: never.",
         at_least=0,
         extends=True,
     )
-    checkpoint_every: int = _setting(
-        10, "Iterations between checkpoints.", at_least=1, extends=True
-    )
+    checkpoint_every: int = setting(10, "Iterations between checkpoints.", at_least=1, extends=True)
     # Where.
-    workdir: str = _setting(
+    workdir: str = setting(
         "", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True
     )
-    export_dir: str = _setting(
+    export_dir: str = setting(
         "export", "SavedModels go to <export_dir>/<model_name>/<version>.", local=True
     )
-    model_name: str = _setting(
+    model_name: str = setting(
         "",
         "Name of the exported model; by default regan-<estimator>-<length or texts>.",
         local=True,
     )
-    export_generator: str = _setting(
+    export_generator: str = setting(
         "last", "Which generator to export.", choices=("last", "best", "none"), local=True
     )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+        try:
+            check(self)
+            self.estimator_spec.check_batch(self.batch_size)
+        except SettingError as error:
+            raise UserError(error.of_flags()) from None
         most = self.data_size or (math.inf if self.is_text else _GRAMMAR_SIZE)
         if self.batch_size > most:
             raise UserError(
@@ -302,25 +241,10 @@ class Config:
             raise UserError(
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
             )
-        if self.control_variate != "sequence" and self.estimator not in _WITH_CONTROL_VARIATE:
-            self._contradiction("control_variate", "has no control variate; rebar and relax have")
-        for name in ("learn_eta", "learn_temperature"):
-            if getattr(self, name) and self.estimator not in _WITH_CONTROL_VARIATE:
-                self._contradiction(name, "has none; rebar and relax have")
-        if self.learn_temperature and self.eta == 0 and not self.learn_eta:
-            raise UserError(
-                "--learn_temperature contradicts --eta=0: without D in it the control variate has "
-                "no temperature"
-            )
-        if self.control_samples > 1 and self.estimator not in _WITH_CONTROL_VARIATE:
-            self._contradiction("control_samples", "has no control variate; rebar and relax have")
-        if self.leave_one_out and self.estimator in ("mle", "straight_through"):
-            self._contradiction("leave_one_out", "has no learning signal; the others have")
         if self.d_steps == 0 and self.estimator != "mle" and not self.reward:
-            self._contradiction("d_steps", "is rewarded by the discriminator; mle is not")
-        if self.batch_size < 2 and (self.leave_one_out or self.estimator == "reinforce_loo"):
             raise UserError(
-                "--batch_size=1 is not allowed with leave-one-out: it must be at least 2"
+                f"--d_steps=0 contradicts --estimator={self.estimator}, which is rewarded by the "
+                "discriminator; mle is not"
             )
         if self.batch_size % self.row_parts or (
             self.row_parts > 1 and self.batch_size < 2 * self.row_parts
@@ -339,11 +263,11 @@ class Config:
                 "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
             )
 
-    def _contradiction(self, name, reason):
-        raise UserError(
-            f"--{name}={getattr(self, name)} contradicts --estimator={self.estimator}, which "
-            f"{reason}"
-        )
+    @property
+    def estimator_spec(self) -> EstimatorSpec:
+        """The estimator that the flags describe. Raises SettingError where they do not fit."""
+        names = [f.name for f in dataclasses.fields(EstimatorSpec) if f.name != "coupled"]
+        return EstimatorSpec(**{name: getattr(self, name) for name in names})
 
     def resolved(self):
         """The run with every None replaced."""
@@ -399,32 +323,3 @@ class Config:
     def text_name(self):
         """What to call the texts."""
         return Path(self.data_file).stem or self.dataset
-
-    @property
-    def needs_differentiable_reward(self):
-        """Whether the estimator differentiates the reward in relaxed rows."""
-        return self.estimator == "straight_through" or (
-            self.estimator in _WITH_CONTROL_VARIATE and self.eta != 0
-        )
-
-
-def _check(field, value):
-    rule = field.metadata
-    if value is None:
-        return
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"--{field.name}={value} is not allowed: it must be a finite number")
-    if rule["choices"] and value not in rule["choices"]:
-        raise UserError(
-            f"--{field.name}={value} is not allowed: it must be one of {', '.join(rule['choices'])}"
-        )
-    if rule["at_least"] is not None and value < rule["at_least"]:
-        raise UserError(
-            f"--{field.name}={value} is not allowed: it must be at least {rule['at_least']}"
-        )
-    if rule["at_most"] is not None and value > rule["at_most"]:
-        raise UserError(
-            f"--{field.name}={value} is not allowed: it must be at most {rule['at_most']}"
-        )
-    if rule["above"] is not None and value <= rule["above"]:
-        raise UserError(f"--{field.name}={value} is not allowed: it must be above {rule['above']}")

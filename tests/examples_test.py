@@ -12,6 +12,8 @@ from absl.testing import parameterized
 import regan_tf
 from examples import relax_in_one_file as one_file
 from regan_tf.estimators import estimate
+from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.spec import EstimatorSpec
 from tests import problems
 
 _BATCH = 16
@@ -37,9 +39,11 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
         found, of_phi = one_file.estimate(
             estimator, form, generator, discriminator, network, gumbel, uniform, temperature
         )
+        of_control = {} if estimator == "reinforce" else {"control_variate": form, "coupled": False}
+        spec = EstimatorSpec(estimator, temperature=temperature, **of_control)
         expected, diagnostics = regan_tf.estimate_gradient(
-            estimator, generator, lambda rows: discriminator(rows), batch_size=_BATCH, seed=seed,
-            temperature=temperature, control_variate=form, control_network=network, coupled=False,
+            spec, generator, lambda rows: discriminator(rows), batch_size=_BATCH, seed=seed,
+            control=ControlVariate(spec, network),
         )  # fmt: skip
         self.assertAllClose(problems.flat(found), problems.flat(expected), rtol=1e-4, atol=1e-6)
         self.assertEqual(len(of_phi), len(diagnostics.control_gradient))

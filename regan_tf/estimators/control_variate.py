@@ -1,11 +1,11 @@
-"""Control variates c(z) in three forms, and the networks c_hat_phi that RELAX adds to them (ReGAN
-sections 3.2-3.3).
+"""Control variates c(z) in three forms, and what is learned in them (ReGAN sections 3.2-3.3).
 
 A form is a function of (z [B, T, V]; what else it may depend on) to c, [B] or [B, T]. What may
 carry gradient is decided by the caller, which differentiates c with respect to z alone: parameters,
 prefixes, states and noise inside c are constants.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -13,8 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
+from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.networks import autoregressive
+from regan_tf.spec import EstimatorSpec, is_zero
 
 
 class Context(NamedTuple):
@@ -92,33 +94,39 @@ def rollout(z, context):
     return value + step(z, context._replace(eta=0.0)) if context.network else value
 
 
-FORMS = {"sequence": sequence, "step": step, "rollout": rollout}
+_FORMS = {"sequence": sequence, "step": step, "rollout": rollout}
 
 
-def evaluate(form, pair, context, coupled):
+def form(spec):
+    """The function of (z, context) that is the spec's control variate."""
+    return _FORMS[spec.control_variate]
+
+
+def evaluate(spec, z, z_tilde, context):
     """Evaluates a control variate and its slopes.
 
     Args:
-      form: one of FORMS.
-      pair: z and z~, [K B, T, V] each, for K draws.
+      spec: an EstimatorSpec. If it is coupled, z and z~ have the same value, so c is evaluated
+        once.
+      z, z_tilde: [K B, T, V] each, for K draws.
       context: what c may depend on besides.
-      coupled: z and z~ have the same value, so c is evaluated once.
     Returns:
       c(z~), averaged over draws, [B, 1] or [B, T]; and dc/dz and -dc/dz~, the weights with which z
-      and z~ are differentiated. Gradients flow through both to phi, eta and lambda.
+      and z~ are differentiated. Gradients flow through all three to phi, eta and lambda.
     """
-    points = pair[1] if coupled else tf.concat(pair, axis=0)
+    points = z_tilde if spec.is_coupled else tf.concat([z, z_tilde], axis=0)
     copies = points.shape[0] // context.unrolled.tokens.shape[0]
     later_noise = tf.tile(context.later_noise, [copies, 1, 1])
     repeated = context._replace(
         unrolled=autoregressive.repeated(context.unrolled, copies), later_noise=later_noise
     )
-    c, slopes = slope(lambda z: form(z, repeated), points)
-    draws = copies if coupled else copies // 2
-    slopes = [slopes, slopes] if coupled else tf.split(slopes, 2)
-    c = c if coupled else tf.split(c, 2)[1]
-    c = tf.reduce_mean(tf.reshape(c, [draws, -1, *c.shape[1:]]), axis=0)
-    return c if c.shape.rank == 2 else c[:, tf.newaxis], [slopes[0] / draws, -slopes[1] / draws]
+    c, slopes = slope(lambda points: form(spec)(points, repeated), points)
+    draws = copies if spec.is_coupled else copies // 2
+    of_z, of_z_tilde = [slopes, slopes] if spec.is_coupled else tf.split(slopes, 2)
+    c_tilde = c if spec.is_coupled else tf.split(c, 2)[1]
+    c_tilde = tf.reduce_mean(tf.reshape(c_tilde, [draws, -1, *c.shape[1:]]), axis=0)
+    c_tilde = c_tilde if c_tilde.shape.rank == 2 else c_tilde[:, tf.newaxis]
+    return c_tilde, of_z / draws, -of_z_tilde / draws
 
 
 def slope(function, x):
@@ -163,13 +171,6 @@ def _relax(z, context):
     )
 
 
-def is_zero(eta):
-    """Whether eta is the plain number 0: R is then left out of c, and need not be defined on
-    relaxed rows.
-    """
-    return isinstance(eta, (int, float)) and eta == 0
-
-
 class LearnedScalar:
     """eta, or lambda, when it is trained to lower the variance, as in the REBAR paper (Tucker et
     al. 2017).
@@ -192,89 +193,56 @@ class LearnedScalar:
         )
 
 
-def float_or_tensor(scalar, dtype):
-    """A plain number as it is; a LearnedScalar's value."""
-    return tf.cast(scalar.value(), dtype) if isinstance(scalar, LearnedScalar) else scalar
-
-
-class ControlNetwork(keras.Model):
-    """c_hat_phi(z) for the sequence form: two convolutions over time, the mean over steps, one
-    linear output.
-
-    The activations are smooth since the estimator uses the gradient in z, and equation (19)
-    differentiates that. The output starts at zero, so that RELAX starts as REBAR and departs from
-    it only as far as that lowers the variance.
+class ControlVariate:
+    """What is learned in the control variate of one estimator: c_hat_phi, eta, lambda.
 
     Args:
-      vocab_size: V.
-      filters: channels of both convolutions.
-      width: steps that a convolution sees.
+      spec: an EstimatorSpec, which says what is learned and where eta and lambda start.
+      network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the
+        others. None: as for an estimator without one.
     """
 
-    def __init__(self, vocab_size, filters=32, width=3, **kwargs):
-        super().__init__(**kwargs)
-
-        def convolution(name):
-            return keras.layers.Conv1D(
-                filters,
-                width,
-                padding="same",
-                activation="tanh",
-                dtype=self.dtype_policy,
-                name=name,
-            )
-
-        self.convolutions = [convolution("first"), convolution("second")]
-        self.head = keras.layers.Dense(
-            1, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
+    def __init__(self, spec: EstimatorSpec, network: Callable | None = None):
+        self.network = network if spec.traits.network else None
+        self._eta = LearnedScalar(spec.eta) if spec.learn_eta else spec.eta
+        self._temperature = (
+            LearnedScalar(spec.temperature, positive=True)
+            if spec.learn_temperature
+            else spec.temperature
         )
-        for layer, channels in zip(self.convolutions, (vocab_size, filters), strict=True):
-            layer.build((None, None, channels))
-        self.head.build((None, filters))
-        self.built = True
 
-    def call(self, z):
-        """z [B, T, V], unrelaxed -> [B]. Gradients flow through z and the weights phi."""
-        for layer in self.convolutions:
-            z = layer(z)
-        return tf.squeeze(self.head(tf.reduce_mean(z, axis=1)), axis=-1)
+    @classmethod
+    def create(
+        cls, spec: EstimatorSpec, generator, reward, filters: int = 32, units: int = 64
+    ) -> "ControlVariate":
+        """With a new network, if the estimator has one, of the size that the form asks for.
 
-
-class StepControlNetwork(keras.Model):
-    """c_hat_phi(features(b_<t), z_t) for the step and rollout forms: two hidden layers, the same
-    for every t.
-
-    It reads z_t as it is and relaxed: without the former the variance it reaches is nearly twice as
-    high (BUILD_NOTES.md).
-
-    Smooth, and zero at the start, for the same reasons as `ControlNetwork`.
-
-    Args:
-      feature_dim: F: the sizes of the generator's state and, if the reward has `prefixes`, of its
-        features.
-      vocab_size: V.
-      units: of both hidden layers.
-    """
-
-    def __init__(self, feature_dim, vocab_size, units=64, **kwargs):
-        super().__init__(**kwargs)
-        sizes = [(feature_dim + 2 * vocab_size, units), (units, units)]
-        self.hidden = [
-            keras.layers.Dense(n, activation="tanh", dtype=self.dtype_policy, name=f"hidden_{m}")
-            for m, n in sizes
-        ]
-        self.head = keras.layers.Dense(
-            1, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
-        )
-        for layer, (width, _) in zip([*self.hidden, self.head], [*sizes, (units, 1)], strict=True):
-            layer.build((None, None, width))
-        self.built = True
-
-    def call(self, features, z):
-        """features [B, T, F], z [B, T, V] -> [B, T]. Gradients flow through both and the weights
-        phi.
+        Args:
+          spec, generator, reward: as for `estimate_gradient`.
+          filters: of the sequence form's convolutions.
+          units: of the other forms' hidden layers.
         """
-        x = tf.concat([features, z, tf.nn.softmax(z)], axis=-1)
-        for layer in self.hidden:
-            x = layer(x)
-        return tf.squeeze(self.head(x), axis=-1)
+        if not spec.traits.network:
+            return cls(spec)
+        if spec.control_variate == "sequence":
+            return cls(spec, ControlNetwork(generator.vocab_size, filters))
+        features = feature_dim(generator, reward)
+        return cls(spec, StepControlNetwork(features, generator.vocab_size, units))
+
+    @property
+    def variables(self) -> list:
+        """The network's Keras variables, then those of eta and lambda where they are learned."""
+        scalars = [x for x in (self._eta, self._temperature) if isinstance(x, LearnedScalar)]
+        network = list(self.network.trainable_variables) if self.network else []
+        return network + [scalar.variable for scalar in scalars]
+
+    def context(self, generator, reward, unrolled, gumbel) -> Context:
+        """What c may depend on besides z, at the present values of what is learned.
+
+        Differentiable in `variables`; eta and lambda as plain numbers where they are not learned.
+        """
+        eta, temperature = (
+            tf.cast(x.value(), gumbel.dtype) if isinstance(x, LearnedScalar) else x
+            for x in (self._eta, self._temperature)
+        )
+        return Context(generator, reward, self.network, unrolled, gumbel, temperature, eta)

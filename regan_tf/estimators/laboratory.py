@@ -2,95 +2,64 @@
 draws.
 """
 
+import dataclasses
 import time
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import stats
 
-from regan_tf.config import ESTIMATORS, FORMS, Config, UserError
-from regan_tf.estimators import rewards, signals
-from regan_tf.estimators.control_variate import FORMS as FORM_FUNCTIONS
-from regan_tf.estimators.control_variate import (
-    Context,
-    ControlNetwork,
-    LearnedScalar,
-    StepControlNetwork,
-    feature_dim,
-    float_or_tensor,
-    slope,
-)
-from regan_tf.estimators.estimate import estimate_gradient, learned, values
+from regan_tf.config import Config, UserError
+from regan_tf.estimators.bias import BLOCKS, sign_flip_p
+from regan_tf.estimators.control_variate import ControlVariate, form, slope
+from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
+from regan_tf.estimators.reference import reference_gradient
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks import autoregressive
+from regan_tf.networks.autoregressive import values
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.settings import SettingError
+from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
 
-BLOCKS = 20  # independent parts of the draws, from which standard errors are taken
-BIAS_SEEN = 1e-3  # a bias is called seen where p is below
-_FLIPS = 9_999
 _TIMED_CALLS = 20
-
-
-class Spec(NamedTuple):
-    """One estimator to measure, as typed: estimator[:option...]."""
-
-    name: str
-    estimator: str
-    form: str = "step"
-    leave_one_out: bool = False
-    learn_eta: bool = False
-    learn_temperature: bool = False
-    variance_loss: str = "batch"
-    coupled: bool | None = None
-    control_samples: int = 1
-
-    @classmethod
-    def parse(cls, text):
-        """Reads a spec. Raises UserError, naming what is allowed."""
-        estimator, *options = text.split(":")
-        values = {"name": text, "estimator": estimator}
-        for option in options:
-            if option in FORMS:
-                values["form"] = option
-            elif option == "per_example":
-                values["variance_loss"] = option
-            elif option == "independent":
-                values["coupled"] = False
-            elif option.startswith("x") and option[1:].isdigit() and int(option[1:]):
-                values["control_samples"] = int(option[1:])
-            elif option in ("loo", "eta", "temperature"):
-                values["leave_one_out" if option == "loo" else f"learn_{option}"] = True
-            else:
-                raise UserError(
-                    f"--estimators: {text!r} has the unknown option {option!r}: {_OPTIONS}"
-                )
-        if estimator not in (*ESTIMATORS, REFERENCE) or estimator == "mle":
-            raise UserError(
-                f"--estimators: {text!r} names no estimator of the reward's gradient: {_OPTIONS}"
-            )
-        entry = signals.ESTIMATORS.get(estimator)
-        of_control = set(values) - {"name", "estimator", "leave_one_out"}
-        if of_control and not (entry and entry.relaxed):
-            raise UserError(
-                f"--estimators: {text!r} has options of a control variate, which only rebar and "
-                f"relax have: {_OPTIONS}"
-            )
-        if "leave_one_out" in values and not (entry and entry.signal):
-            raise UserError(
-                f"--estimators: {text!r} has no learning signal to leave one out of: {_OPTIONS}"
-            )
-        return cls(**values)
-
-
 REFERENCE = "reference"
 _OPTIONS = (
-    f"write ESTIMATOR[:OPTION...] with one of {', '.join(ESTIMATORS[1:])}, {REFERENCE}, and "
+    f"write ESTIMATOR[:OPTION...] with one of {', '.join(list(ESTIMATORS)[1:])}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
     "x4 ... (draws of z~)"
 )
+
+
+def parse(text: str) -> EstimatorSpec | None:
+    """The spec that `estimator[:option...]` stands for; None for the reference.
+
+    Raises UserError, naming what is allowed.
+    """
+    estimator, *options = text.split(":")
+    settings = {}
+    for option in options:
+        if option in FORMS:
+            settings["control_variate"] = option
+        elif option == "per_example":
+            settings["variance_loss"] = option
+        elif option == "independent":
+            settings["coupled"] = False
+        elif option.startswith("x") and option[1:].isdigit():
+            settings["control_samples"] = int(option[1:])
+        elif option in ("loo", "eta", "temperature"):
+            settings["leave_one_out" if option == "loo" else f"learn_{option}"] = True
+        else:
+            raise UserError(f"--estimators: {text!r} has the unknown option {option!r}; {_OPTIONS}")
+    if text == REFERENCE:
+        return None
+    if estimator == "mle":
+        raise UserError(f"--estimators: {text!r} takes no account of the reward; {_OPTIONS}")
+    try:
+        return EstimatorSpec(estimator, **settings)
+    except SettingError as error:
+        raise UserError(f"--estimators: {text!r}: {error}; {_OPTIONS}") from None
 
 
 class Measurement(NamedTuple):
@@ -191,13 +160,6 @@ class Laboratory:
             return None
         return _flat(exact_gradient(self.generator, self.reward)).numpy().astype(np.float64)
 
-    def control_network(self, form):
-        """A new network of relax for one of FORMS."""
-        if form == "sequence":
-            return ControlNetwork(self.generator.vocab_size, self._filters)
-        features = feature_dim(self.generator, self.reward)
-        return StepControlNetwork(features, self.generator.vocab_size, self._units)
-
     def _slope_p(self, spec, context_of, per_block):
         @compiled
         def block(number):
@@ -206,7 +168,7 @@ class Laboratory:
                 seeds = tf.random.experimental.stateless_split(seeds, 2)
                 context = context_of(seeds[0])
                 noise = gumbel_noise(context.unrolled.log_probs.shape, seeds[1])
-                error = slope_error(FORM_FUNCTIONS[spec.form], noise, context)
+                error = slope_error(spec, noise, context)
                 return (total + tf.reshape(tf.cast(error, tf.float32), [-1]),)
 
             zeros = tf.zeros([self.generator.seq_len * self.generator.vocab_size])
@@ -217,42 +179,27 @@ class Laboratory:
 
     def _estimator(self, spec):
         """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
-        if spec.estimator == REFERENCE:
+        if spec is None:
             return self._reference, None
-        learn = {"temperature": spec.learn_temperature, "eta": spec.learn_eta}
-        scalars = {
-            n: LearnedScalar(v, positive=n == "temperature") if learn[n] else v
-            for n, v in self._scalars.items()
-        }
-        network = self.control_network(spec.form) if spec.estimator == "relax" else None
+        spec = dataclasses.replace(spec, **self._scalars)
+        control = ControlVariate.create(
+            spec, self.generator, self.reward, self._filters, self._units
+        )
 
         def estimate(seed):
             return estimate_gradient(
-                spec.estimator,
-                self.generator,
-                self.reward,
-                seed=seed,
-                control_variate=spec.form,
-                leave_one_out=spec.leave_one_out,
-                control_network=network,
-                variance_loss=spec.variance_loss,
-                coupled=spec.coupled,
-                control_samples=spec.control_samples,
-                **scalars,
-                **self._options,
+                spec, self.generator, self.reward, seed=seed, control=control, **self._options
             )
 
-        self._train(estimate, learned(network, **{k: scalars[k] for k in ("eta", "temperature")}))
+        self._train(estimate, control.variables)
 
         def context_of(seed):
             shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]
             gumbel = gumbel_noise(shape, seed)
             unrolled = autoregressive.unroll(self.generator, gumbel)
-            values = {n: float_or_tensor(v, gumbel.dtype) for n, v in scalars.items()}
-            return Context(self.generator, self.reward, network, unrolled, gumbel, **values)
+            return control.context(self.generator, self.reward, unrolled, gumbel)
 
-        relaxed = signals.ESTIMATORS[spec.estimator].relaxed
-        return lambda seed: _flat(estimate(seed)[0]), context_of if relaxed else None
+        return lambda seed: _flat(estimate(seed)[0]), context_of if spec.traits.relaxed else None
 
     def _reference(self, seed):
         return _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
@@ -275,119 +222,16 @@ class Laboratory:
         train()
 
 
-def slope_error(form, noise, context):
+def slope_error(spec, noise, context):
     """dc/dz by automatic differentiation less its estimate by parts, mean over rows: [T, V].
 
     z = l + g with standard Gumbel g has E[dc/dz_i] = E[c (1 - e^-g_i)] for a continuous c. A c that
     jumps, or whose slopes lie where no draw falls, has not, as far as so many draws show.
     """
-    c, slopes = slope(lambda z: form(z, context), context.unrolled.log_probs + noise)
+    c, slopes = slope(lambda z: form(spec)(z, context), context.unrolled.log_probs + noise)
     by_parts = tf.reshape(c, [c.shape[0], -1, 1]) * (1 - tf.exp(-noise))
     mask = autoregressive.alive(context.generator, context.unrolled.tokens)
     return tf.reduce_mean(autoregressive.masked(slopes - by_parts, mask), axis=0)
-
-
-def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
-    """The control variate c_t = E[R | b_<=t], with its sum over step t's tokens taken analytically:
-    unbiased, and costly.
-
-        g_hat = sum_t [ (R - Q_t(b_t)) grad log p(b_t | b_<t)  +  sum_i Q_t(i) grad p(i | b_<t) ],
-        Q_t(i) = E[R | b_<t, i]
-
-    Q by Monte Carlo, `rollouts` continuations for each (t, i), independent of b_>=t: T V times a
-    sampling pass each.
-    """
-    theta = values(generator.trainable_variables)
-    length, vocab_size = generator.seq_len, generator.vocab_size
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(theta)
-        unrolled = autoregressive.unroll(
-            generator, gumbel_noise([batch_size, length, vocab_size], seeds[0])
-        )
-        log_prob = autoregressive.chosen(unrolled.log_probs, unrolled.tokens)
-        probs = tf.exp(unrolled.log_probs)
-    mask = autoregressive.alive(generator, unrolled.tokens)
-    noise = gumbel_noise([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
-    tokens = [
-        autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i)
-        for i in range(vocab_size)
-    ]
-    tokens = tf.stack(tokens, axis=1)
-    rows = tf.one_hot(tf.reshape(tokens, [-1, length]), vocab_size)
-    q = tf.reduce_mean(
-        tf.reshape(rewards.checked(reward, rows), [rollouts, vocab_size, batch_size, length]),
-        axis=0,
-    )
-    q = tf.transpose(q, [1, 2, 0])
-    score = rewards.checked(reward, tf.one_hot(unrolled.tokens, vocab_size))[:, tf.newaxis]
-    weights = [score - autoregressive.chosen(q, unrolled.tokens), q]
-    summed = tape.gradient(
-        [log_prob, probs], theta, [autoregressive.masked(w, mask) for w in weights]
-    )
-    return [tf.convert_to_tensor(g) / batch_size for g in summed]
-
-
-def compare(measurement, truth, truth_blocks=None):
-    """Bias and size of a measured gradient beside the truth.
-
-    Args:
-      measurement: a Measurement.
-      truth: [P].
-      truth_blocks: [BLOCKS, P] if the truth is itself a mean of draws, else None: exact.
-    Returns:
-      A dict: `bias` relative to the truth's norm, the square root of an unbiased estimate of its
-      square (0 where that is negative); `bias_error`, the bias that noise alone would show; `p`,
-      the p-value of no bias (see `sign_flip_p`), and `bias_seen`, whether it is below BIAS_SEEN;
-      `cosine` and `norm_ratio` of the mean gradient to the truth.
-    """
-    difference = measurement.blocks - (truth if truth_blocks is None else truth_blocks)
-    count, total = len(difference), difference.sum(axis=0)
-    # E[d_k . d_l] for independent blocks k != l is the squared bias: no noise adds to it. Its error
-    # by the jackknife.
-    square_sum = np.sum(difference**2)
-    squared_bias = (total @ total - square_sum) / (count * (count - 1))
-    left_out = [
-        (((total - d) @ (total - d)) - (square_sum - d @ d)) / ((count - 1) * (count - 2))
-        for d in difference
-    ]
-    error = np.sqrt((count - 1) * np.var(left_out))
-    norm, mean = np.linalg.norm(truth), measurement.blocks.mean(axis=0)
-    p = sign_flip_p(difference)
-    return {
-        "bias": float(np.sqrt(max(squared_bias, 0)) / norm),
-        "bias_error": float(np.sqrt(error) / norm),
-        "p": p,
-        "bias_seen": p < BIAS_SEEN,
-        "cosine": float(mean @ truth / (np.linalg.norm(mean) * norm)),
-        "norm_ratio": float(np.linalg.norm(mean) / norm),
-    }
-
-
-def sign_flip_p(differences):
-    """How often chance shows as large a bias: one-sided, a randomisation test, uniform under none.
-
-    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as
-    they
-    are: the sum over k != l of d_k . d_l is compared with itself after random flips. No law of the
-    noise is assumed beyond that, heavy tails included.
-
-    Args:
-      differences: [K, P], of K independent blocks from the truth; 1-D for a single number.
-    Returns:
-      (1 + flips that show as much) / (1 + flips): at least 1e-4, and 1 where all differences are 0.
-    """
-    differences = np.reshape(differences, [len(differences), -1])
-    gram = differences @ differences.T
-    np.fill_diagonal(gram, 0)
-
-    def statistic(signs, axis):
-        return np.sum((signs @ gram) * signs, axis=axis)
-
-    signs = (np.ones(len(gram)),)
-    options = {"n_resamples": _FLIPS, "vectorized": True, "rng": np.random.default_rng(0)}
-    options |= {"permutation_type": "samples", "alternative": "greater"}
-    return float(stats.permutation_test(signs, statistic, **options).pvalue)
 
 
 def _median_seconds(call):

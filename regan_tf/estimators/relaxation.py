@@ -67,3 +67,28 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
     def relax(self, z):
         """s_lambda(z) = softmax(z / lambda), [..., V]."""
         return tf.nn.softmax(z / self.temperature)
+
+
+def pair(temperature, unrolled, noise, coupled):
+    """z and z~ of one pass of the generator, [K B, T, V] each, for K draws of z~ given b.
+
+    Given b, z~ has the law of z: so z may take the value of z~, and is then only differentiated in
+    another way: z = l + g moves with l as it is, z~ as its formula says. c need not be evaluated
+    twice, and what c(z) and c(z~) have in common cancels.
+
+    Args:
+      temperature: lambda.
+      unrolled: the pass, b [B, T] and l [B, T, V].
+      noise: with the Gumbel g [B, T, V] that gave b, and uniform v [K B, T, V].
+      coupled: z takes the value of z~, instead of l + g.
+    Returns:
+      z, z~. Gradients of both flow through l.
+    """
+    copies = noise.uniform.shape[0] // noise.gumbel.shape[0]
+    log_probs = tf.tile(unrolled.log_probs, [copies, 1, 1])
+    law = RelaxedTokens(temperature, log_probs)
+    z_tilde = law.conditional(tf.tile(unrolled.tokens, [copies, 1]), noise.uniform)
+    gumbel = (
+        tf.stop_gradient(z_tilde - log_probs) if coupled else tf.tile(noise.gumbel, [copies, 1, 1])
+    )
+    return law.unrelaxed(gumbel), z_tilde

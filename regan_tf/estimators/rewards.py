@@ -7,10 +7,12 @@ import math
 
 import tensorflow as tf
 
+from regan_tf import replicas
 from regan_tf.config import UserError
 from regan_tf.graphs import compiled
+from regan_tf.networks import autoregressive
 from regan_tf.networks.autoregressive import AT_ONCE
-from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.noise import gumbel_noise, to_gumbel, uniform_noise
 
 # What `discontinuity` gives above which a reward has jumps: kinks and rounding give about 0.01 at
 # most.
@@ -113,6 +115,26 @@ def _one_a_row(values, given, shape, dtype):
         )
     # What a tf.numpy_function gives has no static shape, on which those that go on with it rest.
     return tf.cast(tf.ensure_shape(values, shape), dtype)
+
+
+def of_continuations(generator, reward, tokens, rollouts, seed):
+    """SeqGAN's reward per token: the mean of R over continuations of b_<=t, [B, T]; the last is
+    R(b) itself.
+
+    Args:
+      generator, reward: as for `estimate_gradient`.
+      tokens: b, int32 [B, T].
+      rollouts: how many continuations a token has.
+      seed: a stateless seed, int32 [2].
+    """
+    batch_size, length = tokens.shape
+    shape = [rollouts, batch_size * replicas.count(), length, length, generator.vocab_size]
+    noise = to_gumbel(
+        replicas.own_rows(uniform_noise(shape, seed, generator.compute_dtype), axis=1)
+    )
+    sampled = autoregressive.sampled_continuations(generator, tokens, noise)
+    value = of_tokens(reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype)
+    return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
 
 
 def require_differentiable(reward, rows):

@@ -11,9 +11,6 @@ there is one c for all steps. The paper's equations (5)-(12) write a sum over th
 term and a mean in the others; a sum there would weigh the score term B times too much.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import tensorflow as tf
 
 
@@ -42,7 +39,7 @@ def reinforce(reward, control):
     return reward
 
 
-def control_variate(reward, control):
+def controlled(reward, control):
     """signal = R - c(z~): REBAR, equations (8) and (17), and RELAX, equations (11) and (18), which
     differ in c alone.
 
@@ -72,24 +69,20 @@ def leave_one_out(signal, mean, size):
     return size / (size - 1) * (signal - mean)
 
 
-class Estimator(NamedTuple):
-    """One row of the table of estimators."""
-
-    # (reward, c(z~)) -> learning signal, broadcast over [B, T]; None: no score term.
-    signal: Callable | None
-    relaxed: bool = False  # there is a control variate c, eta R(s_lambda(z)) ...
-    network: bool = False  # ... plus c_hat_phi(z), equation (10)
-    leave_one_out: bool = False
-    tokens: str = "sampled"  # or "data", or "straight_through"
-    rollouts: bool = False  # the reward is one a token, by Monte Carlo continuation
+SIGNALS = {"1": maximum_likelihood, "R": reinforce, "R - c": controlled}  # by name in the spec
 
 
-ESTIMATORS = {
-    "mle": Estimator(maximum_likelihood, tokens="data"),
-    "reinforce": Estimator(reinforce),
-    "reinforce_loo": Estimator(reinforce, leave_one_out=True),
-    "reinforce_rollout": Estimator(reinforce, rollouts=True),
-    "rebar": Estimator(control_variate, relaxed=True),
-    "relax": Estimator(control_variate, relaxed=True, network=True),
-    "straight_through": Estimator(None, tokens="straight_through"),
-}
+def held(signal, mask):
+    """A row that has ended stands among the others, whose mean it lowers or raises, with its last
+    signal.
+
+    Args:
+      signal: [B, T] or [B, 1].
+      mask: of `autoregressive.alive`, [B, T] or None.
+    Returns:
+      A signal of that shape.
+    """
+    if mask is None or signal.shape[1] == 1:
+        return signal
+    last = tf.cast(tf.reduce_sum(mask, axis=1), tf.int32) - 1
+    return tf.where(mask > 0, signal, tf.gather(signal, last, axis=1, batch_dims=1)[:, tf.newaxis])

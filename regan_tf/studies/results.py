@@ -14,7 +14,8 @@ import numpy as np
 from scipy import stats
 
 from regan_tf.cli import config_flags
-from regan_tf.config import BLEU_ORDERS, ESTIMATORS, Config, UserError
+from regan_tf.config import BLEU_ORDERS, Config, UserError
+from regan_tf.spec import ESTIMATORS
 from regan_tf.tasks import data
 from regan_tf.training.workdir import METRICS, SAMPLES, SUMMARY, read_metrics
 
@@ -300,7 +301,7 @@ def _order(config):
     names = [n for n in config_flags.recorded(config) if n not in ("estimator", "seed")]
     return [
         config.estimator == "mle",
-        ESTIMATORS.index(config.estimator),
+        list(ESTIMATORS).index(config.estimator),
         *(getattr(config, n) for n in names),
     ]
 

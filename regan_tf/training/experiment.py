@@ -125,7 +125,7 @@ class Experiment:
             return None
         reward, vocab_size = rewards.load(config.reward), len(self.dataset.vocabulary)
         tokens = tf.constant(self.dataset.real[: config.batch_size])
-        relaxed = config.needs_differentiable_reward
+        relaxed = config.estimator_spec.differentiates_reward
         try:
             values = rewards.tried(reward, tokens, vocab_size, relaxed).numpy()
             missed = (

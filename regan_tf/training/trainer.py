@@ -7,13 +7,9 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators.control_variate import (
-    ControlNetwork,
-    LearnedScalar,
-    StepControlNetwork,
-    feature_dim,
-)
-from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, learned, log_variances
+from regan_tf.estimators import variance
+from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import (
@@ -39,14 +35,11 @@ class Trainer:
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
-        self.control_network = self._control_network() if config.estimator == "relax" else None
-        self.eta = LearnedScalar(config.eta) if config.learn_eta else config.eta
-        self.temperature = (
-            LearnedScalar(config.temperature, positive=True)
-            if config.learn_temperature
-            else config.temperature
+        self.spec = config.estimator_spec
+        self.control = ControlVariate.create(
+            self.spec, generator, self.reward, config.control_filters, config.control_units
         )
-        self.control_variables = learned(self.control_network, self.eta, self.temperature)
+        self.control_variables = self.control.variables
         self.pretrain_optimizer = _adam(
             config.pretrain_learning_rate, generator.trainable_variables
         )
@@ -57,14 +50,6 @@ class Trainer:
             config.discriminator_learning_rate, discriminator.trainable_variables
         )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
-
-    def _control_network(self):
-        config, vocab_size = self.config, self.generator.vocab_size
-        if config.control_variate == "sequence":
-            return ControlNetwork(vocab_size, config.control_filters)
-        return StepControlNetwork(
-            feature_dim(self.generator, self.reward), vocab_size, config.control_units
-        )
 
     @property
     def optimizer_variables(self):
@@ -134,8 +119,8 @@ class Trainer:
         reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
         scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
         if config.track_variance:
-            scalars["log_variance"], scalars["log_variance_all"] = log_variances(
-                diagnostics.rows, gradient
+            scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
+                diagnostics.row_gradients, gradient
             )
         if diagnostics.control_gradient:
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
@@ -155,51 +140,48 @@ class Trainer:
         seeds = tf.random.experimental.stateless_split(seed, parts)
         real = tf.reshape(real, [parts, size, -1])
 
-        def part(i):
-            gradient, diagnostics = self._estimate(size, seeds[i], real[i], row_gradients)
-            by_row = [diagnostics.tokens, diagnostics.reward]
-            if row_gradients:
-                by_row += [*diagnostics.rows.squared_norms, diagnostics.rows.last_layer_first]
-            return [*gradient, *diagnostics.control_gradient], by_row
+        def add(i, total, by_row):
+            gradient, found = self._estimate(size, seeds[i], real[i], row_gradients)
+            summand = {"theta": gradient, "phi": found.control_gradient}
+            kept = found.row_gradients if row_gradients else []
+            rows = found._replace(row_gradients=kept, control_gradient=[])
+            total = tf.nest.map_structure(tf.add, total, summand)
+            return total, tf.nest.map_structure(lambda array, x: array.write(i, x), by_row, rows)
+
+        def zeros(variables):
+            return [tf.zeros(v.shape, v.dtype) for v in variables]
 
         theta = self.generator.trainable_variables
-        sums = [tf.zeros(v.shape, v.dtype) for v in [*theta, *self.control_variables]]
-        figures = 1 + row_gradients * (len(theta) + 1)
-        columns = [
-            tf.TensorArray(self.generator.compute_dtype, parts, element_shape=[size])
-            for _ in range(figures)
-        ]
-        columns = [tf.TensorArray(tf.int32, parts, element_shape=[size, real.shape[-1]]), *columns]
-
-        def add(i, sums, columns):
-            summands, by_row = part(i)
-            added = [a + b for a, b in zip(sums, summands, strict=True)]
-            return added, [c.write(i, x) for c, x in zip(columns, by_row, strict=True)]
-
-        sums, columns = repeat(parts, add, (sums, columns))
-        tokens, reward, *norms = (
-            tf.reshape(c.concat(), [parts * size, *c.element_shape[1:]]) for c in columns
+        start = {"theta": zeros(theta), "phi": zeros(self.control_variables)}
+        by_row = self._arrays(parts, size, len(theta) if row_gradients else None)
+        total, by_row = repeat(parts, add, (start, by_row))
+        mean = tf.nest.map_structure(lambda x: x / parts, total)
+        found = tf.nest.map_structure(
+            lambda array: tf.reshape(array.concat(), [parts * size, *array.element_shape[1:]]),
+            by_row,
         )
-        rows = RowGradients(norms[:-1], norms[-1]) if row_gradients else None
-        means = [total / parts for total in sums]
-        return means[: len(theta)], Diagnostics(tokens, reward, rows, means[len(theta) :])
+        return mean["theta"], found._replace(control_gradient=mean["phi"])
+
+    def _arrays(self, parts, size, row_gradients):
+        """Diagnostics of tf.TensorArrays, for what `parts` estimates of `size` rows leave behind a
+        row; row_gradients: of how many variables, or None.
+        """
+
+        def array(dtype=self.generator.compute_dtype, shape=()):
+            return tf.TensorArray(dtype, parts, element_shape=[size, *shape])
+
+        rows = RowGradients([array() for _ in range(row_gradients or 0)], array())
+        tokens = array(tf.int32, [self.generator.seq_len])
+        return Diagnostics(tokens, array(), rows if row_gradients else [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
-        config = self.config
         return estimate_gradient(
-            config.estimator,
+            self.spec,
             self.generator,
             self.reward,
             batch_size=batch_size,
             seed=seed,
-            temperature=self.temperature,
-            eta=self.eta,
-            control_variate=config.control_variate,
-            leave_one_out=config.leave_one_out,
-            control_network=self.control_network,
-            variance_loss=config.variance_loss,
-            control_samples=config.control_samples,
-            rollouts=config.rollouts,
+            control=self.control,
             data=real,
             row_gradients=row_gradients,
         )

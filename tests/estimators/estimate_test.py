@@ -7,27 +7,25 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.estimators import estimate
-from regan_tf.estimators.control_variate import (
-    ControlNetwork,
-    LearnedScalar,
-    StepControlNetwork,
-    feature_dim,
-)
+from regan_tf.estimators import control_variate, estimate, signals, variance
+from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
+from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import DiscriminatorReward
-from regan_tf.estimators.signals import ESTIMATORS
 from regan_tf.networks import autoregressive, lstm
+from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
 _BATCHES, _BATCH_SIZE = 60, 1024
 
 
-def _compare(estimator, generator, reward, **options):
+def _compare(spec, generator, reward, network=None):
+    control = ControlVariate(spec, network)
+
     def draw(seed):
         gradient, _ = estimate.estimate_gradient(
-            estimator, generator, reward, batch_size=_BATCH_SIZE, seed=seed, **options
+            spec, generator, reward, batch_size=_BATCH_SIZE, seed=seed, control=control
         )
         return problems.flat(gradient)
 
@@ -55,35 +53,28 @@ _UNBIASED = {
     "reinforce_rollout": {"rollouts": 2},
     "rebar step": {"temperature": 0.5},
     "rebar step leave-one-out": {"leave_one_out": True},
-    "rebar step plain reward": {"plain": True, "eta": 0.7},
-    "rebar rollout": {"control_variate": "rollout", "temperature": 0.7},
-    "rebar rollout leave-one-out learned": {
-        "control_variate": "rollout",
-        "leave_one_out": True,
-        "learned": True,
-    },
+    "rebar step plain reward": {"eta": 0.7},
+    "rebar rollout": {"temperature": 0.7},
+    "rebar rollout leave-one-out learned": {"leave_one_out": True},
     "relax step": {},
-    "relax step leave-one-out learned": {"leave_one_out": True, "learned": True},
-    "relax step of c_hat alone": {"eta": 0, "plain": True},
+    "relax step leave-one-out learned": {"leave_one_out": True},
+    "relax step of c_hat alone, plain reward": {"eta": 0},
     "rebar step independent": {"coupled": False},
     "relax step three draws": {"control_samples": 3, "leave_one_out": True},
-    "relax rollout leave-one-out": {"control_variate": "rollout", "leave_one_out": True},
+    "relax rollout leave-one-out": {"leave_one_out": True},
 }
 
 
-def _arguments(name, options, generator, discriminator):
-    """The call that a name in the table above stands for."""
-    options = dict(options)
-    reward = (
-        discriminator.probability
-        if options.pop("plain", False)
-        else DiscriminatorReward(discriminator)
-    )
-    if options.pop("learned", False):
-        options |= {"eta": LearnedScalar(0.8), "temperature": LearnedScalar(0.6, positive=True)}
-    if name.startswith("relax"):
-        options["control_network"] = _step_network(generator, reward)
-    return name.split()[0], generator, reward, options
+def _arguments(name, settings, generator, discriminator):
+    """The spec, reward and network that a name in the table above stands for."""
+    estimator, *words = name.replace(",", "").split()
+    reward = discriminator.probability if "plain" in words else DiscriminatorReward(discriminator)
+    if words and words[0] in FORMS:
+        settings = {"control_variate": words[0]} | settings
+    if "learned" in words:
+        settings |= {"learn_eta": True, "eta": 0.8, "learn_temperature": True, "temperature": 0.6}
+    network = _step_network(generator, reward) if estimator == "relax" else None
+    return EstimatorSpec(estimator, **settings), reward, network
 
 
 class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
@@ -99,8 +90,8 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         self._assert_is_unbiased(name, problems.networks(1, 2, 4, reward_spread=3.0))
 
     def _assert_is_unbiased(self, name, networks):
-        estimator, generator, reward, options = _arguments(name, _UNBIASED[name], *networks)
-        found = _compare(estimator, generator, reward, **options)
+        spec, reward, network = _arguments(name, _UNBIASED[name], *networks)
+        found = _compare(spec, networks[0], reward, network)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
@@ -108,20 +99,16 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
     def test_sequence_form_is_unbiased_if_the_generator_ignores_its_prefix(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
         problems.ignore_prefix(generator)
-        options = {
-            "temperature": 0.7,
-            "control_network": _random_network(3),
-            "control_variate": "sequence",
-        }
-        found = _compare(estimator, generator, discriminator.probability, **options)
+        spec = EstimatorSpec(estimator, temperature=0.7)
+        found = _compare(spec, generator, discriminator.probability, _random_network(3))
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
     @parameterized.parameters("rebar", "relax", "straight_through")
     def test_sequence_form_and_straight_through_are_biased_for_an_lstm(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
-        options = {"control_network": _random_network(3), "control_variate": "sequence"}
-        found = _compare(estimator, generator, discriminator.probability, **options)
+        spec = EstimatorSpec(estimator)
+        found = _compare(spec, generator, discriminator.probability, _random_network(3))
         self.assertFalse(found.is_unbiased(), str(found))
         self.assertGreater(found.relative_bias, 5 * found.relative_noise, str(found))
 
@@ -133,9 +120,8 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(
             seed, 4, 3, reward_spread=3.0, end_token=end_token
         )
-        return _compare(
-            "rebar", generator, DiscriminatorReward(discriminator), temperature=0.5
-        ).is_unbiased()
+        spec = EstimatorSpec("rebar", control_variate="step", temperature=0.5)
+        return _compare(spec, generator, DiscriminatorReward(discriminator)).is_unbiased()
 
     def test_it_passes_without_an_error(self):
         self.assertTrue(self._is_unbiased())
@@ -151,18 +137,17 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
             self.assertFalse(self._is_unbiased(7, end_token=3))
 
     def test_it_finds_a_wrong_sign_of_the_pathwise_terms(self):
-        control = estimate.evaluate
+        evaluate = control_variate.evaluate
 
         def mutant(*args):
-            conditional, (slope, conditional_slope) = control(*args)
-            return conditional, [-slope, -conditional_slope]
+            c_tilde, of_z, of_z_tilde = evaluate(*args)
+            return c_tilde, -of_z, -of_z_tilde
 
-        with mock.patch.object(estimate, "evaluate", mutant):
+        with mock.patch.object(control_variate, "evaluate", mutant):
             self.assertFalse(self._is_unbiased())
 
     def test_it_finds_a_wrong_sign_in_the_signal(self):
-        mutant = ESTIMATORS["rebar"]._replace(signal=lambda reward, control: reward + control)
-        with mock.patch.dict(ESTIMATORS, rebar=mutant):
+        with mock.patch.dict(signals.SIGNALS, {"R - c": lambda reward, control: reward + control}):
             self.assertFalse(self._is_unbiased())
 
     def test_it_finds_a_conditional_on_another_token(self):
@@ -178,8 +163,9 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
         noise = estimate._noise
 
         def mutant(*args):
-            gumbel, uniform, seed = noise(*args)
-            return tf.broadcast_to(gumbel[:, :1], gumbel.shape), uniform, seed
+            drawn = noise(*args)
+            shared = tf.broadcast_to(drawn.gumbel[:, :1], drawn.gumbel.shape)
+            return drawn._replace(gumbel=shared)
 
         with mock.patch.object(estimate, "_noise", mutant):
             self.assertFalse(self._is_unbiased())
@@ -239,13 +225,10 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
         )
         batch_size, seed = 4, tf.constant([7, 8])
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, length]), tf.int32)
-        options = {
-            "control_network": _random_network(4),
-            "control_variate": "sequence",
-            "seed": seed,
-        }
+        spec = EstimatorSpec(estimator)
+        options = {"seed": seed, "control": ControlVariate(spec, _random_network(4))}
         mean, diagnostics = estimate.estimate_gradient(
-            estimator,
+            spec,
             generator,
             discriminator.probability,
             batch_size=batch_size,
@@ -253,13 +236,15 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
             row_gradients=True,
             **options,
         )
-        gumbel, uniform, rest = estimate._noise(generator, batch_size, seed)
+        noise = estimate._noise(generator, batch_size, seed)
         rows = []
         for j in range(batch_size):
-            one_row = gumbel[j : j + 1], uniform[j : j + 1], rest
+            one_row = noise._replace(
+                gumbel=noise.gumbel[j : j + 1], uniform=noise.uniform[j : j + 1]
+            )
             with mock.patch.object(estimate, "_noise", lambda *_, noise=one_row: noise):
                 one, _ = estimate.estimate_gradient(
-                    estimator,
+                    spec,
                     generator,
                     discriminator.probability,
                     batch_size=1,
@@ -268,7 +253,7 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
                 )
             rows.append(one)
         flat_rows = np.array([problems.flat(row).numpy() for row in rows])
-        first, every = estimate.log_variances(diagnostics.rows, mean)
+        first, every = variance.log_variances(diagnostics.row_gradients, mean)
         self.assertAllClose(problems.flat(mean), flat_rows.mean(axis=0), rtol=1e-3, atol=1e-5)
         self.assertAllClose(
             every, np.log(flat_rows.var(axis=0, ddof=1).mean()), rtol=1e-3, atol=1e-3
@@ -278,3 +263,121 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
             for row in rows
         ]
         self.assertAllClose(first, np.log(np.var(plotted, ddof=1)), rtol=1e-3, atol=1e-3)
+
+
+class TemperatureTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(0, -1.0, float("nan"), np.float32(0), np.float64(-1))
+    def test_no_kind_of_number_that_is_not_above_0_is_taken(self, value):
+        generator, discriminator = problems.networks(2, 3, 2)
+        for temperature in (value, tf.constant(value)):
+            with self.assertRaisesRegex(
+                ValueError, "temperature=.* is not allowed: it must be (above 0|a finite number)"
+            ):
+                estimate.estimate_gradient(
+                    "rebar",
+                    generator,
+                    discriminator.probability,
+                    batch_size=4,
+                    seed=0,
+                    temperature=temperature,
+                )
+
+    def test_tensors_are_taken_also_where_their_value_is_not_known_yet(self):
+        generator, discriminator = problems.networks(2, 3, 2)
+
+        @tf.function
+        def gradient(temperature):
+            return estimate.estimate_gradient(
+                "rebar",
+                generator,
+                discriminator.probability,
+                batch_size=4,
+                seed=0,
+                temperature=temperature,
+            )[0]
+
+        for found in (gradient(0.5), gradient(np.float32(0.5))):
+            self.assertAllClose(problems.flat(gradient(tf.constant(0.5))), problems.flat(found))
+
+
+class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ({"estimator": "rebarr"}, "estimator='rebarr' is not allowed: it must be one of mle"),
+        (
+            {"control_variate": "steps"},
+            "control_variate='steps' is not allowed: it must be one of sequence, step, rollout",
+        ),
+        (
+            {"variance_loss": "per-example"},
+            "variance_loss='per-example' is not allowed: it must be one of batch, per_example",
+        ),
+        ({"control_samples": 0}, "control_samples=0 is not allowed"),
+        ({"temperature": 0.0}, "temperature=0.0 is not allowed: it must be above 0"),
+        ({"estimator": "relax"}, "estimator='relax' .* pass control=ControlVariate.create"),
+        ({"learn_eta": True}, "estimator='rebar' .* pass control=ControlVariate.create"),
+        ({"estimator": "mle"}, "'mle' needs data"),
+        (
+            {"batch_size": 1, "leave_one_out": True},
+            "batch_size=1 is not allowed: leave-one-out needs at least 2 rows",
+        ),
+        (
+            {"estimator": "straight_through", "leave_one_out": True},
+            "leave_one_out=True contradicts estimator='straight_through'",
+        ),
+        (
+            {"estimator": "reinforce", "control_variate": "step"},
+            "control_variate='step' contradicts estimator='reinforce'",
+        ),
+        (
+            {"eta": 0, "learn_temperature": True},
+            "learn_temperature=True contradicts eta=0",
+        ),
+        ({"reward": lambda rows: rows[:, 0]}, r"the reward gave shape \(4, 3\).*one float a row"),
+        ({"reward": lambda rows: tf.argmax(rows[:, 0], axis=-1)}, "the reward gave shape .* int64"),
+        (
+            {"reward": lambda rows: tf.cast(tf.argmax(rows[:, 0], axis=-1), tf.float32)},
+            "not differentiable .* relax with eta=0",
+        ),
+    )
+    def test_are_named_with_the_way_out(self, changes, message):
+        generator, discriminator = problems.networks(2, 3, 2)
+        arguments = {
+            "estimator": "rebar",
+            "reward": discriminator.probability,
+            "batch_size": 4,
+            "seed": 0,
+        } | changes
+        with self.assertRaisesRegex(ValueError, message):
+            estimate.estimate_gradient(
+                arguments.pop("estimator"), generator, arguments.pop("reward"), **arguments
+            )
+
+    @parameterized.parameters(*FORMS)
+    def test_a_reward_that_is_undefined_off_the_corners_serves_relax_of_c_hat_alone(self, form):
+        generator, _ = problems.networks(2, 3, 3)
+
+        def reward(rows):
+            return tf.where(
+                tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan
+            )
+
+        spec = EstimatorSpec("relax", control_variate=form, eta=0)
+        control = ControlVariate.create(spec, generator, reward)
+        gradient, _ = estimate.estimate_gradient(
+            spec, generator, reward, batch_size=8, seed=0, control=control
+        )
+        self.assertTrue(np.all(np.isfinite(problems.flat(gradient))))
+
+    def test_a_reward_that_is_not_differentiable_serves_reinforce_and_relax_of_c_hat_alone(self):
+        generator, _ = problems.networks(2, 3, 2)
+
+        def reward(rows):
+            return tf.cast(tf.argmax(rows[:, 0], axis=-1) == 1, tf.float32)
+
+        of_c_hat = EstimatorSpec("relax", control_variate="step", eta=0)
+        for spec in (EstimatorSpec("reinforce"), of_c_hat):
+            control = ControlVariate.create(spec, generator, reward)
+            gradient, _ = estimate.estimate_gradient(
+                spec, generator, reward, batch_size=8, seed=0, control=control
+            )
+            self.assertGreater(float(tf.norm(problems.flat(gradient))), 0)

@@ -17,10 +17,11 @@ from matplotlib.text import Text
 
 from regan_tf import plots
 from regan_tf.config import Config, UserError
-from regan_tf.estimators import laboratory
+from regan_tf.estimators.bias import BLOCKS, compare, sign_flip_p
 from regan_tf.estimators.estimate import estimate_gradient
-from regan_tf.estimators.laboratory import BLOCKS, Laboratory, Measurement, Spec
+from regan_tf.estimators.laboratory import Laboratory, parse
 from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.spec import EstimatorSpec
 from regan_tf.training.experiment import Experiment
 from tests import problems
 
@@ -32,7 +33,7 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
         truth /= np.linalg.norm(truth)
         offset = bias * rng.permutation(np.repeat([1, -1], 25)) / np.sqrt(50)
         blocks = truth + offset + noise * rng.normal(size=[BLOCKS, 50]) / np.sqrt(50)
-        return laboratory.compare(Measurement(blocks, np.ones(50), 1.0, 0.0), truth)
+        return compare(blocks, truth)
 
     def test_bias_is_found_at_its_size(self):
         found = self._compare(bias=0.3)
@@ -49,19 +50,17 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
     def test_without_bias_p_is_uniform(self, law, parameters):
         rng = np.random.default_rng(parameters)
         draw = rng.normal if law == "normal" else rng.standard_cauchy
-        p = [laboratory.sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(80)]
+        p = [sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(80)]
         self.assertGreater(scipy.stats.kstest(p, "uniform").pvalue, 1e-3)
 
     def test_blocks_that_are_the_truth_show_no_bias(self):
         truth = np.array([3.0, 4.0])
-        measurement = Measurement(np.tile(truth, [BLOCKS, 1]), np.zeros(2), 1.0, 0.0)
-        found = laboratory.compare(measurement, truth)
+        found = compare(np.tile(truth, [BLOCKS, 1]), truth)
         self.assertEqual((found["bias"], found["p"], found["bias_seen"]), (0.0, 1.0, False))
 
     def test_direction_and_length(self):
         truth = np.array([3.0, 4.0])
-        measurement = Measurement(np.tile([[8.0, 6.0]], [BLOCKS, 1]), np.ones(2), 1.0, 0.0)
-        found = laboratory.compare(measurement, truth)
+        found = compare(np.tile([[8.0, 6.0]], [BLOCKS, 1]), truth)
         self.assertAllClose([found["cosine"], found["norm_ratio"]], [0.96, 2.0])
 
 
@@ -81,9 +80,14 @@ class _MadeUp(Laboratory):
 
 class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     def test_specs_are_read(self):
-        self.assertEqual(Spec.parse("rebar:sequence").form, "sequence")
-        spec = Spec.parse("relax:rollout:loo:eta:temperature:per_example:x4:independent")
-        self.assertEqual(spec[1:], ("relax", "rollout", True, True, True, "per_example", False, 4))
+        self.assertEqual(parse("rebar:step"), EstimatorSpec("rebar", control_variate="step"))
+        self.assertEqual(
+            parse("relax:rollout:loo:eta:temperature:per_example:x4:independent"),
+            EstimatorSpec(
+                "relax", "rollout", leave_one_out=True, learn_eta=True, learn_temperature=True,
+                variance_loss="per_example", control_samples=4, coupled=False,
+            ),
+        )  # fmt: skip
 
     @parameterized.parameters(
         "rebarr",
@@ -96,14 +100,14 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:rollout",
     )
     def test_bad_specs_are_named(self, text):
-        with self.assertRaisesRegex(UserError, f"--estimators: '{text}' .* write ESTIMATOR"):
-            Spec.parse(text)
+        with self.assertRaisesRegex(UserError, f"--estimators: '{text}'.*; write ESTIMATOR"):
+            parse(text)
 
     def test_measured_variance_is_the_variance_of_estimates(self):
         generator, discriminator = problems.networks(3, 3, 2)
         reward = DiscriminatorReward(discriminator)
         measured = Laboratory(generator, reward, batch_size=16).measure(
-            Spec.parse("reinforce_loo"), 2000
+            parse("reinforce_loo"), 2000
         )
 
         def draw(seed):
@@ -124,7 +128,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_largest_batch_is_shown(self, noise, least, most):
         generator, _ = problems.networks(3, 3, 2)
-        share = _MadeUp(generator, noise).measure(Spec.parse("reinforce"), 400).largest_share
+        share = _MadeUp(generator, noise).measure(parse("reinforce"), 400).largest_share
         self.assertBetween(share, least, most)
 
     @parameterized.parameters(
@@ -139,7 +143,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             return tf.where(share > 0.5, share, 0.2 * share) if jumps else share**2
 
         lab = Laboratory(generator, reward, batch_size=128)
-        p = lab.measure(Spec.parse(f"rebar:{form}"), 200).slope_p
+        p = lab.measure(parse(f"rebar:{form}"), 200).slope_p
         if jumps:
             self.assertLess(p, 1e-3)
         else:
@@ -148,9 +152,11 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     def test_control_networks_have_the_runs_sizes(self):
         experiment = Experiment(Config(seq_len=3, control_units=5, control_filters=7).resolved())
         lab = Laboratory.of_experiment(experiment, batch_size=2)
-        self.assertEqual(lab.control_network("sequence").convolutions[0].filters, 7)
-        for form in ("step", "rollout"):
-            self.assertEqual(lab.control_network(form).hidden[0].units, 5)
+        for text, size in (("relax:sequence", 7), ("relax:step", 5), ("relax:rollout", 5)):
+            with mock.patch.object(lab, "_train") as train:
+                lab._estimator(parse(text))
+            head = train.call_args.args[1][-2]
+            self.assertEqual(head.shape, (size, 1))
 
     @pytest.mark.slow
     def test_training_lowers_the_variance(self):
@@ -161,19 +167,15 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
                 generator, DiscriminatorReward(discriminator), batch_size=32, control_steps=steps
             )
             totals.append(
-                lab.measure(
-                    Spec.parse("relax:step:eta:temperature:per_example"), 1000
-                ).variance.sum()
+                lab.measure(parse("relax:step:eta:temperature:per_example"), 1000).variance.sum()
             )
         self.assertLess(totals[1], 0.7 * totals[0])
 
     def test_reference_is_unbiased_and_better_than_leave_one_out(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)
         lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=128)
-        measured = {
-            name: lab.measure(Spec.parse(name), 400) for name in ("reference", "reinforce_loo")
-        }
-        self.assertFalse(laboratory.compare(measured["reference"], lab.exact())["bias_seen"])
+        measured = {name: lab.measure(parse(name), 400) for name in ("reference", "reinforce_loo")}
+        self.assertFalse(compare(measured["reference"].blocks, lab.exact())["bias_seen"])
         self.assertLess(
             measured["reference"].variance.sum(), measured["reinforce_loo"].variance.sum()
         )

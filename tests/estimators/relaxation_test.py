@@ -1,9 +1,14 @@
 """The laws of z and z~, and their gradients."""
 
+import contextlib
+import io
+from unittest import mock
+
 import numpy as np
 import scipy.special
 import scipy.stats
 import tensorflow as tf
+from absl import logging
 from absl.testing import parameterized
 
 from regan_tf.estimators.relaxation import RelaxedTokens
@@ -126,3 +131,19 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
     def test_noise_is_never_zero_or_infinite(self):
         self.assertGreater(tf.reduce_min(uniform_noise([1_000_000], [0, 1])), 0.0)
         self.assertAllInRange(gumbel_noise([1_000_000], [0, 1]), -6.0, 30.0)
+
+
+class RelaxedTokensTest(tf.test.TestCase):
+    def test_tfp_finds_its_parameters_without_a_warning(self):
+        with (
+            mock.patch.object(logging, "warning") as absl,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+        ):
+            law = RelaxedTokens(0.5, tf.random.stateless_normal([2, 3], [0, 1]))
+            self.assertEqual(law.batch_shape, [2])
+            self.assertAllEqual(law[1].logits, law.logits[1])
+            self.assertAllClose(
+                law.copy(temperature=2.0).relax(law.logits), tf.nn.softmax(law.logits / 2)
+            )
+        absl.assert_not_called()
+        self.assertEqual(stderr.getvalue(), "")

@@ -1,25 +1,18 @@
-"""Rewards of one's own, and how a bad one is refused; and other inputs that were taken wrongly."""
+"""Rewards of one's own, and how a bad one is refused; their values after every prefix."""
 
 import contextlib
 import dataclasses
 import io
 from unittest import mock
 
-import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.estimators import rewards
-from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.networks import autoregressive
-from regan_tf.networks.noise import gumbel_noise
-from regan_tf.tasks.data import Dataset
-from regan_tf.tasks.text import Vocabulary
-from regan_tf.tasks.text_metrics import TextMetrics
+from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.training.experiment import Experiment
 from tests import problems
 
@@ -193,100 +186,28 @@ class DiscontinuityTest(tf.test.TestCase, parameterized.TestCase):
         self.assertRegex(stderr.getvalue(), f"^{pattern}$")
 
 
-class TemperatureTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters(0, -1.0, float("nan"), np.float32(0), np.float64(-1))
-    def test_no_kind_of_number_that_is_not_above_0_is_taken(self, value):
-        generator, discriminator = problems.networks(2, 3, 2)
-        for temperature in (value, tf.constant(value)):
-            with self.assertRaisesRegex(
-                ValueError, "temperature=.* is not allowed: it must be above 0"
-            ):
-                regan_tf.estimate_gradient(
-                    "rebar",
-                    generator,
-                    discriminator.probability,
-                    batch_size=4,
-                    seed=0,
-                    temperature=temperature,
-                )
+class PrefixTest(tf.test.TestCase):
+    def test_fast_prefixes_are_the_discriminator_on_shortened_rows(self):
+        _, discriminator = problems.networks(1, 4, 5)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, 4, [3, 5]), tf.int32)
+        last = tf.nn.softmax(tf.random.stateless_normal([3, 5, 4], [0, 1]))
+        values, features = DiscriminatorReward(discriminator).prefixes(tokens, last)
+        self.assertEqual(features.shape, [3, 5, 8])
+        for t in range(5):
+            rows = tf.concat([tf.one_hot(tokens[:, :t], 4), last[:, t : t + 1]], axis=1)
+            self.assertAllClose(values[:, t], discriminator.probability(rows), atol=1e-6)
 
-    def test_tensors_are_taken_also_where_their_value_is_not_known_yet(self):
-        generator, discriminator = problems.networks(2, 3, 2)
-
-        @tf.function
-        def gradient(temperature):
-            return regan_tf.estimate_gradient(
-                "rebar",
-                generator,
-                discriminator.probability,
-                batch_size=4,
-                seed=0,
-                temperature=temperature,
-            )[0]
-
-        for found in (gradient(0.5), gradient(np.float32(0.5))):
-            self.assertAllClose(problems.flat(gradient(tf.constant(0.5))), problems.flat(found))
-
-
-class _LSTMGenerator(keras.layers.LSTM):
-    """Keeps the protocol, and inherits an attribute `unroll` that is none of its methods."""
-
-    vocab_size, seq_len = 3, 3
-
-    def __init__(self):
-        super().__init__(5)
-        self.logits = keras.layers.Dense(self.vocab_size)
-        self.build((None, None, self.vocab_size + 1))
-        self.logits.build((None, 5))
-
-    def initial_state(self, batch_size):
-        return tf.zeros([batch_size, 5]), tf.zeros([batch_size, 5])
-
-    def step(self, inputs, state):
-        rows = (
-            tf.one_hot(inputs, self.vocab_size + 1)
-            if inputs.dtype.is_integer
-            else tf.pad(inputs, [[0, 0], [0, 1]])
+    def test_plain_reward_gets_uniform_rows_after_the_prefix(self):
+        tokens, last = tf.constant([[1, 0, 1]]), tf.constant([[[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]])
+        seen = []
+        values, features = rewards.prefix_values(
+            lambda rows: seen.append(rows) or rows[:, 1, 0], tokens, last
         )
-        hidden, state = self.cell(rows, list(state))
-        return self.logits(hidden), tuple(state)
-
-
-class ProtocolTest(tf.test.TestCase):
-    def test_an_attribute_that_is_no_method_is_not_taken_for_one(self):
-        generator = _LSTMGenerator()
-        self.assertFalse(generator.unroll)
-        generator.teacher_force = generator.pullback = None
-        unrolled = autoregressive.unroll(generator, gumbel_noise([4, 3, 3], [0, 1]))
-        forced = autoregressive.teacher_force(generator, unrolled.tokens)
-        self.assertAllClose(forced.log_probs, unrolled.log_probs, atol=1e-5)
-        gradient, _ = regan_tf.estimate_gradient(
-            "rebar", generator, problems.many_plus, batch_size=8, seed=0
-        )
-        self.assertGreater(float(tf.norm(problems.flat(gradient))), 0)
-
-
-class RelaxedTokensTest(tf.test.TestCase):
-    def test_tfp_finds_its_parameters_without_a_warning(self):
-        with (
-            mock.patch.object(logging, "warning") as absl,
-            contextlib.redirect_stderr(io.StringIO()) as stderr,
-        ):
-            law = RelaxedTokens(0.5, tf.random.stateless_normal([2, 3], [0, 1]))
-            self.assertEqual(law.batch_shape, [2])
-            self.assertAllEqual(law[1].logits, law.logits[1])
-            self.assertAllClose(
-                law.copy(temperature=2.0).relax(law.logits), tf.nn.softmax(law.logits / 2)
-            )
-        absl.assert_not_called()
-        self.assertEqual(stderr.getvalue(), "")
-
-
-class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters(np.int32, np.int64, np.uint8)
-    def test_copies_are_counted_in_any_dtype(self, dtype):
-        vocabulary = Vocabulary(("<end>", "<unk>", "a", "b", "c"), " ", 0, 1)
-        real = np.array([[2, 3, 0], [3, 3, 2], [4, 2, 0]], np.int32)
-        metrics = TextMetrics(Dataset(vocabulary, real, real))
-        samples = np.array([[2, 3, 0], [3, 2, 2], [4, 2, 0], [2, 3, 0]], dtype)
-        self.assertEqual(metrics.describe(samples)["copied"], 0.75)
+        expected = [
+            [[0.3, 0.7], [0.5, 0.5], [0.5, 0.5]],
+            [[0, 1], [0.6, 0.4], [0.5, 0.5]],
+            [[0, 1], [1, 0], [0.1, 0.9]],
+        ]
+        self.assertAllClose(seen[0], expected)
+        self.assertAllClose(values, [[0.5, 0.6, 1.0]])
+        self.assertEqual(features.shape, [1, 3, 0])

@@ -4,12 +4,12 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.config import ESTIMATORS as CONFIG_ESTIMATORS
 from regan_tf.estimators import estimate, relaxation, signals
-from regan_tf.estimators.control_variate import ControlNetwork
+from regan_tf.estimators.control_networks import ControlNetwork
+from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import estimate_gradient
-from regan_tf.estimators.signals import ESTIMATORS
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.spec import EstimatorSpec
 from tests import problems
 
 
@@ -17,10 +17,10 @@ class SignalTest(tf.test.TestCase):
     def test_hand_computed_signals(self):
         reward, control = tf.constant([[0.9], [0.2]]), tf.constant([[0.5], [0.3]])
         self.assertAllClose(signals.reinforce(reward, None), [[0.9], [0.2]])
-        self.assertAllClose(signals.control_variate(reward, control), [[0.4], [-0.1]])
+        self.assertAllClose(signals.controlled(reward, control), [[0.4], [-0.1]])
         self.assertAllClose(signals.maximum_likelihood(reward, None), [[1.0], [1.0]])
         self.assertAllClose(
-            signals.control_variate(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])),
+            signals.controlled(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])),
             [[0.4, 0.8], [-0.1, 0.2]],
         )
         # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
@@ -28,9 +28,6 @@ class SignalTest(tf.test.TestCase):
         self.assertAllClose(
             signals.leave_one_out(signal, tf.constant([[10 / 3]]), 3), [[-3.5], [-0.5], [4.0]]
         )
-
-    def test_table_and_flags_name_the_same_estimators(self):
-        self.assertCountEqual(ESTIMATORS, CONFIG_ESTIMATORS)
 
 
 class FormTest(tf.test.TestCase, parameterized.TestCase):
@@ -45,6 +42,7 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         for variable in network.variables:
             variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
         seed, batch_size, temperature, eta = tf.constant([4, 5]), 6, 0.7, 0.8
+        spec = EstimatorSpec(estimator, temperature=temperature, eta=eta)
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, 3]), tf.int32)
         gumbel, uniform, _ = estimate._noise(generator, batch_size, seed)
 
@@ -70,15 +68,14 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
             score = tf.reduce_mean(tf.stop_gradient(signal) * log_prob)
             pathwise = tf.reduce_mean(c), tf.reduce_mean(c_tilde)
         expected = problems.flat(tape.gradient(score, theta))
-        if ESTIMATORS[estimator].relaxed:
+        if spec.traits.relaxed:
             expected += problems.flat(tape.gradient(pathwise[0], theta)) - problems.flat(
                 tape.gradient(pathwise[1], theta)
             )
 
         found, diagnostics = estimate_gradient(
-            estimator, generator, discriminator.probability, batch_size=batch_size, seed=seed,
-            temperature=temperature, eta=eta, control_network=network, data=data,
-            control_variate="sequence",
+            spec, generator, discriminator.probability, batch_size=batch_size, seed=seed,
+            control=ControlVariate(spec, network), data=data,
         )  # fmt: skip
         self.assertAllClose(problems.flat(found), expected, rtol=1e-4, atol=1e-6)
         self.assertAllClose(diagnostics.reward, reward)
@@ -90,45 +87,6 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
             tokens = generator.unroll(gumbel_noise([4, 2, 3], [0, 1])).tokens
             reward = tf.reduce_sum(discriminator.probability(tf.one_hot(tokens, 3)))
         self.assertAllEqual([g is None for g in tape.gradient(reward, theta)], [True] * len(theta))
-
-    def test_control_network_is_trained_by_the_gradient_of_the_squared_norm(self):
-        """Equation (19) against finite differences in double precision."""
-        generator, discriminator = problems.networks(3, dtype="float64")
-        network = ControlNetwork(3, filters=2, dtype="float64")
-        rng = np.random.default_rng(0)
-        for variable in network.variables:
-            variable.assign(rng.normal(size=variable.shape))
-
-        def estimate():
-            return estimate_gradient(
-                "relax",
-                generator,
-                discriminator.probability,
-                batch_size=5,
-                seed=tf.constant([1, 2]),
-                control_network=network,
-                control_variate="sequence",
-            )
-
-        def squared_norm():
-            return float(tf.reduce_sum(problems.flat(estimate()[0]) ** 2))
-
-        for variable, found in zip(
-            network.trainable_variables, estimate()[1].control_gradient, strict=True
-        ):
-            direction = rng.normal(size=variable.shape)
-            start, step = variable.numpy(), 1e-6
-            values = []
-            for sign in (1, -1):
-                variable.assign(start + sign * step * direction)
-                values.append(squared_norm())
-            variable.assign(start)
-            self.assertAllClose(
-                np.sum(found * direction),
-                (values[0] - values[1]) / (2 * step),
-                rtol=1e-4,
-                atol=1e-9,
-            )
 
     @parameterized.parameters("mle", "reinforce", "rebar")
     def test_without_a_control_network_nothing_is_trained_but_the_generator(self, estimator):

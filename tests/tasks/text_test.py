@@ -225,7 +225,7 @@ class BleuTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(text_metrics.self_bleu((tokens, lengths))[2], (1 + 1 + third) / 3)
 
 
-class TextMetricsTest(tf.test.TestCase):
+class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
         vocabulary = Vocabulary.of(["a b c d"] * 2, " ", 10)
@@ -282,6 +282,14 @@ class TextMetricsTest(tf.test.TestCase):
         found = self.metrics.ideal(3)
         self.assertIsNone(found.pop("copied"))
         self.assertAllClose(found, expected)
+
+    @parameterized.parameters(np.int32, np.int64, np.uint8)
+    def test_copies_are_counted_in_any_dtype(self, dtype):
+        vocabulary = Vocabulary(("<end>", "<unk>", "a", "b", "c"), " ", 0, 1)
+        real = np.array([[2, 3, 0], [3, 3, 2], [4, 2, 0]], np.int32)
+        metrics = text_metrics.TextMetrics(data.Dataset(vocabulary, real, real))
+        samples = np.array([[2, 3, 0], [3, 2, 2], [4, 2, 0], [2, 3, 0]], dtype)
+        self.assertEqual(metrics.describe(samples)["copied"], 0.75)
 
 
 class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):

@@ -9,8 +9,9 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import Discriminator, Generator
-from regan_tf.config import ESTIMATORS, Config
+from regan_tf.config import Config
 from regan_tf.networks import lstm
+from regan_tf.spec import ESTIMATORS
 from regan_tf.training.trainer import Trainer
 
 # Each has a GPU kernel in TensorFlow 2.21, or only handles shapes, or calls functions. Left out on

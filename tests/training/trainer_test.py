@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.config import ESTIMATORS, Config, UserError
+from regan_tf.config import Config, UserError
+from regan_tf.spec import ESTIMATORS
 from regan_tf.tasks import data
 from regan_tf.training.experiment import Experiment, NotFiniteError
 from regan_tf.training.run import run
@@ -139,14 +140,14 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_relax_trains_its_control_network_and_no_other_estimator_has_one(self):
         experiment = _experiment(estimator="relax", pretrain_epochs=0)
-        before = [v.numpy() for v in experiment.trainer.control_network.variables]
+        before = [v.numpy() for v in experiment.trainer.control.network.variables]
         experiment.measure_start()
         experiment.iterate()
         experiment.iterate()
-        after = [v.numpy() for v in experiment.trainer.control_network.variables]
+        after = [v.numpy() for v in experiment.trainer.control.network.variables]
         for a, b in zip(before, after, strict=True):
             self.assertNotAllEqual(a, b)
-        self.assertIsNone(_experiment(estimator="rebar").trainer.control_network)
+        self.assertIsNone(_experiment(estimator="rebar").trainer.control.network)
 
     @parameterized.parameters("step", "rollout")
     @pytest.mark.slow

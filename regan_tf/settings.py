@@ -1,0 +1,89 @@
+"""Settings: fields of a dataclass that carry their help and what is allowed.
+
+Flags are made from them, and checks. Nothing here imports TensorFlow: a bad flag is refused at
+once.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+
+class SettingError(ValueError):
+    """A setting has a value that is not allowed, or that contradicts another.
+
+    Args:
+      name, value: the setting.
+      reason: what is allowed instead, or what the other one lacks.
+      against: the name and the value of the other one, if there is one.
+    """
+
+    def __init__(self, name: str, value: Any, reason: str, against: tuple | None = None):
+        self._parts = name, value, reason, against
+        super().__init__(self._told(lambda name, value: f"{name}={value!r}"))
+
+    def _told(self, written):
+        name, value, reason, against = self._parts
+        relation = f"contradicts {written(*against)}, " if against else "is not allowed: "
+        return f"{written(name, value)} {relation}{reason}"
+
+    def of_flags(self) -> str:
+        """The message, which names arguments, as one that names flags."""
+        return self._told(lambda name, value: f"--{name}={value}")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    extends: bool = False,
+    optional: bool = False,
+    local: bool = False,
+) -> Any:
+    """A field of a dataclass.
+
+    Args:
+      default, doc: the flag's default and help.
+      choices, at_least, at_most, above: what is allowed.
+      extends: the flag may differ when a run is resumed.
+      optional: where it is not given, any value of a run will do then.
+      local: the flag says where or how to run, not what: it is no part of the recorded
+        configuration.
+    """
+    checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above}
+    checks |= {"extends": extends, "optional": optional, "local": local}
+    return dataclasses.field(default=default, metadata={"doc": doc, **checks})
+
+
+def same_as(other: type, name: str) -> Any:
+    """A field as another dataclass has it: default, help and checks."""
+    field = next(f for f in dataclasses.fields(other) if f.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+def check(settings: Any) -> None:
+    """Raises SettingError unless every field of a dataclass of settings is allowed by itself."""
+    for field in dataclasses.fields(settings):
+        value, rule = getattr(settings, field.name), field.metadata
+        if value is None or _is_symbolic(value):
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SettingError(field.name, value, "it must be a finite number")
+        if rule["choices"] and value not in rule["choices"]:
+            raise SettingError(field.name, value, f"it must be one of {', '.join(rule['choices'])}")
+        for bound, holds, words in (
+            (rule["at_least"], lambda x, bound: x >= bound, "at least"),
+            (rule["at_most"], lambda x, bound: x <= bound, "at most"),
+            (rule["above"], lambda x, bound: x > bound, "above"),
+        ):
+            if bound is not None and not holds(value, bound):
+                raise SettingError(field.name, value, f"it must be {words} {bound}")
+
+
+def _is_symbolic(value):
+    """Whether it is a tensor of a graph, which has no value yet."""
+    return hasattr(value, "shape") and not (hasattr(value, "numpy") or hasattr(value, "item"))

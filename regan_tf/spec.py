@@ -1,0 +1,157 @@
+"""What an estimator of the generator's gradient is: its name, its settings, and the rules that tie
+them.
+
+Everything that asks for an estimator builds an `EstimatorSpec`: the command from its flags, the
+laboratory from `rebar:step:loo`, Python from a name and keywords. Nothing here imports TensorFlow.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from regan_tf.settings import SettingError, check, setting
+
+
+class Estimator(NamedTuple):
+    """What an estimator is made of: one row of the table."""
+
+    # The learning signal, which weighs grad log p: "1", "R", or "R - c"; None: no score term.
+    signal: str | None
+    relaxed: bool = False  # there is a control variate c, eta R(s_lambda(z)) ...
+    network: bool = False  # ... plus c_hat_phi(z), equation (10)
+    leave_one_out: bool = False
+    tokens: str = "sampled"  # or "data", or "straight_through"
+    rollouts: bool = False  # the reward is one a token, by Monte Carlo continuation
+
+
+# To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
+ESTIMATORS = {
+    "mle": Estimator("1", tokens="data"),
+    "reinforce": Estimator("R"),
+    "reinforce_loo": Estimator("R", leave_one_out=True),
+    "reinforce_rollout": Estimator("R", rollouts=True),
+    "rebar": Estimator("R - c", relaxed=True),
+    "relax": Estimator("R - c", relaxed=True, network=True),
+    "straight_through": Estimator(None, tokens="straight_through"),
+}
+FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
+
+_OF_CONTROL_VARIATES = (
+    "control_variate",
+    "learn_eta",
+    "learn_temperature",
+    "control_samples",
+    "coupled",
+)
+_NO_CONTROL = "which has no control variate; rebar and relax have"
+
+
+@dataclass(frozen=True)
+class EstimatorSpec:
+    """One estimator with its settings, checked once: it raises SettingError, a ValueError.
+
+    eta and temperature may be tensors where they are not learned.
+    """
+
+    estimator: str = setting(
+        "rebar",
+        "Estimator of the generator's gradient (sections 3.1-3.3); mle: maximum likelihood goes "
+        "on.",
+        choices=tuple(ESTIMATORS),
+    )
+    control_variate: str = setting(
+        "sequence",
+        "Form of rebar's and relax's control variate: the paper's (biased), or unbiased ones; "
+        "rollout has a heavy tail beyond a few steps.",
+        choices=FORMS,
+    )
+    leave_one_out: bool = setting(
+        False, "Subtract the mean of the other rows' learning signals from each row's."
+    )
+    temperature: float = setting(
+        1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0
+    )
+    eta: float = setting(
+        1.0, "Scale eta of D in the control variate (equation 17); the paper uses 1."
+    )
+    learn_temperature: bool = setting(
+        False, "Train lambda, too, to lower the gradient's variance (rebar, relax)."
+    )
+    learn_eta: bool = setting(
+        False, "Train eta, too, to lower the gradient's variance (rebar, relax)."
+    )
+    variance_loss: str = setting(
+        "batch",
+        "What is lowered: the batch gradient's squared norm, or the rows' mean one.",
+        choices=("batch", "per_example"),
+    )
+    control_samples: int = setting(
+        1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1
+    )
+    rollouts: int = setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
+    coupled: bool | None = setting(
+        None,
+        "Evaluate c once, at z = z~, instead of at independent z and z~; by default wherever it is "
+        "not the paper's form.",
+    )
+
+    @classmethod
+    def of(cls, estimator: "str | EstimatorSpec", **settings: Any) -> "EstimatorSpec":
+        """A spec as it is, or with some settings changed; or that of a name."""
+        if isinstance(estimator, cls):
+            return dataclasses.replace(estimator, **settings)
+        return cls(estimator, **settings)
+
+    def __post_init__(self):
+        check(self)
+        if not self.traits.relaxed:
+            for name in _OF_CONTROL_VARIATES:
+                if getattr(self, name) != getattr(EstimatorSpec, name):  # which is the default
+                    self._contradiction(name, "estimator", _NO_CONTROL)
+        if self.leave_one_out and not self.is_score_function:
+            reason = "which has no learning signal of its own samples; the others have"
+            self._contradiction("leave_one_out", "estimator", reason)
+        if self.learn_temperature and is_zero(self.eta) and not self.learn_eta:
+            reason = "without which the control variate has no temperature"
+            self._contradiction("learn_temperature", "eta", reason)
+
+    def _contradiction(self, name, other, reason):
+        raise SettingError(name, getattr(self, name), reason, (other, getattr(self, other)))
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raises SettingError if the estimator needs more rows."""
+        if self.leaves_one_out and batch_size < 2:
+            raise SettingError("batch_size", batch_size, "leave-one-out needs at least 2 rows")
+
+    @property
+    def traits(self) -> Estimator:
+        """The estimator's row of the table."""
+        return ESTIMATORS[self.estimator]
+
+    @property
+    def is_score_function(self) -> bool:
+        """Whether samples of the generator are weighed by a reward."""
+        return self.traits.signal is not None and self.traits.tokens == "sampled"
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether the other rows' mean signal is subtracted, asked for or by nature."""
+        return self.leave_one_out or self.traits.leave_one_out
+
+    @property
+    def is_coupled(self) -> bool:
+        """Whether c is evaluated once, at z = z~."""
+        return self.control_variate != "sequence" if self.coupled is None else self.coupled
+
+    @property
+    def differentiates_reward(self) -> bool:
+        """Whether the gradient of R in relaxed rows is used: R must then be continuous in them."""
+        has_reward = self.learn_eta or not is_zero(self.eta)
+        return self.traits.tokens == "straight_through" or (self.traits.relaxed and has_reward)
+
+
+def is_zero(eta: Any) -> bool:
+    """Whether eta is the plain number 0: R is then left out of c, and need not be defined on
+    relaxed rows.
+    """
+    return isinstance(eta, (int, float)) and eta == 0

@@ -1,0 +1,87 @@
+"""What is learned in a control variate: equation (19), and the networks' sizes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import parameterized
+
+import regan_tf
+from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
+from regan_tf.estimators.control_variate import ControlVariate, feature_dim
+from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.graphs import compiled
+from regan_tf.spec import EstimatorSpec
+from tests import problems
+
+
+class LearnedTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.product(
+        form=["sequence", "step", "rollout"],
+        loss=["batch", "per_example"],
+        options=[{}, {"leave_one_out": True, "control_samples": 2}],
+    )
+    @pytest.mark.slow
+    def test_gradient_of_the_variance_loss_matches_finite_differences(self, form, loss, options):
+        generator, discriminator = problems.networks(3, 3, 3, dtype="float64")
+        reward = DiscriminatorReward(discriminator)
+        spec = EstimatorSpec(
+            "relax", control_variate=form, variance_loss=loss,
+            learn_eta=True, eta=0.8, learn_temperature=True, temperature=0.7, **options
+        )  # fmt: skip
+        network = ControlNetwork(3, 2, dtype="float64")
+        if form != "sequence":
+            network = StepControlNetwork(feature_dim(generator, reward), 3, 4, dtype="float64")
+        rng = np.random.default_rng(0)
+        for variable in network.variables:
+            variable.assign(rng.normal(size=variable.shape))
+
+        control = ControlVariate(spec, network)
+
+        def estimate():
+            return regan_tf.estimate_gradient(
+                spec, generator, reward, batch_size=5, seed=3, control=control, row_gradients=True
+            )
+
+        @compiled
+        def value():
+            gradient, diagnostics = estimate()
+            if loss == "batch":
+                return tf.reduce_sum(problems.flat(gradient) ** 2)
+            return tf.reduce_mean(tf.add_n(diagnostics.row_gradients.squared_norms))
+
+        found = estimate()[1].control_gradient
+        self.assertLen(found, len(control.variables))
+        for variable, gradient in zip(control.variables, found, strict=True):
+            direction, start = rng.normal(size=variable.shape), variable.numpy()
+            step, values = (1e-2 if variable.dtype == "float32" else 1e-5), []
+            for sign in (1, -1):
+                variable.assign(start + sign * step * direction)
+                values.append(float(value()))
+            variable.assign(start)
+            tolerance = 3e-3 if variable.dtype == "float32" else 1e-4
+            self.assertAllClose(
+                np.sum(gradient * direction),
+                (values[0] - values[1]) / (2 * step),
+                rtol=tolerance,
+                atol=1e-7,
+            )
+
+
+class SizesTest(tf.test.TestCase):
+    def test_networks_have_the_size_that_their_form_asks_for(self):
+        generator, discriminator = problems.networks(0)
+        for form, size in (("sequence", 7), ("step", 5), ("rollout", 5)):
+            spec = EstimatorSpec("relax", control_variate=form)
+            reward = DiscriminatorReward(discriminator)
+            network = ControlVariate.create(spec, generator, reward, 7, 5).network
+            self.assertEqual(network.head.kernel.shape, (size, 1))
+
+    def test_rebar_has_none(self):
+        generator, discriminator = problems.networks(0)
+        control = ControlVariate.create(EstimatorSpec("rebar"), generator, discriminator)
+        self.assertIsNone(control.network)
+        self.assertEmpty(control.variables)
+
+
+if __name__ == "__main__":
+    tf.test.main()
