@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import regan_tf
+from examples.own_generator import GRUGenerator
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.rewards import DiscriminatorReward
@@ -20,30 +21,6 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
-
-
-class GRUGenerator(keras.layers.Layer):
-    """A generator that has the protocol and nothing else."""
-
-    def __init__(self, vocab_size, seq_len, units=5):
-        super().__init__()
-        self.vocab_size, self.seq_len, self.units = vocab_size, seq_len, units
-        self.cell, self.logits = keras.layers.GRUCell(units), keras.layers.Dense(vocab_size)
-        self.cell.build((None, vocab_size + 1))
-        self.logits.build((None, units))
-        self.built = True
-
-    def initial_state(self, batch_size):
-        return tf.zeros([batch_size, self.units])
-
-    def step(self, inputs, state):
-        rows = (
-            tf.one_hot(inputs, self.vocab_size + 1)
-            if inputs.dtype.is_integer
-            else tf.pad(inputs, [[0, 0], [0, 1]])
-        )
-        hidden, (state,) = self.cell(rows, [state])
-        return 2 * self.logits(hidden), state
 
 
 class Protocol:
@@ -65,7 +42,8 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce_loo", "rebar", "relax")
     def test_estimates_are_unbiased(self, estimator):
         keras.utils.set_random_seed(1)
-        generator = GRUGenerator(3, 3)
+        generator = GRUGenerator(3, 3, units=5)
+        generator.logits.kernel.assign(2 * generator.logits.kernel)  # far from an even law
         _, discriminator = problems.networks(2, 3, 3, reward_spread=3.0)
         reward = discriminator.probability
         form = "sequence" if estimator == "reinforce_loo" else "step"
