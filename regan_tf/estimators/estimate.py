@@ -19,8 +19,9 @@ from regan_tf.estimators.control_variate import (
     slope,
 )
 from regan_tf.estimators.signals import ESTIMATORS
-from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import RowGradients, chosen, values
+from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.backprop import RowGradients, values
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 
 
@@ -225,14 +226,14 @@ def _unroll(entry, generator, gumbel, temperature, data):
         def relaxed():
             return autoregressive.straight_through(generator, gumbel, temperature)
 
-        return autoregressive.with_tape(generator, relaxed, lambda _, rows: [rows])
+        return backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
 
     def run():
         if entry.tokens == "data":
             return autoregressive.teacher_force(generator, replicas.own_rows(data))
         return autoregressive.unroll(generator, gumbel)
 
-    unrolled, pullback = autoregressive.with_pullback(generator, run)
+    unrolled, pullback = backprop.with_pullback(generator, run)
     return unrolled, None, pullback
 
 
@@ -311,7 +312,7 @@ def log_variances(rows, mean_gradient):
     """Log of the variance over rows of the gradient of one row, in nats.
 
     Args:
-      rows: `autoregressive.RowGradients` g_j of this replica's rows; B >= 2 in all.
+      rows: `backprop.RowGradients` g_j of this replica's rows; B >= 2 in all.
       mean_gradient: their mean over j, one tensor a variable.
     Returns:
       The log variance of the first parameter of the last layer (figures 4b and 5b), and the log of

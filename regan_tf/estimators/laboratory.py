@@ -22,10 +22,11 @@ from regan_tf.estimators.control_variate import (
     float_or_tensor,
     slope,
 )
-from regan_tf.estimators.estimate import estimate_gradient, learned, values
+from regan_tf.estimators.estimate import estimate_gradient, learned
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks import autoregressive
+from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 
 BLOCKS = 20  # independent parts of the draws, from which standard errors are taken

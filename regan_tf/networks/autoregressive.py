@@ -16,7 +16,6 @@ A sequence shorter than T is a row that ends with its end token, repeated up to 
 mask beside them: `alive` says which of them are the sequence, and nothing after its end counts.
 """
 
-import functools
 import numbers
 from typing import NamedTuple
 
@@ -39,16 +38,7 @@ class Unrolled(NamedTuple):
     saved: object = ()  # what else the generator's own `pullback` wants
 
 
-class RowGradients(NamedTuple):
-    """What the variance needs of the gradients g_j of single rows j."""
-
-    # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
-    squared_norms: list
-    # g_j in the first parameter of the last layer, the one that the paper plots: [B]
-    last_layer_first: tf.Tensor
-
-
-def _own_way(generator, name):
+def own_way(generator, name):
     """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is
     none.
     """
@@ -66,7 +56,7 @@ def unroll(generator, noise):
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
       steps; the tokens, being an argmax, carry none.
     """
-    if own := _own_way(generator, "unroll"):
+    if own := own_way(generator, "unroll"):
         return own(noise)
 
     def sample(log_probs, noise_t):
@@ -79,7 +69,7 @@ def unroll(generator, noise):
 
 def teacher_force(generator, tokens):
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
-    if own := _own_way(generator, "teacher_force"):
+    if own := own_way(generator, "teacher_force"):
         return own(tokens)
     _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
@@ -290,79 +280,3 @@ def repeated(unrolled, copies):
             lambda x: tf.tile(x, [1, copies, *[1] * (x.shape.rank - 2)]), unrolled.states
         ),
     )
-
-
-def with_pullback(generator, run):
-    """Runs a pass of the generator, and gives the function that takes a cotangent back through it
-    to the weights.
-
-    Args:
-      generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is
-        slower.
-      run: () -> Unrolled.
-    Returns:
-      Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
-      tensor for each of `trainable_variables`, and RowGradients or None. The cotangent is that of
-      log_probs, [B, T, V], or of the tokens' own alone, [B, T]; both results are differentiable in
-      it.
-    """
-    if own := _own_way(generator, "pullback"):
-        unrolled = run()
-        return unrolled, functools.partial(own, unrolled)
-    return with_tape(
-        generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens))
-    )
-
-
-def with_tape(generator, run, target):
-    """What run() gives, and the pullback of target(*run()) to the weights, by a tape.
-
-    The targets are tensors [B, ...] of different rank.
-    """
-    theta = values(generator.trainable_variables)
-    with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
-        tape.watch(theta)
-        results = run()
-        outputs = {output.shape.rank: output for output in target(*results)}
-
-    def pullback(cotangent, row_gradients=False):
-        def of(cotangent):
-            gradient = tape.gradient(
-                outputs[cotangent.shape.rank], theta, cotangent, unconnected_gradients="zero"
-            )
-            return [tf.convert_to_tensor(g) for g in gradient]
-
-        return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
-
-    return *results, pullback
-
-
-def _row_gradients(pullback, cotangent):
-    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
-    than a generator's own.
-
-    The first parameter of the last layer is taken to be the first of the last variable with two
-    axes.
-    """
-    size = cotangent.shape[0]
-
-    def of_row(mask):
-        gradient = pullback(tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent)
-        last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
-        return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
-
-    parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
-    part = max(1, min(size, AT_ONCE // parameters))
-    masks = tf.reshape(
-        tf.pad(tf.eye(size, dtype=cotangent.dtype), [[0, -size % part], [0, 0]]), [-1, part, size]
-    )
-    figures = tf.map_fn(
-        lambda part_masks: tf.vectorized_map(of_row, part_masks), masks, parallel_iterations=1
-    )
-    *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
-    return RowGradients(norms, first)
-
-
-def values(variables):
-    """The tf.Variables of Keras variables."""
-    return [v if isinstance(v, tf.Variable) else v.value for v in variables]

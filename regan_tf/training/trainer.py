@@ -18,13 +18,12 @@ from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import (
     AT_ONCE,
-    RowGradients,
     alive,
     chosen,
     masked,
     teacher_force,
-    with_pullback,
 )
+from regan_tf.networks.backprop import RowGradients, with_pullback
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 
 

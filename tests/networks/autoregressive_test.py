@@ -3,7 +3,6 @@ fast paths.
 """
 
 import itertools
-from unittest import mock
 
 import keras
 import numpy as np
@@ -52,21 +51,6 @@ class GRUGenerator(keras.layers.Layer):
         return 2 * self.logits(hidden), state
 
 
-class Protocol:
-    """Our generator with its fast paths hidden."""
-
-    def __init__(self, generator):
-        for name in (
-            "vocab_size",
-            "seq_len",
-            "compute_dtype",
-            "trainable_variables",
-            "initial_state",
-            "step",
-        ):
-            setattr(self, name, getattr(generator, name))
-
-
 class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce_loo", "rebar", "relax")
     def test_estimates_are_unbiased(self, estimator):
@@ -97,20 +81,6 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    def test_row_gradients_are_taken_in_parts_where_they_are_large(self):
-        generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
-        options = {"batch_size": 7, "seed": 5, "row_gradients": True}
-        whole = regan_tf.estimate_gradient(
-            "reinforce", Protocol(generator), discriminator.probability, **options
-        )[1].rows
-        parameters = sum(v.shape.num_elements() for v in generator.trainable_variables)
-        with mock.patch.object(autoregressive, "AT_ONCE", 3 * parameters):
-            parts = regan_tf.estimate_gradient(
-                "reinforce", Protocol(generator), discriminator.probability, **options
-            )[1].rows
-        self.assertAllClose(parts.squared_norms, whole.squared_norms, rtol=1e-5)
-        self.assertAllClose(parts.last_layer_first, whole.last_layer_first, rtol=1e-5)
-
     @parameterized.parameters(
         *[
             (estimator, "step", 1) for estimator in ("mle", "reinforce", "straight_through")
@@ -139,7 +109,7 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         options["data"] = tf.constant(np.random.default_rng(0).integers(0, 4, [6, 3]), tf.int32)
         fast, fast_diagnostics = regan_tf.estimate_gradient(estimator, generator, reward, **options)
         slow, slow_diagnostics = regan_tf.estimate_gradient(
-            estimator, Protocol(generator), reward, **options
+            estimator, problems.Protocol(generator), reward, **options
         )
         self.assertAllClose(problems.flat(fast), problems.flat(slow), rtol=1e-4, atol=1e-6)
         for a, b in zip(
