@@ -37,15 +37,8 @@ class Protocol:
     """A generator with what the protocol asks for and nothing more: its fast paths are hidden."""
 
     def __init__(self, generator):
-        for name in (
-            "vocab_size",
-            "seq_len",
-            "end_token",
-            "compute_dtype",
-            "trainable_variables",
-            "initial_state",
-            "step",
-        ):
+        names = "vocab_size seq_len end_token compute_dtype trainable_variables initial_state step"
+        for name in names.split():
             setattr(self, name, getattr(generator, name))
 
 

@@ -19,7 +19,7 @@ from regan_tf.estimators.control_variate import (
     slope,
 )
 from regan_tf.estimators.signals import ESTIMATORS
-from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks import autoregressive, backprop, continuations
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import RowGradients, values
 from regan_tf.networks.noise import to_gumbel, uniform_noise
@@ -274,7 +274,7 @@ def _rollout_rewards(generator, reward, tokens, rollouts, seed):
     noise = to_gumbel(
         replicas.own_rows(uniform_noise(shape, seed, generator.compute_dtype), axis=1)
     )
-    sampled = autoregressive.sampled_continuations(generator, tokens, noise)
+    sampled = continuations.sampled(generator, tokens, noise)
     value = rewards.of_tokens(
         reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype
     )

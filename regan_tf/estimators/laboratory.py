@@ -25,7 +25,7 @@ from regan_tf.estimators.control_variate import (
 from regan_tf.estimators.estimate import estimate_gradient, learned
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks import autoregressive
+from regan_tf.networks import autoregressive, continuations
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 
@@ -311,7 +311,7 @@ def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
     mask = autoregressive.alive(generator, unrolled.tokens)
     noise = gumbel_noise([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
     tokens = [
-        autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i)
+        continuations.sampled(generator, unrolled.tokens, noise[:, i], last=i)
         for i in range(vocab_size)
     ]
     tokens = tf.stack(tokens, axis=1)

@@ -6,14 +6,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf.networks import backprop, lstm
-from regan_tf.networks.autoregressive import (
-    AT_ONCE,
-    Unrolled,
-    alive,
-    chosen,
-    masked,
-    stateless,
-)
+from regan_tf.networks.autoregressive import AT_ONCE, Unrolled, alive, chosen, masked, stateless
 from regan_tf.networks.noise import gumbel_noise
 
 
