@@ -15,7 +15,7 @@ import tensorflow as tf
 from regan_tf.estimators import rewards
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.networks import autoregressive
+from regan_tf.networks import autoregressive, continuations
 from regan_tf.spec import EstimatorSpec, is_zero
 
 
@@ -83,7 +83,7 @@ def rollout(z, context):
     """
     if is_zero(context.eta):
         return step(z, context)
-    rows = autoregressive.relaxed_continuations(
+    rows = continuations.relaxed(
         context.generator,
         context.unrolled,
         _relax(z, context),

@@ -14,8 +14,9 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators import control_variate, relaxation, rewards, signals, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import RowGradients, chosen, values
+from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.backprop import RowGradients, values
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.spec import EstimatorSpec
 
@@ -136,7 +137,7 @@ def _straight_through(spec, control, generator, reward, noise, batch_size, data)
     def relaxed():
         return autoregressive.straight_through(generator, noise.gumbel, spec.temperature)
 
-    unrolled, rows, pullback = autoregressive.with_tape(generator, relaxed, lambda _, rows: [rows])
+    unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
     r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
@@ -168,7 +169,7 @@ def _tokens(spec, generator, noise, data):
             return autoregressive.teacher_force(generator, replicas.own_rows(data))
         return autoregressive.unroll(generator, noise.gumbel)
 
-    return autoregressive.with_pullback(generator, run)
+    return backprop.with_pullback(generator, run)
 
 
 def _control(spec, control):

@@ -10,7 +10,8 @@ import tensorflow as tf
 from regan_tf.estimators import rewards
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import chosen, values
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.backprop import values
 
 # V^T up to which all sequences are enumerated.
 ENUMERABLE = 10**6

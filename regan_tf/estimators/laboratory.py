@@ -18,7 +18,7 @@ from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.estimators.reference import reference_gradient
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import values
+from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
 from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec

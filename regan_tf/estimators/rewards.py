@@ -10,7 +10,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.config import UserError
 from regan_tf.graphs import compiled
-from regan_tf.networks import autoregressive
+from regan_tf.networks import continuations
 from regan_tf.networks.autoregressive import AT_ONCE
 from regan_tf.networks.noise import gumbel_noise, to_gumbel, uniform_noise
 
@@ -132,7 +132,7 @@ def of_continuations(generator, reward, tokens, rollouts, seed):
     noise = to_gumbel(
         replicas.own_rows(uniform_noise(shape, seed, generator.compute_dtype), axis=1)
     )
-    sampled = autoregressive.sampled_continuations(generator, tokens, noise)
+    sampled = continuations.sampled(generator, tokens, noise)
     value = of_tokens(reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype)
     return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
 

@@ -26,7 +26,7 @@ def log_variances(rows, mean_gradient):
     """Log of the variance over rows of the gradient of one row, in nats.
 
     Args:
-      rows: `autoregressive.RowGradients` g_j of this replica's rows; B >= 2 in all.
+      rows: `backprop.RowGradients` g_j of this replica's rows; B >= 2 in all.
       mean_gradient: their mean over j, one tensor a variable.
     Returns:
       The log variance of the first parameter of the last layer (figures 4b and 5b), and the log of

@@ -2,10 +2,12 @@
 (section 4.3).
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, backprop, lstm
 
 
 class Discriminator(keras.Model):
@@ -94,20 +96,8 @@ class Discriminator(keras.Model):
             is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
-        def pullback(cotangent):
-            d_logit = cotangent[:, tf.newaxis]
-            d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
-            d = self.cell.pullback(trace, d_last if is_last is None else is_last * d_last, length)
-            gradient = {
-                id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
-                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(hidden), d),
-                id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
-                id(self.head.kernel): lstm.contract(last, d_logit),
-                id(self.head.bias): tf.reduce_sum(d_logit, axis=0),
-            }
-            return [gradient[id(v)] for v in self.trainable_variables]
-
-        return self._logit(last), pullback
+        saved = (tokens, hidden, trace, last, is_last)
+        return self._logit(last), functools.partial(backprop.through_discriminator, self, saved)
 
     def _logit(self, hidden):
         return tf.squeeze(hidden @ self.head.kernel.value + self.head.bias.value, axis=-1)

@@ -5,16 +5,8 @@
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import lstm
-from regan_tf.networks.autoregressive import (
-    AT_ONCE,
-    RowGradients,
-    Unrolled,
-    alive,
-    chosen,
-    masked,
-    stateless,
-)
+from regan_tf.networks import backprop, lstm
+from regan_tf.networks.autoregressive import AT_ONCE, Unrolled, alive, chosen, masked, stateless
 from regan_tf.networks.noise import gumbel_noise
 
 
@@ -61,7 +53,7 @@ class Generator(keras.Model):
         return self._logits(state[0]), state
 
     @property
-    def _is_small(self):
+    def reads_by_table(self):
         """Whether all tokens go through the embedding and W_x once, instead of the tokens read at
         every step.
         """
@@ -72,7 +64,7 @@ class Generator(keras.Model):
         return self.cell.project(self.embedding.embeddings.value)
 
     def _project(self, inputs, table=None):
-        if self._is_small:
+        if self.reads_by_table:
             table = self._input_table() if table is None else table
             return (
                 lstm.look_up(table, inputs)
@@ -140,7 +132,7 @@ class Generator(keras.Model):
         """Reads its own tokens, b_t = draw(logits_t, inputs_t); inputs: a nest of [T', B, ...]."""
         length, batch_size = tf.nest.flatten(inputs)[0].shape[:2]
         batch_size = tf.shape(tf.nest.flatten(inputs)[0])[1] if batch_size is None else batch_size
-        table = self._input_table() if self._is_small else None
+        table = self._input_table() if self.reads_by_table else None
 
         def step(inputs_t, carry):
             state, previous = carry
@@ -162,7 +154,7 @@ class Generator(keras.Model):
             state, trace = self.cell.traced(projected_t, state)
             return (state, trace), state
 
-        projected = self._project(self._inputs(tokens))
+        projected = self._project(self.tokens_read(tokens))
         (states, trace), _ = lstm.unroll(
             step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
         )
@@ -177,7 +169,7 @@ class Generator(keras.Model):
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
 
-    def _inputs(self, tokens):
+    def tokens_read(self, tokens):
         """The token read at each step, time-major: int32 [B, T] -> [T, B]."""
         return tf.concat(
             [self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0
@@ -223,93 +215,5 @@ class Generator(keras.Model):
         return tf.reshape(parts, [-1, self.seq_len])[:batch_size]
 
     def pullback(self, unrolled, cotangent, row_gradients=False):
-        """The gradient in the weights of what has the given cotangent, from one pass backward.
-
-        A weight used as x_t W has the gradient sum_t x_jt (outer) d_jt in row j, d being the
-        cotangent of x_t W: so what the variance over rows needs comes without a loop over rows.
-
-        Args:
-          unrolled: as `unroll` or `teacher_force` gave it.
-          cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
-          row_gradients: also give RowGradients.
-        Returns:
-          The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients,
-          or None. Both are linear or quadratic in `cotangent`, and differentiable in it.
-        """
-        cell, output = self.cell, self.output_layer.kernel.value
-        hidden, (trace, log_probs) = unrolled.states[0], unrolled.saved
-        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-        d = cell.pullback(trace, lstm.product(d_logits, output, transpose=True), d_logits.shape[0])
-        inputs = self._inputs(unrolled.tokens)
-        embeddings, kernel = self.embedding.embeddings.value, cell.kernel.value
-        d_embedded = lstm.product(d, kernel, transpose=True)
-        used = {  # each weight by the x and the d of its products
-            id(self.embedding.embeddings): (inputs, d_embedded),
-            id(cell.kernel): (tf.gather(embeddings, inputs), d),
-            id(cell.recurrent_kernel): (lstm.before(hidden), d),
-            id(cell.bias): (None, d),
-            id(self.output_layer.kernel): (hidden, d_logits),
-            id(self.output_layer.bias): (None, d_logits),
-        }
-        gradient = {key: self._weight_gradient(x, d) for key, (x, d) in used.items()}
-        if self._is_small:  # the same by way of the few rows of the input table
-            d_table = lstm.scatter(inputs, d, self.vocab_size + 1)
-            gradient[id(self.embedding.embeddings)] = lstm.product(d_table, kernel, transpose=True)
-            gradient[id(cell.kernel)] = lstm.contract(embeddings, d_table)
-        order = [id(v) for v in self.trainable_variables]
-        gradient = [gradient[key] for key in order]
-        if not row_gradients:
-            return gradient, None
-        norms = [outer_norm(*used[key]) for key in order]
-        return gradient, RowGradients(
-            norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0)
-        )
-
-    def _weight_gradient(self, x, d):
-        if x is None:
-            return tf.reduce_sum(d, axis=[0, 1])
-        return (
-            lstm.scatter(x, d, self.vocab_size + 1) if x.dtype.is_integer else lstm.contract(x, d)
-        )
-
-
-def _through_log_softmax(log_probs, tokens, cotangent):
-    """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens'
-    entries of l alone.
-    """
-    if cotangent.shape.rank == 3:
-        d = tf.transpose(cotangent, [1, 0, 2])
-        return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
-    d = tf.transpose(cotangent)
-    others = tf.exp(log_probs) * -d[..., tf.newaxis]
-    if log_probs.shape[-1] <= lstm.ONE_HOT_LIMIT:
-        return (
-            others
-            + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype)
-            * d[..., tf.newaxis]
-        )
-    flat = tf.reshape(others, [-1, others.shape[-1]])
-    places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tf.transpose(tokens), [-1])], axis=1)
-    return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
-
-
-def outer_norm(x, d):
-    """||sum_t x_t (outer) d_t||^2 of each row: d [T, B, Y], and x [T, B, X], or tokens int32 [T, B]
-    for one-hot x, or None for x = 1 -> [B].
-
-    Either the matrices are formed, or (the "ghost norm") their inner products sum_ts (x_t .
-    x_s)(d_t . d_s), whichever is smaller.
-    """
-    if x is None:
-        return tf.reduce_sum(tf.reduce_sum(d, axis=0) ** 2, axis=-1)
-    if x.dtype.is_integer:
-        same = tf.cast(tf.transpose(x)[:, :, tf.newaxis] == tf.transpose(x)[:, tf.newaxis], d.dtype)
-        return tf.einsum("bts,bts->b", same, _gram(d))
-    length, (x_dim, d_dim) = x.shape[0], (x.shape[-1], d.shape[-1])
-    if length * length < x_dim * d_dim:
-        return tf.einsum("bts,bts->b", _gram(x), _gram(d))
-    return tf.reduce_sum(tf.einsum("tbx,tbd->bxd", x, d) ** 2, axis=[1, 2])
-
-
-def _gram(x):
-    return tf.einsum("tbx,sbx->bts", x, x)
+        """See `backprop.through_generator`."""
+        return backprop.through_generator(self, unrolled, cotangent, row_gradients)

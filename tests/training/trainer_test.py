@@ -134,8 +134,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
                 found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6
             )
         self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
-        norms = tf.concat([e[1].rows.squared_norms[0] for e in estimates], axis=0)
-        self.assertAllClose(diagnostics.rows.squared_norms[0], norms, rtol=1e-5)
+        norms = tf.concat([e[1].row_gradients.squared_norms[0] for e in estimates], axis=0)
+        self.assertAllClose(diagnostics.row_gradients.squared_norms[0], norms, rtol=1e-5)
         parts.trainer.update_generator(seed, real)
 
     def test_relax_trains_its_control_network_and_no_other_estimator_has_one(self):
