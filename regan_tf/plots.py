@@ -8,8 +8,6 @@ import matplotlib
 import numpy as np
 from scipy import optimize
 
-from regan_tf.config import BLEU_ORDERS
-
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
@@ -21,20 +19,7 @@ _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no les
 _LETTERS_PER_INCH = 13  # of a legend's font
 _LABEL_ROOM = (15, 8)  # points of space that a temperature's label takes
 _LABEL_OFFSETS = ((10, -7), (-10, 7))  # points of space from what it names to its middle
-
-# Of `plot_groups`: what is drawn, and the title.
-_PANELS = (
-    ("goodness", "Goodness Score (the paper's a)"),
-    ("lack", "What goodness lacks of perfect, log scale"),
-    ("log_variance", "Log variance of one parameter of the last layer [nats] (the paper's b)"),
-    ("log_variance_all", "Log mean variance over all parameters [nats]"),
-)
-_TEXT_PANELS = (
-    ("nll_per_token", "Held-out NLL [nats per token]"),
-    ("bleu_4", "BLEU-4 against the held-out texts"),
-    ("self_bleu_4", "Self-BLEU-4: lower is more varied"),
-    ("log_variance_all", "Log mean variance of the gradient, all parameters [nats]"),
-)
+_XLABELS = {"pretrain": "Minibatch of pre-training", "adversarial": "Adversarial iteration"}
 
 
 def over_seeds(groups):
@@ -46,158 +31,120 @@ def over_seeds(groups):
     return f"mean over {seeds} seeds with 95 % interval"
 
 
-def plot_run(records, config, directory, ideal=None):
-    """Draws log_variance.png, and goodness.png or, of texts, likelihood.png and bleu.png, into
-    `directory`.
+def plot_run(records, task, directory, ideal=None):
+    """Draws log_variance.png and the task's own figures into `directory`.
 
     Args:
       records: of metrics.jsonl.
-      config: of the run.
+      task: of the run.
       directory: is made if it is not there.
-      ideal: the metrics of training texts, drawn beside the texts' own.
+      ideal: the metrics that a perfect generator would have, drawn beside its own.
     """
     directory = Path(directory)
     directory.mkdir(exist_ok=True)
-    pretraining = [r for r in records if r["phase"] == "pretrain"]
-    records = [r for r in records if r["phase"] == "adversarial"]
-    name = f"{config.estimator.upper()}, length {config.seq_len}"
-
-    if config.is_text:
-        _plot_text(pretraining, [r for r in records if "nll" in r], ideal or {}, name, directory)
-    else:
-        figure, axes = _axes(name, "Goodness Score")
-        axes.plot(
-            [r["iteration"] for r in records],
-            [r["goodness"] for r in records],
-            color="C0",
-            label="generated",
-        )
-        axes.axhline(config.seq_len - 2, color="0.4", linestyle="--", linewidth=1, label="perfect")
-        axes.set_ylim(bottom=0)
-        _save(figure, axes, directory / "goodness.png")
-
+    title = f"{task.config.estimator.upper()}, length {task.config.seq_len}"
+    for name, panels in task.run_figures:
+        _write(_run_figure(panels, records, ideal or {}, title), directory / name)
     measured = [r for r in records if r["log_variance"] is not None]
     if measured:
-        figure, axes = _axes(name, "Log variance of the gradient [nats]")
-        iterations = [r["iteration"] for r in measured]
-        axes.plot(
-            iterations,
-            [r["log_variance"] for r in measured],
-            color="C1",
-            label="first parameter of the last layer (the paper's)",
-        )
-        axes.plot(
-            iterations,
-            [r["log_variance_all"] for r in measured],
-            color="C2",
-            label="mean over all parameters",
-        )
-        _save(figure, axes, directory / "log_variance.png")
+        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        for score, color, label in (
+            ("log_variance", "C1", "first parameter of the last layer (the paper's)"),
+            ("log_variance_all", "C2", "mean over all parameters"),
+        ):
+            x, y = ([r[name] for r in measured] for name in ("iteration", score))
+            axes.plot(x, y, color=color, label=label)
+        axes.set(title=title, ylabel="Log variance of the gradient [nats]")
+        axes.legend(frameon=False)
+        _number_iterations(axes)
+        _write(figure, directory / "log_variance.png")
 
 
-def _plot_text(pretraining, records, ideal, name, directory):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    panels = (
-        (left, pretraining, "Minibatch of pre-training"),
-        (right, records, "Adversarial iteration"),
+def _run_figure(panels, records, ideal, title):
+    """`RunPanel`s side by side, with a legend in the only one, or below several."""
+    is_single, curves = len(panels) == 1, panels[0].curves
+    has_legend = any(curves.values())
+    size = (7, 4.2) if is_single else (10, 4.6) if has_legend else (10, 4.2)
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=size, layout="constrained", squeeze=False
     )
-    for axes, points, xlabel in panels:
-        axes.plot(
-            [r["iteration"] for r in points],
-            [r["nll_per_token"] for r in points],
-            "o-",
-            markersize=3,
-        )
-        _number_iterations(axes, xlabel)
-    left.set(ylabel="Held-out NLL [nats per token]")
-    figure.suptitle(name)
-    _write(figure, directory / "likelihood.png")
+    for axes, panel in zip(all_axes.flat, panels, strict=True):
+        _draw_run_panel(axes, panel, records, ideal, "0.4" if is_single else None)
+    if is_single:
+        axes.set(title=title)
+        axes.legend(frameon=False)
+    else:
+        figure.suptitle(title)
+        if has_legend:
+            _legend_below(figure, axes, columns=len(curves))
+    return figure
 
-    figure, both = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    for axes, measure, ylabel in zip(
-        both, ("bleu", "self_bleu"), ("BLEU", "Self-BLEU: lower is more varied"), strict=True
-    ):
-        for n in BLEU_ORDERS:
-            score, color = f"{measure}_{n}", f"C{n - 2}"
-            axes.plot(
-                [r["iteration"] for r in records],
-                [r[score] for r in records],
-                "o-",
-                markersize=3,
-                color=color,
-                label=f"n = {n}",
-            )
-            if score in ideal:
-                axes.axhline(
-                    ideal[score],
-                    linestyle="--",
-                    linewidth=1,
-                    color=color,
-                    label=f"n = {n}, training texts",
-                )
-        axes.set(ylabel=ylabel)
-        _number_iterations(axes, "Adversarial iteration")
-    figure.suptitle(name)
-    _legend_below(figure, both[0], columns=len(BLEU_ORDERS))
-    _write(figure, directory / "bleu.png")
+
+def _draw_run_panel(axes, panel, records, ideal, ideal_color):
+    records = [r for r in records if r["phase"] == panel.phase]
+    for i, (metric, label) in enumerate(panel.curves.items()):
+        x, y = ([r[name] for r in records if metric in r] for name in ("iteration", metric))
+        axes.plot(x, y, "o-" if panel.few else "-", markersize=3, color=f"C{i}", label=label)
+        if panel.ideal and metric in ideal:
+            style = {"color": ideal_color or f"C{i}", "linestyle": "--", "linewidth": 1}
+            axes.axhline(ideal[metric], label=panel.ideal.format(label), **style)
+    if panel.from_zero:
+        axes.set_ylim(bottom=0)
+    axes.set(ylabel=panel.ylabel)
+    _number_iterations(axes, panel.phase)
 
 
 def plot_groups(groups, name, path):
-    """Draws how groups of runs went over the iterations: goodness, what it lacks, and both log
-    variances; of texts likelihood, BLEU, self-BLEU and one log variance.
+    """Draws how groups of runs went over the iterations, in the task's four panels.
 
     Bold the mean over seeds, in a band that is its 95 % bootstrap interval; faint the seeds.
 
     Args:
       groups: a list of `results.Group` on the same data.
-      name: of the data, as in `results.grouped`: the grammar's length, or the texts' name.
+      name: of the data, as in `results.grouped`.
       path: of the PNG.
     """
-    panels = _TEXT_PANELS if isinstance(name, str) else _PANELS
+    task = groups[0].task
     figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
-    for each, (score, title) in zip(axes.flat, panels, strict=True):
+    for each, panel in zip(axes.flat, task.panels, strict=True):
+        perfect = task.perfect(panel.score) if panel.lacks else None
         for group, style in zip(groups, _styles(len(groups)), strict=True):
-            if score == "lack":
-                _draw_curve(
-                    each,
-                    group,
-                    "goodness",
-                    style,
-                    lambda values: np.maximum(name - 2 - values, _SMALLEST_LACK),
-                )
-            else:
-                _draw_curve(each, group, score, style)
-        if score == "lack":
+            _draw_curve(each, group, panel.score, style, perfect)
+        if panel.lacks:
             each.set_yscale("log")
-        elif score.startswith(
+        elif panel.score.startswith(
             "log_variance"
         ):  # one that underflows to zero must not squeeze the others
             bottom, top = each.get_ylim()
             each.set_ylim(bottom=max(bottom, top - _VARIANCE_RANGE))
-        each.set_title(title, fontsize=10)
-        _number_iterations(each, "Adversarial iteration")
-    title = name if isinstance(name, str) else f"Length {name}"
+        each.set_title(panel.title, fontsize=10)
+        _number_iterations(each)
     words = over_seeds(groups)
-    figure.suptitle(f"{title}: {words}" + ("" if words == "1 seed" else ", seeds faint"))
+    figure.suptitle(f"{task.title(name)}: {words}" + ("" if words == "1 seed" else ", seeds faint"))
     _legend_below(figure, axes[0, 0])
     _write(figure, path)
 
 
-def plot_variance_and_learning(groups, seq_len, path):
-    """Draws what learning (mean goodness over the run) lacks of perfect against the log variance
-    (mean over the run).
+def plot_variance_and_learning(groups, name, path):
+    """Draws what learning (the mean headline over the run) lacks of perfect against the log
+    variance (mean over the run).
 
     Args:
-      groups: a list of `results.Group` of one length; what was not measured is not drawn.
-      seq_len: that length.
+      groups: a list of `results.Group` on the same data; what was not measured is not drawn.
+      name: of the data, as in `results.grouped`.
       path: of the PNG.
     """
+    task = groups[0].task
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for group, style in zip(groups, _styles(len(groups)), strict=True):
         variance, learning = (
-            np.array(list(group.scores(name).values())) for name in ("log_variance_all", "learning")
+            np.array(list(group.scores(score).values()))
+            for score in ("log_variance_all", "learning")
         )
-        lack, marker = seq_len - 2 - learning, "D" if style["linestyle"] == "-" else "s"
+        lack, marker = (
+            task.perfect("learning") - learning,
+            "D" if style["linestyle"] == "-" else "s",
+        )
         axes.plot(variance, lack, "o", color=style["color"], alpha=0.3, markersize=4)
         axes.plot(
             variance.mean(),
@@ -208,19 +155,18 @@ def plot_variance_and_learning(groups, seq_len, path):
             markersize=8,
         )
     axes.set(xlabel="Log mean variance of the gradient, mean over the run [nats]", yscale="log")
-    axes.set_ylabel("What the mean goodness over the run lacks of perfect")
+    axes.set_ylabel(f"What the mean {task.headline} over the run lacks of perfect")
     large = "" if over_seeds(groups) == "1 seed" else "; large: means over seeds"
-    axes.set_title(
-        f"Length {seq_len}: does a lower variance learn faster? Lower is better{large}", fontsize=10
-    )
+    question = "does a lower variance learn faster? Lower is better"
+    axes.set_title(f"{task.title(name)}: {question}{large}", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     _write(figure, path)
 
 
 def plot_against(field, lines, title, path):
-    """Draws scores against a numeric flag, log scale, each with the 95 % bootstrap interval of its
-    mean over seeds.
+    """Draws the task's scores against a numeric flag, log scale, each with the 95 % bootstrap
+    interval of its mean over seeds; those that have a perfect value, as parts of it.
 
     Args:
       field: the flag.
@@ -228,28 +174,12 @@ def plot_against(field, lines, title, path):
       title: of the figure.
       path: of the PNG.
     """
-    panels = {
-        "goodness": "Goodness at the end / perfect",
-        "learning": "Mean goodness over the run / perfect",
-        "log_variance_all": "Log mean variance [nats]",
-        "nll_excess": "Held-out NLL excess [nats]",
-    }
-    is_text = next(iter(lines.values()))[0].config.is_text
-    if is_text:
-        panels = {
-            "bleu_4": "BLEU-4 at the end",
-            "self_bleu_4": "Self-BLEU-4 at the end",
-            "log_variance_all": "Log mean variance [nats]",
-            "nll_per_token": "Held-out NLL [nats per token]",
-        }
+    panels = next(iter(lines.values()))[0].task.flag_panels
     has_zero = any(getattr(g.config, field) == 0 for groups in lines.values() for g in groups)
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
-    for each, (name, ylabel) in zip(axes.flat, panels.items(), strict=True):
+    for each, (name, ylabel, _) in zip(axes.flat, panels, strict=True):
         for (text, groups), style in zip(lines.items(), _styles(len(lines)), strict=True):
-            scale = [
-                g.config.seq_len - 2 if not is_text and name in ("goodness", "learning") else 1
-                for g in groups
-            ]
+            scale = [g.task.perfect(name) or 1 for g in groups]
             mean, low, high = (
                 np.array(v) / scale for v in zip(*(g.mean(name) for g in groups), strict=True)
             )
@@ -346,7 +276,12 @@ def plot_growth(name, values, figures, path):
     _write(figure, path)
 
 
-def _draw_curve(axes, group, name, style, transform=lambda values: values):
+def _draw_curve(axes, group, name, style, perfect=None):
+    """A score's mean over the seeds, and each; or what these lack of perfect."""
+
+    def transform(values):
+        return values if perfect is None else np.maximum(perfect - values, _SMALLEST_LACK)
+
     iterations, mean, low, high = group.curve(name)
     if not len(iterations):
         return
@@ -417,8 +352,8 @@ def _legend_below(figure, axes, columns=3):
     )
 
 
-def _number_iterations(axes, xlabel):
-    axes.set_xlabel(xlabel)
+def _number_iterations(axes, phase="adversarial"):
+    axes.set_xlabel(_XLABELS[phase])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
 
@@ -480,18 +415,6 @@ def _spread(wanted, gap):
     """Places in [0, 1] at least `gap` apart, in least squares nearest to the wanted (ascending)."""
     steps = gap * np.arange(len(wanted))
     return np.clip(optimize.isotonic_regression(wanted - steps).x, 0, max(1 - steps[-1], 0)) + steps
-
-
-def _axes(title, ylabel):
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    axes.set(title=title, ylabel=ylabel)
-    _number_iterations(axes, "Adversarial iteration")
-    return figure, axes
-
-
-def _save(figure, axes, path):
-    axes.legend(frameon=False)
-    _write(figure, path)
 
 
 def _write(figure, path):

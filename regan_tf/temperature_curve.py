@@ -68,7 +68,7 @@ def main(paths):
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
     groups_by_data = results.grouped(runs)
-    if len(groups_by_data) > 1 or not runs[0].config.is_text:
+    if len(groups_by_data) > 1 or not runs[0].task.has_temperature_curve:
         raise UserError(
             "the runs must be on the same texts, with the same vocabulary; these are on: "
             f"{', '.join(map(str, groups_by_data))}"

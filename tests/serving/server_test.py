@@ -40,7 +40,7 @@ from regan_tf.serving import server as local_server
 from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.model import Model
 from regan_tf.serving.servable import Limits
-from regan_tf.tasks.data import VOCABULARY
+from regan_tf.tasks.grammar import VOCABULARY
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
 

@@ -14,8 +14,9 @@ from absl.testing import parameterized
 from tensorboard.plugins.hparams import metadata
 
 from regan_tf import plots
-from regan_tf.config import Config
+from regan_tf.config import BLEU_ORDERS, Config
 from regan_tf.studies import page, results
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as running
 
 
@@ -61,9 +62,8 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         output.mkdir()
         pictures = page.draw(groups, output)
         context = {"paths": ["runs"], "unfinished": 0, "generator": "last"}
-        return page.write(output, groups, page.score_rows(groups), pictures, **context).read_text(
-            encoding="utf-8"
-        )
+        tables = {name: page.score_table(members) for name, members in groups.items()}
+        return page.write(output, groups, tables, pictures, **context).read_text(encoding="utf-8")
 
     def _figure(self, draw, *arguments):
         """What a function of `plots` draws, kept open."""
@@ -111,9 +111,10 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(page._number(value), expected)
 
     def test_scores_show_small_numbers(self):
-        cells = page.score_rows(self._groups(1))[3][0]
-        self.assertEqual(cells[page.headers(3).index("NLL excess")], "4.32e-05")
-        self.assertEqual(cells[page.headers(3).index("validity")], "0.00021 (0.00021)")
+        table = page.score_table(self._groups(1)[3])
+        cells = dict(zip(table.headers, table.rows[0], strict=True))
+        self.assertEqual(cells["NLL excess"], "4.32e-05")
+        self.assertEqual(cells["validity"], "0.00021 (0.00021)")
 
     def test_flag_axis_has_the_values_that_occur(self):
         lines = results.lines(self._groups(1)[3])["batch_size"]
@@ -139,18 +140,19 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertLessEqual(box.x1, figure.bbox.width)
 
     def test_bleu_has_a_line_for_training_texts(self):
-        scores = {f"{m}_{n}": 0.1 * n for m in ("bleu", "self_bleu") for n in plots.BLEU_ORDERS}
+        scores = {f"{m}_{n}": 0.1 * n for m in ("bleu", "self_bleu") for n in BLEU_ORDERS}
         record = {"nll": 1.0, "nll_per_token": 1.0, "log_variance": None} | scores
         records = [record | {"phase": "adversarial", "iteration": i} for i in range(3)]
         with mock.patch.object(plots, "_write") as write:
+            task = task_of(Config(dataset="pydoc").resolved())
             ideal = {name: value + 0.3 for name, value in scores.items()}
-            plots.plot_run(records, Config(dataset="pydoc").resolved(), self._directory.name, ideal)
+            plots.plot_run(records, task, self._directory.name, ideal)
         figure = next(
             call.args[0] for call in write.call_args_list if call.args[1].name == "bleu.png"
         )
         for axes, measure in zip(figure.axes, ("bleu", "self_bleu"), strict=True):
             lines = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines()}
-            for n in plots.BLEU_ORDERS:
+            for n in BLEU_ORDERS:
                 self.assertAllClose(lines[f"n = {n}, training texts"], ideal[f"{measure}_{n}"])
         plots.plt.close("all")
 

@@ -23,6 +23,7 @@ from regan_tf import plots
 from regan_tf.cli import command
 from regan_tf.config import Config, UserError
 from regan_tf.serving import publishing
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import experiment
 from regan_tf.training import run as run_module
 from regan_tf.training.workdir import Workdir
@@ -213,7 +214,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         config = self._config(
             "run", metric=metric, seq_len=3, **({"dataset": "pydoc"} if metric == "nll" else {})
         )
-        self.assertEqual(run_module._has_collapsed(config, last, best), expected)
+        self.assertEqual(run_module._has_collapsed(task_of(config), last, best), expected)
 
     @parameterized.parameters(
         (None, ""),
