@@ -62,8 +62,8 @@ def main(paths):
             "RUN RUN ..."
         )
     command.start_tensorflow(_THREADS.value)
-    from regan_tf import plots
     from regan_tf.files import write_atomically
+    from regan_tf.plots.temperature import plot_temperature_curves
     from regan_tf.studies import results
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
@@ -87,7 +87,7 @@ def main(paths):
     output = Path(_OUTPUT.value)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
     write_atomically(output / "curve.json", text + "\n")
-    plots.plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
+    plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
     print(f"\nNow look at {output}/temperature_curve.png")
     return 0
 

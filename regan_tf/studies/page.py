@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import jinja2
 import numpy as np
 
-from regan_tf import plots
 from regan_tf.cli import command
 from regan_tf.cli.config_flags import recorded, to_flag
 from regan_tf.files import write_atomically
+from regan_tf.plots import comparisons
 from regan_tf.studies import results
 from regan_tf.tasks.task import Column
 
@@ -81,15 +81,16 @@ def draw(groups, output):
         task = members[0].task
         of_kind.setdefault(type(task), []).extend(members)
         names[name] = [task.picture(len(names))]
-        plots.plot_groups(members, name, output / names[name][0])
+        comparisons.plot_groups(members, name, output / names[name][0])
         if task.learning_picture:
             names[name].append(task.learning_picture)
-            plots.plot_variance_and_learning(members, name, output / task.learning_picture)
+            comparisons.plot_variance_and_learning(members, name, output / task.learning_picture)
     for task, members in of_kind.items():
         for field, lines in results.lines(members).items():
             names["all"].append(f"{task.picture_prefix}by_{field}.png")
-            title = f"By {field}: {plots.over_seeds([g for line in lines.values() for g in line])}"
-            plots.plot_against(field, lines, title, output / names["all"][-1])
+            shown = [group for line in lines.values() for group in line]
+            title = f"By {field}: {comparisons.over_seeds(shown)}"
+            comparisons.plot_against(field, lines, title, output / names["all"][-1])
     return names
 
 
@@ -105,11 +106,7 @@ def write(output, groups, tables, pictures, **context):
     Returns:
       The page's path.
     """
-    scores = {
-        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
-        for name, members in groups.items()
-    }
-    write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
+    write_atomically(output / "scores.json", _scores(groups))
     runs = [run for members in groups.values() for g in members for run in g.runs]
     varying = {"seed", *results.varying_fields(runs)}
 
@@ -141,6 +138,14 @@ def write(output, groups, tables, pictures, **context):
     )
     write_atomically(output / "index.html", text)
     return output / "index.html"
+
+
+def _scores(groups):
+    scores = {
+        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
+        for name, members in groups.items()
+    }
+    return json.dumps(scores, indent=2) + "\n"
 
 
 def _section(name, groups):

@@ -17,10 +17,11 @@ from tabulate import tabulate
 from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
-from regan_tf import plots, replicas
+from regan_tf import replicas
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 from regan_tf.files import NotWrittenError, writing
+from regan_tf.plots import runs
 from regan_tf.serving import publishing
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import memory
@@ -263,7 +264,7 @@ def _finish(experiment, workdir, records):
 def _plot(records, task, directory, ideal):
     with writing(directory):
         try:
-            plots.plot_run(records, task, directory, ideal)
+            runs.plot_run(records, task, directory, ideal)
         except OSError:
             shutil.rmtree(directory, ignore_errors=True)  # no half a picture
             raise

@@ -21,9 +21,9 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import plots
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
+from regan_tf.plots import comparisons
 from regan_tf.studies import grid, results
 from regan_tf.training import run as run_module
 
@@ -391,9 +391,9 @@ class StatisticsTest(tf.test.TestCase):
         ]
         groups = results.grouped(runs)[3]
         with tempfile.TemporaryDirectory() as directory:
-            plots.plot_groups(groups, 3, Path(directory) / "groups.png")
-            plots.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
-            plots.plot_against(
+            comparisons.plot_groups(groups, 3, Path(directory) / "groups.png")
+            comparisons.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
+            comparisons.plot_against(
                 "temperature",
                 results.lines(groups)["temperature"],
                 "By temperature",

@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import plots
 from regan_tf.cli import command
 from regan_tf.config import Config, UserError
+from regan_tf.plots import runs
 from regan_tf.serving import publishing
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import experiment
@@ -139,7 +139,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             (self._no_space(Workdir, "append_metrics", call=5, file=metrics, left=10), metrics),
             (self._no_space(Workdir, "save"), path / "checkpoints/00000028"),
             (self._no_space(Workdir, "write"), path / "samples.txt"),
-            (self._no_space(plots, "plot_run"), path / "figures"),
+            (self._no_space(runs, "plot_run"), path / "figures"),
             (
                 self._no_space(publishing, "publish_run"),
                 self.directory / "export/regan-reinforce-3",
