@@ -11,7 +11,7 @@ from regan_tf.cli import command
 from regan_tf.cli.config_flags import recorded, to_flag
 from regan_tf.files import write_atomically
 from regan_tf.plots import comparisons
-from regan_tf.studies import results
+from regan_tf.studies import results, statistics
 from regan_tf.tasks.task import Column
 
 _SAMPLES = 8
@@ -177,7 +177,7 @@ def _matrix(groups, name):
     """Rows of cells (text, class) of the differences row less column; class: better, worse or none
     where it is not significant.
     """
-    differences, is_better = results.differences(groups, name), groups[0].task.is_better
+    differences, is_better = statistics.differences(groups, name), groups[0].task.is_better
 
     def cell(i, j):
         found = differences.get((min(i, j), max(i, j)))

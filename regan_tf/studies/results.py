@@ -1,25 +1,20 @@
-"""What finished runs have in their directories, grouped by what they trained, and the statistics
-over seeds.
-"""
+"""What finished runs have in their directories, grouped by what they trained."""
 
 import collections
 import dataclasses
 import functools
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from regan_tf.cli import config_flags
 from regan_tf.config import ESTIMATORS, Config, UserError
+from regan_tf.studies import statistics
 from regan_tf.tasks.registry import TASKS, task_of
 from regan_tf.tasks.task import Task
 from regan_tf.training.workdir import RECORDS, SAMPLES, SUMMARY, read_metrics
-
-_RNG_SEED = 0  # of the bootstrap, so that a report can be repeated
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ class Group:
 
     def mean(self, name):
         """Mean of one score over the seeds, with its 95 % bootstrap interval: (mean, low, high)."""
-        return mean_and_interval(np.array(list(self.scores(name).values())))
+        return statistics.mean_and_interval(np.array(list(self.scores(name).values())))
 
     def curve(self, name):
         """(iterations, mean, low, high) over the seeds, at the iterations that all have; empty
@@ -107,7 +102,7 @@ class Group:
         curves = [run.curve(name) for run in self.runs]
         iterations = sorted(set.intersection(*map(set, curves)))
         values = np.array([[curve[i] for i in iterations] for curve in curves])
-        return np.array(iterations), *mean_and_interval(values)
+        return np.array(iterations), *statistics.mean_and_interval(values)
 
 
 def read(paths, generator="last"):
@@ -267,80 +262,6 @@ def _order(config):
         ESTIMATORS.index(config.estimator),
         *(getattr(config, n) for n in names),
     ]
-
-
-def mean_and_interval(values):
-    """Mean over the first axis (seeds) with its 95 % bootstrap interval, by percentiles; one seed
-    has none (NaN).
-
-    With few seeds the percentile bootstrap is too narrow: on normal data it covers about 90 % with
-    ten, 84 % with six.
-
-    Returns:
-      mean, low, high, each of the shape of values[0].
-    """
-    mean = values.mean(axis=0)
-    if len(values) < 2 or values.size == 0 or np.isnan(values).any():
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    rng = np.random.default_rng(_RNG_SEED)
-    found = stats.bootstrap(
-        (values,), np.mean, axis=0, method="percentile", n_resamples=2_000, batch=100, rng=rng
-    )
-    return mean, found.confidence_interval.low, found.confidence_interval.high
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean of one group's score less another's over the seeds that both have, and how surely it is
-    not zero.
-
-    p is that of the sign-flip permutation test of the paired differences, exact up to 13 seeds; q
-    is p after Benjamini and Hochberg's correction for all pairs of groups.
-    """
-
-    mean: float
-    p: float
-    q: float
-    seeds: int
-
-    @property
-    def significant(self):
-        return self.q < 0.05
-
-
-def differences(groups, name):
-    """Paired differences of one score between all groups: a dict from (i, j), i < j, to Difference
-    of i less j.
-
-    Pairs with fewer than six seeds in common are left out, for their p cannot be below 0.05; so are
-    scores that were not measured, and learning over different numbers of iterations.
-    """
-    found = {}
-    for (i, first), (j, second) in itertools.combinations(enumerate(groups), 2):
-        one, other = first.scores(name), second.scores(name)
-        seeds = sorted(set(one) & set(other))
-        paired = np.array([one[s] - other[s] for s in seeds])
-        comparable = (
-            name != "learning"
-            or len({len(run.records) for g in (first, second) for run in g.runs}) == 1
-        )
-        if len(seeds) >= 6 and comparable and np.isfinite(paired).all():
-            found[i, j] = (float(paired.mean()), _sign_flip_p(paired), len(seeds))
-    if not found:
-        return {}
-    adjusted = stats.false_discovery_control([p for _, p, _ in found.values()])
-    return {
-        pair: Difference(mean, p, float(q), n)
-        for (pair, (mean, p, n)), q in zip(found.items(), adjusted, strict=True)
-    }
-
-
-def _sign_flip_p(paired):
-    rng = np.random.default_rng(_RNG_SEED)
-    test = stats.permutation_test(
-        (paired,), np.mean, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=rng
-    )
-    return float(test.pvalue)
 
 
 def _mean(values):
