@@ -19,8 +19,9 @@ def plot_run(records, task, directory, ideal=None):
     directory = Path(directory)
     directory.mkdir(exist_ok=True)
     title = f"{task.config.estimator.upper()}, length {task.config.seq_len}"
+    line = "-" if task.judges_each_iteration else "o-"  # few points are marked
     for name, panels in task.run_figures:
-        drawing.write(_run_figure(panels, records, ideal or {}, title), directory / name)
+        drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
     measured = [r for r in records if r["log_variance"] is not None]
     if measured:
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -36,7 +37,7 @@ def plot_run(records, task, directory, ideal=None):
         drawing.write(figure, directory / "log_variance.png")
 
 
-def _run_figure(panels, records, ideal, title):
+def _run_figure(panels, records, ideal, title, line):
     """`RunPanel`s side by side, with a legend in the only one, or below several."""
     is_single, curves = len(panels) == 1, panels[0].curves
     has_legend = any(curves.values())
@@ -45,7 +46,7 @@ def _run_figure(panels, records, ideal, title):
         1, len(panels), figsize=size, layout="constrained", squeeze=False
     )
     for axes, panel in zip(all_axes.flat, panels, strict=True):
-        _draw_run_panel(axes, panel, records, ideal, "0.4" if is_single else None)
+        _draw_run_panel(axes, panel, records, ideal, line, "0.4" if is_single else None)
     if is_single:
         axes.set(title=title)
         axes.legend(frameon=False)
@@ -56,11 +57,11 @@ def _run_figure(panels, records, ideal, title):
     return figure
 
 
-def _draw_run_panel(axes, panel, records, ideal, ideal_color):
+def _draw_run_panel(axes, panel, records, ideal, line, ideal_color):
     records = [r for r in records if r["phase"] == panel.phase]
     for i, (metric, label) in enumerate(panel.curves.items()):
         x, y = ([r[name] for r in records if metric in r] for name in ("iteration", metric))
-        axes.plot(x, y, "o-" if panel.few else "-", markersize=3, color=f"C{i}", label=label)
+        axes.plot(x, y, line, markersize=3, color=f"C{i}", label=label)
         if panel.ideal and metric in ideal:
             style = {"color": ideal_color or f"C{i}", "linestyle": "--", "linewidth": 1}
             axes.axhline(ideal[metric], label=panel.ideal.format(label), **style)

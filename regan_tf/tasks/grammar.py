@@ -10,7 +10,7 @@ import numpy as np
 
 from regan_tf.config import METRICS
 from regan_tf.tasks.data import Dataset
-from regan_tf.tasks.task import Breakdown, Column, Panel, RunFigure, RunPanel, Task
+from regan_tf.tasks.task import Breakdown, Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
 
 # The begin symbol, V, belongs to the generator, never to the data.
@@ -66,7 +66,7 @@ class Grammar(Task):
         Panel("nll_excess", "Held-out NLL excess [nats]"),
     )
     run_figures = (
-        RunFigure(
+        (
             "goodness.png",
             (RunPanel("Goodness Score", {"goodness": "generated"}, "perfect", from_zero=True),),
         ),
@@ -104,7 +104,6 @@ class Grammar(Task):
         return (Breakdown("Frequency of symbols", "unigram", law),)
 
     def picture(self, number):
-        del number
         return f"length_{self.name}.png"
 
     @property
@@ -112,7 +111,6 @@ class Grammar(Task):
         return f"variance_and_learning_{self.name}.png"
 
     def metrics(self, dataset):
-        del dataset
         return GrammarMetrics(self.config.seq_len)
 
     def _load(self):

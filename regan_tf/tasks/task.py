@@ -58,23 +58,14 @@ class RunPanel(NamedTuple):
     Attributes:
       curves: a dict from metric to its curve's label; "" for none.
       ideal: label of the dashed line, what a perfect generator has; {} is the curve's.
-      few: whether the points are few enough to be marked.
       from_zero: whether the axis begins at zero.
     """
 
     ylabel: str
     curves: dict
     ideal: str = ""
-    few: bool = False
     from_zero: bool = False
     phase: str = "adversarial"
-
-
-class RunFigure(NamedTuple):
-    """A file of a run's figures; panels: of RunPanel, side by side."""
-
-    name: str
-    panels: tuple
 
 
 class Breakdown(NamedTuple):
@@ -113,7 +104,7 @@ class Task(abc.ABC):
     columns: ClassVar[tuple]  # of Column
     panels: ClassVar[tuple]  # four of Panel
     flag_panels: ClassVar[tuple]  # four of Panel, in pictures against a flag; parts of `perfect`
-    run_figures: ClassVar[tuple]  # of RunFigure
+    run_figures: ClassVar[tuple]  # file names, each with a tuple of RunPanel
     event_metrics: ClassVar[tuple]  # TensorBoard's, beside the hyperparameters
     picture_prefix: ClassVar[str]  # of the names of pictures that show several of its data
     learning_picture: str | None = None  # name of that of variance and learning, if it is drawn
@@ -177,29 +168,25 @@ class Task(abc.ABC):
 
     def described(self, dataset: Dataset) -> Config:
         """The config with what it left to the data."""
-        del dataset
         return self.config
 
     def eval_samples(self, dataset: Dataset) -> int:
         """How many samples are judged at a time."""
-        del dataset
         return self.config.eval_samples
 
     def tokens(self, metrics: dict) -> float:
         """Mean length of the held-out sequences, from all metrics of a generator."""
-        del metrics
         return self.config.seq_len
 
     def more_scores(self, end: dict, records: list) -> dict:
         """Scores of a run besides `end_scores`; end: its last metrics; records: the adversarial
         ones. `learning` is compared between runs of equal length only.
         """
-        del end, records
         return {}
 
     def perfect(self, score: str) -> float | None:
         """The highest value of a score on these data, if they set one."""
-        del score
+        return None
 
     def is_better(self, name: str, value: float, than: float) -> bool:
         """Whether one value of a metric or score is better than another."""

@@ -10,11 +10,16 @@ import numpy as np
 from regan_tf.config import BLEU_ORDERS, UserError
 from regan_tf.tasks import text
 from regan_tf.tasks.data import Dataset
-from regan_tf.tasks.task import Column, Panel, RunFigure, RunPanel, Task
+from regan_tf.tasks.task import Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
 
 _SPLIT_SEED = 0  # which texts are held out does not depend on the run's seed: runs can be compared
-_BLEU_PANELS = (("bleu", "BLEU"), ("self_bleu", "Self-BLEU: lower is more varied"))
+_NLL, _SELF_BLEU = "Held-out NLL [nats per token]", "Self-BLEU: lower is more varied"
+
+
+def _bleu_panel(measure, ylabel):
+    curves = {f"{measure}_{n}": f"n = {n}" for n in BLEU_ORDERS}
+    return RunPanel(ylabel, curves, ideal="{}, training texts")
 
 
 class Texts(Task):
@@ -56,19 +61,15 @@ class Texts(Task):
         *(Column(f"bleu_{n}", f"BLEU-{n}", printed=True) for n in BLEU_ORDERS),
         *(Column(f"self_bleu_{n}", f"self-BLEU-{n}", printed=True) for n in BLEU_ORDERS),
         *(Column(f"distinct_{n}", f"distinct-{n}", printed=n == 2) for n in (1, 2, 3)),
-        Column("kl_1", "KL-1"),
-        Column("kl_1_reverse", "reverse"),
-        Column("kl_2", "KL-2"),
-        Column("kl_2_reverse", "reverse"),
-        Column("length", "length"),
-        Column("length_distance", "its distance"),
-        Column("unknown", "unknown"),
-        Column("copied", "copied"),
+        *(Column("kl_1", "KL-1"), Column("kl_1_reverse", "reverse")),
+        *(Column("kl_2", "KL-2"), Column("kl_2_reverse", "reverse")),
+        *(Column("length", "length"), Column("length_distance", "its distance")),
+        *(Column("unknown", "unknown"), Column("copied", "copied")),
         Column("log_variance", "log var 1"),
         Column("log_variance_all", "log var all"),
     )
     panels = (
-        Panel("nll_per_token", "Held-out NLL [nats per token]"),
+        Panel("nll_per_token", _NLL),
         Panel("bleu_4", "BLEU-4 against the held-out texts"),
         Panel("self_bleu_4", "Self-BLEU-4: lower is more varied"),
         Panel("log_variance_all", "Log mean variance of the gradient, all parameters [nats]"),
@@ -77,33 +78,17 @@ class Texts(Task):
         Panel("bleu_4", "BLEU-4 at the end"),
         Panel("self_bleu_4", "Self-BLEU-4 at the end"),
         Panel("log_variance_all", "Log mean variance [nats]"),
-        Panel("nll_per_token", "Held-out NLL [nats per token]"),
+        Panel("nll_per_token", _NLL),
     )
     run_figures = (
-        RunFigure(
+        (
             "likelihood.png",
             (
-                RunPanel(
-                    "Held-out NLL [nats per token]",
-                    {"nll_per_token": ""},
-                    few=True,
-                    phase="pretrain",
-                ),
-                RunPanel("", {"nll_per_token": ""}, few=True),
+                RunPanel(_NLL, {"nll_per_token": ""}, phase="pretrain"),
+                RunPanel("", {"nll_per_token": ""}),
             ),
         ),
-        RunFigure(
-            "bleu.png",
-            tuple(
-                RunPanel(
-                    ylabel,
-                    {f"{measure}_{n}": f"n = {n}" for n in BLEU_ORDERS},
-                    "{}, training texts",
-                    few=True,
-                )
-                for measure, ylabel in _BLEU_PANELS
-            ),
-        ),
+        ("bleu.png", (_bleu_panel("bleu", "BLEU"), _bleu_panel("self_bleu", _SELF_BLEU))),
     )
     event_metrics = ("nll_per_token", "bleu_4", "self_bleu_4")
     picture_prefix = "text_"

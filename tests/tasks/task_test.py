@@ -17,7 +17,7 @@ from regan_tf.config import Config, UserError
 from regan_tf.studies import page, results
 from regan_tf.tasks import registry
 from regan_tf.tasks.data import Dataset
-from regan_tf.tasks.task import Column, Panel, RunFigure, RunPanel, Task
+from regan_tf.tasks.task import Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
 from regan_tf.training import run as running
 
@@ -51,7 +51,7 @@ class _Oracle(Task):
         Panel(name, f"{name} on its axis")
         for name in ("oracle_nll", "nll", "log_variance", "log_variance_all")
     )
-    run_figures = (RunFigure("oracle.png", (RunPanel("NLL", {"oracle_nll": "samples"}),)),)
+    run_figures = (("oracle.png", (RunPanel("NLL", {"oracle_nll": "samples"}),)),)
     event_metrics = ("oracle_nll",)
     picture_prefix = "oracle_"
     explanation = "The samples' NLL under the oracle's law."
@@ -87,7 +87,12 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
                 *task.event_metrics,
                 *(panel.score for panel in task.panels),
                 *(b.metric for b in task.breakdowns),
-                *(name for f in task.run_figures for panel in f.panels for name in panel.curves),
+                *(
+                    name
+                    for _, panels in task.run_figures
+                    for panel in panels
+                    for name in panel.curves
+                ),
             },
             set(record),
         )
@@ -120,6 +125,21 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
             Config(dataset=dataset, data_size=data_size, eval_samples=300, batch_size=8).resolved()
         )
         self.assertEqual(task.eval_samples(task.load()), expected)
+
+    def test_data_are_named_apart_in_the_order_of_tasks_and_names(self):
+        options = [
+            {"dataset": "pydoc", "vocab_size": 9},
+            {"dataset": "pydoc", "vocab_size": 50, "data_sha256": "0123456789"},
+            {"dataset": "pydoc", "tokens": "char"},
+            *({"seq_len": length} for length in (15, 3)),
+        ]
+        runs = [results.Run("/nowhere", Config(**o).resolved(), {}, []) for o in options]
+        groups = results.grouped(runs)
+        rest = "seq_len=32, data_size=None, heldout_size=None, eval_samples=2000, texts "
+        words = [f"pydoc (words), vocab_size={v}, {rest}" for v in ("50", "9")]
+        self.assertEqual(list(groups), [3, 15, "pydoc (chars)", words[0] + "01234567", words[1]])
+        titles = [members[0].task.title(name) for name, members in groups.items()]
+        self.assertEqual(titles[:3], ["Length 3", "Length 15", "pydoc (chars)"])
 
     def test_one_text_is_too_few(self):
         task = registry.task_of(Config(dataset="pydoc", data_size=1, batch_size=1,
