@@ -167,7 +167,7 @@ def growth(name, values, sizes, updates):
     """
     import numpy as np
 
-    from regan_tf import plots
+    from regan_tf.plots import measurements
 
     figures = {update: [] for update in updates}
     with tqdm(total=len(values) * len(updates), desc="points") as bar:
@@ -190,7 +190,8 @@ def growth(name, values, sizes, updates):
             + "\n"
         )
     if _OUTPUT.value:
-        plots.plot_growth(name, values, figures, _OUTPUT.value.removesuffix(".json") + ".png")
+        picture = _OUTPUT.value.removesuffix(".json") + ".png"
+        measurements.plot_growth(name, values, figures, picture)
     return {name: values, "exponents": exponents, **figures}
 
 

@@ -205,11 +205,11 @@ def _write(report):
     directory = _OUTPUT.value or _WORKDIR.value
     if not directory:
         return
-    from regan_tf import plots
     from regan_tf.files import write_atomically
+    from regan_tf.plots import measurements
 
     write_atomically(os.path.join(directory, "compare.json"), json.dumps(report, indent=2) + "\n")
-    plots.plot_bias_and_variance(
+    measurements.plot_bias_and_variance(
         report["results"], report["state"], os.path.join(directory, "compare.png")
     )
     print(f"written: {directory}/compare.json, {directory}/compare.png")

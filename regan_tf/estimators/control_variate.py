@@ -236,13 +236,14 @@ class ControlVariate:
         network = list(self.network.trainable_variables) if self.network else []
         return network + [scalar.variable for scalar in scalars]
 
-    def context(self, generator, reward, unrolled, gumbel) -> Context:
-        """What c may depend on besides z, at the present values of what is learned.
-
-        Differentiable in `variables`; eta and lambda as plain numbers where they are not learned.
-        """
-        eta, temperature = (
-            tf.cast(x.value(), gumbel.dtype) if isinstance(x, LearnedScalar) else x
+    def scalars(self, dtype) -> tuple:
+        """eta and lambda: plain numbers, or the present values of what is learned."""
+        return tuple(
+            tf.cast(x.value(), dtype) if isinstance(x, LearnedScalar) else x
             for x in (self._eta, self._temperature)
         )
+
+    def context(self, generator, reward, unrolled, gumbel) -> Context:
+        """What c may depend on besides z; differentiable in `variables`."""
+        eta, temperature = self.scalars(gumbel.dtype)
         return Context(generator, reward, self.network, unrolled, gumbel, temperature, eta)

@@ -19,14 +19,12 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.tasks import data
-from regan_tf.tasks.grammar_metrics import GrammarMetrics
+from regan_tf.tasks.registry import task_of
 from regan_tf.training.trainer import Trainer
 
 # Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a checkpoint
 # needs no random state.
 _PRETRAIN_ORDER, _ORDER, _UPDATE, _NEGATIVES, _EVALUATION = range(2, 7)  # 0 and 1 are the data's
-
-LOWER_IS_BETTER = {"nll_excess", "nll"}
 
 # A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second
 # or so; and no more minibatches than this, since small ones take their time for other things.
@@ -42,19 +40,20 @@ class Experiment:
 
     Args:
       config: a resolved Config.
-      dataset: what `data.load(config)` gives, if it has been called already.
+      dataset: what the task's `load` gives, if it has been called already.
 
     Attributes:
-      dataset, metrics, eval_samples: the data, what samples are judged by, and how many are at a
-        time.
+      task, dataset, metrics, eval_samples: what is learned, its data, what samples are judged by,
+        and how many are at a time.
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
     """
 
     def __init__(self, config, dataset=None):
         self.config = config
-        self.dataset = data.load(config) if dataset is None else dataset
-        self.metrics = _metrics(config, self.dataset)
+        self.task = task_of(config)
+        self.dataset = self.task.load() if dataset is None else dataset
+        self.metrics = self.task.metrics(self.dataset)
         if config.batch_size % replicas.count():
             raise UserError(
                 f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas "
@@ -73,13 +72,7 @@ class Experiment:
         discriminator = Discriminator(len(vocabulary), config.discriminator_dim, vocabulary.end)
         self.trainer = Trainer(config, self.generator, discriminator, self._own_reward())
         self._heldout = heldout
-        # Texts are judged beside as many training texts: self-BLEU and others depend on how many
-        # there are.
-        self.eval_samples = (
-            min(config.eval_samples, len(self.dataset.real))
-            if config.is_text
-            else config.eval_samples
-        )
+        self.eval_samples = self.task.eval_samples(self.dataset)
         self._measure = _Measure(self.generator, heldout, self.eval_samples, self.metrics)
         self._measure_best = _Measure(self.best_generator, heldout, self.eval_samples, self.metrics)
 
@@ -299,7 +292,7 @@ class Experiment:
 
         Its metrics are those of the last negatives, which are fresh samples anyway; at an
         evaluation point, or where there is no discriminator to train, of `eval_samples` more.
-        Texts, whose metrics take longer, are judged at evaluation points only.
+        Tasks whose metrics take longer are judged at evaluation points only.
         """
         started = time.perf_counter()
         number = self.iteration + 1
@@ -317,10 +310,10 @@ class Experiment:
         _require_finite(values, number, self.config.reward)
         self._iteration.assign(number)
         at_evaluation_point = number % self.config.eval_every == 0
-        if at_evaluation_point or (negatives is None and not self.config.is_text):
+        if at_evaluation_point or (negatives is None and self.task.judges_each_iteration):
             samples = self._evaluation_samples()
         else:
-            samples = None if self.config.is_text else negatives.numpy()
+            samples = negatives.numpy() if self.task.judges_each_iteration else None
         record = self._record("adversarial", number, samples, started, values)
         return self._keep_best(record) if at_evaluation_point else record
 
@@ -382,9 +375,8 @@ class Experiment:
         return record | {"seconds": time.perf_counter() - started}
 
     def _keep_best(self, record):
-        value = record[self.config.metric]
-        sign = -1 if self.config.metric in LOWER_IS_BETTER else 1
-        if np.isnan(self._best_value.numpy()) or sign * value > sign * self._best_value.numpy():
+        value, best = record[self.config.metric], self._best_value.numpy()
+        if np.isnan(best) or self.task.is_better(self.config.metric, value, best):
             self._best_value.assign(value)
             self._best_iteration.assign(self.iteration)
             self._stale.assign(0)
@@ -409,15 +401,6 @@ class Experiment:
 
     def _seed(self, stream, counter):
         return tf.random.experimental.stateless_fold_in(self._stream(stream), counter)
-
-
-def _metrics(config, dataset):
-    if not config.is_text:
-        return GrammarMetrics(config.seq_len)
-    # It takes half a second to load, which the grammar does without.
-    from regan_tf.tasks.text_metrics import TextMetrics
-
-    return TextMetrics(dataset)
 
 
 class _Measure:

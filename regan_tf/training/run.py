@@ -17,14 +17,15 @@ from tabulate import tabulate
 from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
-from regan_tf import plots, replicas
+from regan_tf import replicas
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 from regan_tf.files import NotWrittenError, writing
+from regan_tf.plots import runs
 from regan_tf.serving import publishing
-from regan_tf.tasks import data
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import memory
-from regan_tf.training.experiment import LOWER_IS_BETTER, Experiment, NotFiniteError
+from regan_tf.training.experiment import Experiment, NotFiniteError
 from regan_tf.training.workdir import SAMPLES, SUMMARY, Workdir, restore, resume_command
 
 _SAMPLES_KEPT, _SAMPLES_SHOWN = 100, 8
@@ -72,8 +73,9 @@ def run(config, wait=False):
         config.workdir
         or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
     )
-    dataset = data.load(config)
-    config = data.described(config, dataset)
+    task = task_of(config)
+    dataset = task.load()
+    config = task.described(dataset)
     with _disk(config, path), replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
@@ -110,7 +112,9 @@ def run(config, wait=False):
         try:
             with (
                 _Interruption() as interruption,
-                _EventLog(workdir.path / "events", config, records) as events,
+                _EventLog(
+                    workdir.path / "events", config, records, experiment.task.event_metrics
+                ) as events,
                 _others(config, path),
             ):
                 if not _train(experiment, workdir, records, events, interruption):
@@ -176,7 +180,7 @@ def _others(config, path):
 
 def _train(experiment, workdir, records, events, interruption):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
-    config, headline = experiment.config, experiment.metrics.headline
+    config, headline = experiment.config, experiment.task.headline
 
     def keep(record):
         records.append(record)
@@ -238,7 +242,7 @@ def _finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(experiment.evaluated(_SAMPLES_KEPT))
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     ideal = experiment.metrics.ideal(experiment.eval_samples)
-    _plot(records, config, workdir.path / "figures", ideal)
+    _plot(records, experiment.task, workdir.path / "figures", ideal)
     summary = {
         "dataset": config.dataset,
         "estimator": config.estimator,
@@ -257,10 +261,10 @@ def _finish(experiment, workdir, records):
     _print_report(experiment, workdir, summary, samples)
 
 
-def _plot(records, config, directory, ideal):
+def _plot(records, task, directory, ideal):
     with writing(directory):
         try:
-            plots.plot_run(records, config, directory, ideal)
+            runs.plot_run(records, task, directory, ideal)
         except OSError:
             shutil.rmtree(directory, ignore_errors=True)  # no half a picture
             raise
@@ -286,18 +290,17 @@ def _print_report(experiment, workdir, summary, samples):
         if name not in _NOT_SHOWN
     ]
     rows = [[name, *(command.figure(value) for value in values)] for name, *values in rows]
-    real_data = "training texts" if experiment.config.is_text else "data's law"
     headers = [
         "",
         "iteration 0",
         f"last ({summary['iterations']})",
         f"best ({summary['best_iteration']})",
-        real_data,
+        experiment.task.real,
     ]
     alignment = ["left", *["right"] * len(columns)]
     print("\n" + tabulate(rows, headers, disable_numparse=True, colalign=alignment))
     real = experiment.dataset.vocabulary.to_text(experiment.dataset.real[:_SAMPLES_SHOWN])
-    if experiment.config.is_text:
+    if experiment.task.sample_fills_line:
         print(
             "\n".join(
                 [
@@ -329,20 +332,19 @@ def _print_report(experiment, workdir, summary, samples):
             f"Nothing was exported; this does: python -m regan_tf.export --workdir={workdir.path}"
         )
     if experiment.config.export_generator != "best" and _has_collapsed(
-        experiment.config, summary["last"], summary["best"]
+        experiment.task, summary["last"], summary["best"]
     ):
         _warn_of_collapse(experiment.config, workdir.path, summary)
 
 
-def _has_collapsed(config, last, best):
+def _has_collapsed(task, last, best):
     """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats
     a token of likelihood.
     """
-    name = config.metric
-    if name not in LOWER_IS_BETTER:
+    name = task.config.metric
+    if name not in task.lower_is_better:
         return not last[name] >= (1 - _FAR_WORSE) * best[name]
-    tokens = best["nll"] / best["nll_per_token"] if config.is_text else config.seq_len
-    return not last[name] - best[name] <= _FAR_WORSE * tokens
+    return not last[name] - best[name] <= _FAR_WORSE * task.tokens(best)
 
 
 def _warn_of_collapse(config, path, summary):
@@ -417,7 +419,7 @@ class _EventLog:
     samples: those from before the interruption are gone.
     """
 
-    def __init__(self, directory, config, records):
+    def __init__(self, directory, config, records, metrics):
         self._directory = directory
         shutil.rmtree(directory, ignore_errors=True)
         values = {
@@ -425,11 +427,6 @@ class _EventLog:
             for name in config_flags.recorded(config)
             if getattr(config, name) is not None
         }
-        metrics = (
-            ("nll_per_token", "bleu_4", "self_bleu_4")
-            if config.is_text
-            else ("goodness", "nll_excess")
-        )
         with writing(directory):
             self._writer = tf.summary.create_file_writer(str(directory))
             with self._writer.as_default(0):

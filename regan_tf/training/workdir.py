@@ -18,7 +18,7 @@ from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
 
-METRICS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+RECORDS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
 
@@ -65,12 +65,12 @@ class Workdir:
         returns those kept.
         """
         records = [r for r in read_metrics(self.path) if keep(r)]
-        write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
+        write_atomically(self.path / RECORDS, "".join(_json_line(r) for r in records))
         return records
 
     def append_metrics(self, record):
         """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
-        path, line = self.path / METRICS, _json_line(record).encode()
+        path, line = self.path / RECORDS, _json_line(record).encode()
         with writing(path), open(path, "ab", buffering=0) as file:
             end = file.tell()
             try:
@@ -122,7 +122,7 @@ def read_metrics(path):
     records = []
     with (
         contextlib.suppress(FileNotFoundError),
-        open(Path(path) / METRICS, encoding="utf-8") as file,
+        open(Path(path) / RECORDS, encoding="utf-8") as file,
     ):
         for line in file:
             with contextlib.suppress(json.JSONDecodeError):

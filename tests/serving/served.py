@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 from regan_tf.serving import publishing
-from regan_tf.tasks.data import VOCABULARY
+from regan_tf.tasks.grammar import VOCABULARY
 from tests import problems
 
 LENGTH = 6

@@ -19,10 +19,11 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import plots
 from regan_tf.cli import command
 from regan_tf.config import Config, UserError
+from regan_tf.plots import runs
 from regan_tf.serving import publishing
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import experiment
 from regan_tf.training import run as run_module
 from regan_tf.training.workdir import Workdir
@@ -138,7 +139,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             (self._no_space(Workdir, "append_metrics", call=5, file=metrics, left=10), metrics),
             (self._no_space(Workdir, "save"), path / "checkpoints/00000028"),
             (self._no_space(Workdir, "write"), path / "samples.txt"),
-            (self._no_space(plots, "plot_run"), path / "figures"),
+            (self._no_space(runs, "plot_run"), path / "figures"),
             (
                 self._no_space(publishing, "publish_run"),
                 self.directory / "export/regan-reinforce-3",
@@ -213,7 +214,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         config = self._config(
             "run", metric=metric, seq_len=3, **({"dataset": "pydoc"} if metric == "nll" else {})
         )
-        self.assertEqual(run_module._has_collapsed(config, last, best), expected)
+        self.assertEqual(run_module._has_collapsed(task_of(config), last, best), expected)
 
     @parameterized.parameters(
         (None, ""),

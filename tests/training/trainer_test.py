@@ -163,9 +163,10 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         experiment.measure_start()
         for _ in range(5):
             experiment.iterate()
-        self.assertNotAllClose(experiment.trainer.eta.value(), 1.0)
-        self.assertNotAllClose(experiment.trainer.temperature.value(), 1.0)
-        self.assertGreater(experiment.trainer.temperature.value(), 0.0)
+        eta, temperature = experiment.trainer.control.scalars(tf.float32)
+        self.assertNotAllClose(eta, 1.0)
+        self.assertNotAllClose(temperature, 1.0)
+        self.assertGreater(temperature, 0.0)
 
     def test_a_reward_of_ones_own_replaces_the_discriminator(self):
         options = {"reward": "tests.problems:many_plus", "iterations": 40, "pretrain_epochs": 0}
