@@ -62,6 +62,13 @@ def load(config):
     return dataset
 
 
+def vocabulary(config) -> Vocabulary:
+    """That of the dataset. Texts are read for it, and refused as by `load`; the grammar needs no
+    data.
+    """
+    return load(config).vocabulary if config.is_text else VOCABULARY
+
+
 def described(config, dataset):
     """The config with what it leaves to the texts: their digest, and how many there are."""
     if not config.is_text:
