@@ -99,15 +99,17 @@ def _curves(run, temperatures):
     import tensorflow as tf
 
     from regan_tf.graphs import compiled
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.tasks.text_metrics import TextMetrics
+    from regan_tf.training.evaluation import nll_function
+    from regan_tf.training.models import Models
 
-    experiment = Experiment(run.config)
-    require_checkpoint(run.path, experiment.checkpoint)
-    generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
-    size = min(_NUM.value, len(experiment.dataset.real))
+    dataset = run.task.load()
+    models = Models(run.config, dataset.vocabulary)
+    models.restore(run.path)
+    generator = models.named(_GENERATOR.value)
+    size = min(_NUM.value, len(dataset.real))
     sample = compiled(lambda seed, temperature: generator.sample(size, seed, temperature))
-    nll, metrics = experiment.nll_function(generator), experiment.metrics
+    nll, metrics = nll_function(generator, dataset.heldout), TextMetrics(dataset)
     curves = [[] for _ in range(_DRAWS.value)]
     for temperature in tqdm(temperatures, desc=run.path.name, leave=False):
         tensor = tf.constant(temperature, tf.float32)

@@ -56,8 +56,9 @@ def estimate_gradient(
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
       generator: keeps the protocol of `autoregressive`.
       reward: maps rows [B, T, V] to [B]. Where `EstimatorSpec.differentiates_reward`, it must be
-        differentiable in relaxed rows, and continuous: where it jumps (`rewards.discontinuity`),
-        rebar and relax are biased. It may offer `prefixes` and `of_tokens` (see `rewards`).
+        differentiable in relaxed rows, and continuous: where it jumps, rebar and relax are biased
+        (`reward_trial.discontinuity` tells). It may offer `prefixes` and `of_tokens`: see
+        `rewards`.
       batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count
         rows, and estimate, leave-one-out and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].

@@ -113,6 +113,9 @@ class Grammar(Task):
     def metrics(self, dataset):
         return GrammarMetrics(self.config.seq_len)
 
+    def vocabulary(self):
+        return VOCABULARY
+
     def _load(self):
         sizes = self.config.data_size, self.config.heldout_size
         real, heldout = (

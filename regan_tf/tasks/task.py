@@ -11,6 +11,7 @@ import numpy as np
 
 from regan_tf.config import Config, UserError
 from regan_tf.tasks.data import Dataset
+from regan_tf.tasks.text import Vocabulary
 
 
 class Metrics(Protocol):
@@ -165,6 +166,10 @@ class Task(abc.ABC):
                 "training sequences"
             )
         return dataset
+
+    def vocabulary(self) -> Vocabulary:
+        """That of the data, which are loaded for it where it depends on them."""
+        return self.load().vocabulary
 
     def described(self, dataset: Dataset) -> Config:
         """The config with what it left to the data."""

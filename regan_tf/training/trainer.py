@@ -55,11 +55,6 @@ class Trainer:
         ]
         return [v for optimizer in optimizers for v in optimizer.variables]
 
-    @property
-    def variables(self):
-        """The weights of all networks, and what else is learned, as Keras variables."""
-        return self.generator.variables + self.discriminator.variables + self.control_variables
-
     @compiled
     def pretrain(self, batches, first, steps):
         """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number

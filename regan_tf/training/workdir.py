@@ -85,15 +85,19 @@ class Workdir:
         write_atomically(self.path / name, text)
 
 
-def restore(path, checkpoint):
+def restore(path, checkpoint, partly=False):
     """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
-    UserError if it is damaged.
+    UserError if it is damaged, or is not of the same things: with `partly` it may hold more.
     """
     saved = _checkpoints(path)
     if not saved:
         return False
     try:
-        checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+        found = checkpoint.read(str(saved[-1] / "state"))
+        if partly:
+            found.expect_partial().assert_existing_objects_matched()
+        else:
+            found.assert_consumed()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise UserError(
             f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
@@ -102,9 +106,9 @@ def restore(path, checkpoint):
     return True
 
 
-def require_checkpoint(path, checkpoint):
-    """Loads a run's newest checkpoint; raises UserError if there is none, or it is damaged."""
-    if not restore(path, checkpoint):
+def require_checkpoint(path, checkpoint, partly=False):
+    """Loads a run's newest checkpoint as `restore` does; raises UserError if there is none, too."""
+    if not restore(path, checkpoint, partly):
         raise UserError(f"--workdir={path} holds no checkpoint yet")
 
 
