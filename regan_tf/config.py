@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
@@ -273,10 +274,10 @@ class Config:
         names = [f.name for f in dataclasses.fields(EstimatorSpec) if f.name != "coupled"]
         return EstimatorSpec(**{name: getattr(self, name) for name in names})
 
-    def resolved(self):
+    def resolved(self) -> "Config":
         """The run with every None replaced."""
         if self._is_text:
-            defaults = {
+            defaults: dict[str, Any] = {
                 "seq_len": 32 if self.tokens == "word" else 100,
                 "pretrain_epochs": 10.0,
                 "pretrain_learning_rate": 1e-3,
@@ -300,7 +301,7 @@ class Config:
                 "eval_samples": 10_000,
             }
         defaults["metric"] = self._metrics[0]
-        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
         return dataclasses.replace(
             found, model_name=self.model_name or f"regan-{self.estimator}-{found._kind}"

@@ -4,7 +4,7 @@ draws.
 
 import dataclasses
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def parse(text: str) -> EstimatorSpec | None:
     Raises UserError, naming what is allowed.
     """
     estimator, *options = text.split(":")
-    settings = {}
+    settings: dict[str, Any] = {}
     for option in options:
         if option in FORMS:
             settings["control_variate"] = option

@@ -64,12 +64,12 @@ def _tried(config, reward, tokens, vocab_size):
     except tf.errors.OpError as error:
         raise UserError(f"{name} failed: {described(error)}") from None
     except Exception as raised:
-        error = _source(raised)
-        if isinstance(error, UnsuitableError):
-            reason = f"does not serve --estimator={config.estimator}: {error}"
+        source = _source(raised)
+        if isinstance(source, UnsuitableError):
+            reason = f"does not serve --estimator={config.estimator}: {source}"
         else:
             reason = (
-                f"failed in a graph, in which training runs it: {described(error)} "
+                f"failed in a graph, in which training runs it: {described(source)} "
                 "(write it with TensorFlow ops, or wrap it in tf.numpy_function)"
             )
         raise UserError(f"{name} {reason}") from None

@@ -2,36 +2,71 @@
 every prefix.
 """
 
+import abc
+from typing import Any, Protocol
+
 import tensorflow as tf
 
 from regan_tf import replicas
 from regan_tf.networks import continuations
+from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.protocol import SequenceGenerator
 
 
 class UnsuitableError(ValueError):
     """A reward is not what is asked of it."""
 
 
-class DiscriminatorReward:
-    """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix.
-
-    A reward is any callable from rows [B, T, V] to [B]. `of_tokens` and `prefixes` are optional:
-    see the functions below.
+class Reward(Protocol):
+    """Any callable from rows [B, T, V] to [B]. One that inherits from TokenReward or PrefixReward
+    has a faster way to the same besides.
     """
 
-    def __init__(self, discriminator):
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        """R of rows, one-hot or relaxed: one float a row. Differentiable in them where
+        `EstimatorSpec.differentiates_reward`.
+        """
+
+
+class TokenReward(abc.ABC):
+    """A reward that reads hard tokens without their one-hot rows."""
+
+    @abc.abstractmethod
+    def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
+        """R of int32 [B, T] -> [B]; no gradient."""
+
+
+class PrefixReward(abc.ABC):
+    """A reward with a value after every prefix, which the step form of a control variate uses."""
+
+    @abc.abstractmethod
+    def prefixes(self, tokens: tf.Tensor, last_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values of [b_<t, last_rows_t], and features of b_<t that c_hat reads.
+
+        Args:
+          tokens: b, int32 [B, T].
+          last_rows: relaxed rows [B, T, V], one for each t.
+        Returns:
+          [B, T] and [B, T, F]. Gradients of the values flow through `last_rows`.
+        """
+
+
+class DiscriminatorReward(TokenReward, PrefixReward):
+    """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix."""
+
+    def __init__(self, discriminator: Discriminator):
         self._discriminator = discriminator
 
-    def __call__(self, rows):
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """[B, T, V], one-hot or relaxed -> D in (0, 1), [B]. Differentiable in the rows."""
         return self._discriminator.probability(rows)
 
-    def of_tokens(self, tokens):
+    def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """D of hard tokens, int32 [B, T] -> [B], without their one-hot rows."""
         return self._discriminator.probability(tokens)
 
-    def prefixes(self, tokens, last_rows):
+    def prefixes(self, tokens: tf.Tensor, last_rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """D read after t tokens, the last of them relaxed: one cell step for each (row, t), not a
         pass.
 
@@ -45,20 +80,22 @@ class DiscriminatorReward:
         return self._discriminator.prefix_probability(tokens, last_rows)
 
 
-def of_tokens(reward, tokens, vocab_size, dtype):
-    """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless the reward has `of_tokens`."""
-    if hasattr(reward, "of_tokens"):
+def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:
+    """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless it is a TokenReward."""
+    if isinstance(reward, TokenReward):
         return _one_a_row(
             reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype
         )
     return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
 
 
-def prefix_values(reward, tokens, last_rows):
+def prefix_values(
+    reward: Reward, tokens: tf.Tensor, last_rows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Values and features for a control variate c_t(z_t) given b_<t, with last_rows_t =
     s_lambda(z_t).
 
-    A reward with `prefixes` answers itself. For any other, the rows after t are filled with 1/V, at
+    A PrefixReward answers itself. For any other, the rows after t are filled with 1/V, at
     O(T^2) cost: that keeps the estimator unbiased if the reward treats rows independently and is
     continuous, and finite, inside the simplex.
 
@@ -67,9 +104,9 @@ def prefix_values(reward, tokens, last_rows):
       tokens: b, int32 [B, T].
       last_rows: [B, T, V].
     Returns:
-      Values [B, T], and features [B, T, F] (F = 0 without `prefixes`).
+      Values [B, T], and features [B, T, F] (F = 0 unless it is a PrefixReward).
     """
-    if hasattr(reward, "prefixes"):
+    if isinstance(reward, PrefixReward):
         return reward.prefixes(tokens, last_rows)
     length, vocab_size = last_rows.shape[1:]
     position, t = tf.range(length)[tf.newaxis], tf.range(length)[:, tf.newaxis]
@@ -83,7 +120,7 @@ def prefix_values(reward, tokens, last_rows):
     return all_prefixes(reward, rows), tf.zeros([*tf.unstack(tf.shape(tokens)), 0], last_rows.dtype)
 
 
-def all_prefixes(reward, rows):
+def all_prefixes(reward: Reward, rows: tf.Tensor) -> tf.Tensor:
     """R of [B, T (t), T, V] -> [B, T]."""
     length, vocab_size = rows.shape[-2:]
     return tf.reshape(
@@ -91,7 +128,7 @@ def all_prefixes(reward, rows):
     )
 
 
-def checked(reward, rows):
+def checked(reward: Reward, rows: tf.Tensor) -> tf.Tensor:
     """reward(rows). Raises UnsuitableError unless it is one floating-point number a row."""
     return _one_a_row(reward(rows), f"rows {rows.shape}", rows.shape[:1], rows.dtype)
 
@@ -107,7 +144,9 @@ def _one_a_row(values, given, shape, dtype):
     return tf.cast(tf.ensure_shape(values, shape), dtype)
 
 
-def of_continuations(generator, reward, tokens, rollouts, seed):
+def of_continuations(
+    generator: SequenceGenerator, reward: Reward, tokens: tf.Tensor, rollouts: int, seed: tf.Tensor
+) -> tf.Tensor:
     """SeqGAN's reward per token: the mean of R over continuations of b_<=t, [B, T]; the last is
     R(b) itself.
 
@@ -127,7 +166,7 @@ def of_continuations(generator, reward, tokens, rollouts, seed):
     return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
 
 
-def require_differentiable(reward, rows):
+def require_differentiable(reward: Reward, rows: tf.Tensor) -> None:
     """Raises UnsuitableError unless reward(rows) has a gradient in the rows.
 
     It must be continuous in them, too, which `reward_trial.discontinuity` measures.

@@ -1,63 +1,36 @@
-"""What the estimators ask of a generator, and how they run it.
-
-The protocol: any Keras model or layer with
-
-    vocab_size, seq_len           V and T, ints; token V is the begin symbol
-    compute_dtype                 of its logits, as every Keras layer has
-    trainable_variables           theta
-    initial_state(batch_size)     a nest of tensors [B, ...]
-    step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V],
-    state), differentiable in both
-
-may be trained. Optional: `end_token`, the token at which a sequence ends before T; and `unroll`,
-`teacher_force` and `pullback`, as our `Generator` has them, which are faster ways to the same.
+"""How estimators run a generator: sample from it, read with it, hand on relaxed rows. What they ask
+of it is in `protocol`.
 
 A sequence shorter than T is a row that ends with its end token, repeated up to T. So tokens need no
 mask beside them: `alive` says which of them are the sequence, and nothing after its end counts.
 """
 
 import numbers
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from regan_tf.networks import lstm
+from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 # Numbers of a kind that are made at once where rows can be taken in parts: noise,
 # log-probabilities, row gradients. 64 MB.
 AT_ONCE = 2**24
 
 
-class Unrolled(NamedTuple):
-    """One pass of a generator over a batch."""
-
-    tokens: tf.Tensor  # b, int32 [B, T]
-    log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
-    # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
-    states: object
-    saved: object = ()  # what else the generator's own `pullback` wants
-
-
-def own_way(generator, name):
-    """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is
-    none.
-    """
-    method = getattr(generator, name, None)
-    return method if callable(method) else None
-
-
-def unroll(generator, noise):
+def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
     """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
 
     Args:
-      generator: keeps the protocol above.
+      generator: a SequenceGenerator.
       noise: Gumbel g, [B, T, V].
     Returns:
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
       steps; the tokens, being an argmax, carry none.
     """
-    if own := own_way(generator, "unroll"):
-        return own(noise)
+    if isinstance(generator, FastGenerator):
+        return generator.unroll(noise)
 
     def sample(log_probs, noise_t):
         token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
@@ -67,15 +40,17 @@ def unroll(generator, noise):
     return Unrolled(tf.transpose(tokens), log_probs, states)
 
 
-def teacher_force(generator, tokens):
+def teacher_force(generator: SequenceGenerator, tokens: tf.Tensor) -> Unrolled:
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
-    if own := own_way(generator, "teacher_force"):
-        return own(tokens)
+    if isinstance(generator, FastGenerator):
+        return generator.teacher_force(tokens)
     _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
 
 
-def straight_through(generator, noise, temperature):
+def straight_through(
+    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any
+) -> tuple[Unrolled, tf.Tensor]:
     """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of
     s_lambda(z_t).
 
@@ -97,24 +72,23 @@ def straight_through(generator, noise, temperature):
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
 
 
-def alive(network, tokens):
+def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
     """Which tokens belong to their sequence: 1 up to its end token, that included, 0 after it.
 
     Args:
-      network: keeps the protocol above; or another of the same tokens, with `end_token` and
-        `compute_dtype`.
+      network: a SequenceGenerator; or another of the same tokens, with `compute_dtype`.
       tokens: int32 [B, T].
     Returns:
       [B, T], of the network's dtype; or None where sequences have no end token: all are alive.
     """
-    end = getattr(network, "end_token", None)
+    end = end_token(network)
     if end is None:
         return None
     ends = tf.cast(tokens == end, network.compute_dtype)
     return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
 
 
-def masked(x, mask):
+def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """x [B, T, ...] where the mask of `alive` has 1, else 0."""
     return (
         x
@@ -123,12 +97,12 @@ def masked(x, mask):
     )
 
 
-def stateless(seed):
+def stateless(seed: Any) -> tf.Tensor:
     """A stateless seed, [2], from an int or from one."""
     return tf.convert_to_tensor([seed, 0] if isinstance(seed, numbers.Integral) else seed)
 
 
-def chosen(log_probs, tokens):
+def chosen(log_probs: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T].
     Gradients flow through l.
     """
@@ -139,7 +113,7 @@ def chosen(log_probs, tokens):
     )
 
 
-def in_parts(function, rows, width):
+def in_parts(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, width: int) -> tf.Tensor:
     """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <=
     AT_ONCE. No gradient.
     """
@@ -165,7 +139,7 @@ def _run(generator, choose, inputs):
     ...].
     """
     size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
-    end = getattr(generator, "end_token", None)
+    end = end_token(generator)
 
     def step(inputs_t, carry):
         logits, state, ended = carry
@@ -191,7 +165,7 @@ def _run(generator, choose, inputs):
     return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states
 
 
-def repeated(unrolled, copies):
+def repeated(unrolled: Unrolled, copies: int) -> Unrolled:
     """One pass several times, one below the other: the context of so many z."""
     return Unrolled(
         tf.tile(unrolled.tokens, [copies, 1]),

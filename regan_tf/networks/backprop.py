@@ -17,33 +17,29 @@ rows; and the tape, for generators that have no way of their own.
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from regan_tf.networks import autoregressive, lstm
-from regan_tf.networks.autoregressive import Unrolled, chosen
-
-
-class RowGradients(NamedTuple):
-    """What the variance needs of the gradients g_j of single rows j."""
-
-    # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
-    squared_norms: list
-    # g_j in the first parameter of the last layer, the one that the paper plots: [B]
-    last_layer_first: tf.Tensor
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.protocol import (
+    FastGenerator,
+    RowGradients,
+    SequenceGenerator,
+    Unrolled,
+)
 
 
 def with_pullback(
-    generator: keras.layers.Layer, run: Callable[[], Unrolled]
+    generator: SequenceGenerator, run: Callable[[], Unrolled]
 ) -> tuple[Unrolled, Callable]:
     """Runs a pass of the generator, and gives the function that takes a cotangent back through it
     to the weights.
 
     Args:
-      generator: keeps the protocol of `autoregressive`. If it has a `pullback`, that is used; else
-        a tape is, which is slower.
+      generator: a SequenceGenerator. A FastGenerator's own `pullback` is used; else a tape, which
+        is slower.
       run: () -> Unrolled.
     Returns:
       Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
@@ -51,9 +47,9 @@ def with_pullback(
       log_probs, [B, T, V], or of the tokens' own alone, [B, T]; both results are differentiable in
       it.
     """
-    if own := autoregressive.own_way(generator, "pullback"):
+    if isinstance(generator, FastGenerator):
         unrolled = run()
-        return unrolled, functools.partial(own, unrolled)
+        return unrolled, functools.partial(generator.pullback, unrolled)
     return with_tape(
         generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens))
     )
@@ -151,11 +147,9 @@ def _through_cell(cell, trace, cotangent, length):
         d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
         return d, (lstm.product(d, recurrent, transpose=True), d_c * f)
 
-    start, inputs = cell.initial_state(tf.shape(cotangent)[-2]), (trace,)
-    if cotangent.shape.rank == 2:
-        start = (cotangent, start[1])
-    else:
-        inputs += (cotangent,)
+    start = cell.initial_state(tf.shape(cotangent)[-2])
+    of_last = cotangent.shape.rank == 2
+    start, inputs = ((cotangent, start[1]), (trace,)) if of_last else (start, (trace, cotangent))
     return lstm.stack(lstm.unroll(step, start, inputs, length, reverse=True)[0])
 
 
@@ -211,7 +205,7 @@ def _gram(x):
 
 
 def with_tape(
-    generator: keras.layers.Layer,
+    generator: SequenceGenerator,
     run: Callable[[], tuple],
     target: Callable[..., Iterable[tf.Tensor]],
 ) -> tuple:

@@ -1,13 +1,13 @@
 """What may follow the prefixes of a sequence: the generator's relaxed outputs, or fresh samples."""
 
-import keras
 import tensorflow as tf
 
-from regan_tf.networks.autoregressive import Unrolled, unroll
+from regan_tf.networks.autoregressive import unroll
+from regan_tf.networks.protocol import SequenceGenerator, Unrolled
 
 
 def relaxed(
-    generator: keras.layers.Layer,
+    generator: SequenceGenerator,
     unrolled: Unrolled,
     rows: tf.Tensor,
     noise: tf.Tensor,
@@ -19,7 +19,7 @@ def relaxed(
         y_s = s_lambda(l(b_<t, rows_t, y_t+1:s-1) + noise_s)
 
     Args:
-      generator: keeps the protocol of `autoregressive`.
+      generator: a SequenceGenerator.
       unrolled: the pass that gave the hard prefixes b_<t and the states after them.
       rows: relaxed rows [B, T, V], one for each t.
       noise: Gumbel w [B, T, V]; w_s serves all prefixes t < s.
@@ -62,12 +62,12 @@ def _step_flat(generator, rows, states):
 
 
 def sampled(
-    generator: keras.layers.Layer, tokens: tf.Tensor, noise: tf.Tensor, last: int | None = None
+    generator: SequenceGenerator, tokens: tf.Tensor, noise: tf.Tensor, last: int | None = None
 ) -> tf.Tensor:
     """For every t a sequence that keeps b_<=t and is sampled from there on.
 
     Args:
-      generator: keeps the protocol of `autoregressive`.
+      generator: a SequenceGenerator.
       tokens: b, int32 [B, T].
       noise: Gumbel, [N, B, T (t), T (position), V].
       last: a token to keep at t in the place of b_t.

@@ -2,15 +2,18 @@
 4.3).
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from regan_tf.networks import backprop, lstm
-from regan_tf.networks.autoregressive import AT_ONCE, Unrolled, alive, chosen, masked, stateless
+from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
-class Generator(keras.Model):
+class Generator(keras.Model, FastGenerator):
     """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and
     b_<t (equation 6).
 
@@ -22,7 +25,15 @@ class Generator(keras.Model):
         sequences have T tokens.
     """
 
-    def __init__(self, vocab_size, seq_len, embed_dim=32, hidden_dim=32, end_token=None, **kwargs):
+    def __init__(
+        self,
+        vocab_size: int,
+        seq_len: int,
+        embed_dim: int = 32,
+        hidden_dim: int = 32,
+        end_token: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.vocab_size, self.seq_len, self.end_token = vocab_size, seq_len, end_token
         self.embedding = keras.layers.Embedding(
@@ -35,11 +46,11 @@ class Generator(keras.Model):
         self.output_layer.build((None, hidden_dim))
         self.built = True
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The state before the begin symbol is read: (h, c), each [B, H]."""
         return self.cell.initial_state(batch_size)
 
-    def step(self, inputs, state):
+    def step(self, inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         """One step: reads a token, or a distribution over tokens, and gives the next one's logits.
 
         Args:
@@ -53,7 +64,7 @@ class Generator(keras.Model):
         return self._logits(state[0]), state
 
     @property
-    def reads_by_table(self):
+    def reads_by_table(self) -> bool:
         """Whether all tokens go through the embedding and W_x once, instead of the tokens read at
         every step.
         """
@@ -80,7 +91,7 @@ class Generator(keras.Model):
     def _logits(self, hidden):
         return lstm.product(hidden, self.output_layer.kernel.value, self.output_layer.bias.value)
 
-    def unroll(self, noise, temperature=1.0):
+    def unroll(self, noise: tf.Tensor, temperature: Any = 1.0) -> Unrolled:
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick),
         equation (6).
 
@@ -97,7 +108,9 @@ class Generator(keras.Model):
 
         return self._autoregress(gumbel_max, tf.transpose(noise, [1, 0, 2]))
 
-    def complete(self, prefix, uniform, temperature):
+    def complete(
+        self, prefix: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Continues prefixes, each row at its own temperature, by inverting its distribution
         function. For serving: one number a token is enough, where `unroll` needs V, and nothing
         here depends on the other rows.
@@ -147,7 +160,7 @@ class Generator(keras.Model):
         (tokens, logits, states, trace), _ = lstm.unroll(step, start, inputs, length)
         return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
 
-    def teacher_force(self, tokens):
+    def teacher_force(self, tokens: tf.Tensor) -> Unrolled:
         """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
 
         def step(projected_t, state):
@@ -169,17 +182,17 @@ class Generator(keras.Model):
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
 
-    def tokens_read(self, tokens):
+    def tokens_read(self, tokens: tf.Tensor) -> tf.Tensor:
         """The token read at each step, time-major: int32 [B, T] -> [T, B]."""
         return tf.concat(
             [self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0
         )
 
-    def call(self, tokens):
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """Teacher-forced log-probabilities: tokens int32 [B, T] -> l [B, T, V]."""
         return self.teacher_force(tokens).log_probs
 
-    def log_prob(self, tokens, temperature=None):
+    def log_prob(self, tokens: tf.Tensor, temperature: Any = None) -> tf.Tensor:
         """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T],
         in nats. Differentiable in the weights. With a temperature, under the law at which `sample`
         draws with it.
@@ -189,7 +202,7 @@ class Generator(keras.Model):
         )
         return masked(chosen(log_probs, tokens), alive(self, tokens))
 
-    def sample(self, batch_size, seed, temperature=1.0):
+    def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows
         are taken in parts.
 
@@ -214,6 +227,8 @@ class Generator(keras.Model):
         )
         return tf.reshape(parts, [-1, self.seq_len])[:batch_size]
 
-    def pullback(self, unrolled, cotangent, row_gradients=False):
+    def pullback(
+        self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
+    ) -> tuple[list[tf.Tensor], RowGradients | None]:
         """See `backprop.through_generator`."""
         return backprop.through_generator(self, unrolled, cotangent, row_gradients)

@@ -5,7 +5,7 @@ like `grammar.Grammar`, an entry of `registry.TASKS`, and one of `config.METRICS
 """
 
 import abc
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -108,11 +108,9 @@ class Task(abc.ABC):
     run_figures: ClassVar[tuple]  # file names, each with a tuple of RunPanel
     event_metrics: ClassVar[tuple]  # TensorBoard's, beside the hyperparameters
     picture_prefix: ClassVar[str]  # of the names of pictures that show several of its data
-    learning_picture: str | None = None  # name of that of variance and learning, if it is drawn
-    breakdowns: tuple = ()  # of Breakdown
 
     def __init__(self, config: Config):
-        self.config = config
+        self.config: Any = config  # resolved: none of its fields is None
 
     @property
     @abc.abstractmethod
@@ -132,6 +130,16 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def explanation(self) -> str:
         """What the report says of the columns, as HTML."""
+
+    @property
+    def learning_picture(self) -> str | None:
+        """Name of the picture of variance and learning, if it is drawn."""
+        return None
+
+    @property
+    def breakdowns(self) -> tuple[Breakdown, ...]:
+        """Tables of metrics that are dicts."""
+        return ()
 
     def picture(self, number: int) -> str:
         """Name of the picture of groups on these data, the report's `number`th."""

@@ -13,8 +13,9 @@ from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
-from regan_tf.networks.backprop import RowGradients, with_pullback
+from regan_tf.networks.backprop import with_pullback
 from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.protocol import RowGradients
 
 
 class Trainer:

@@ -10,7 +10,7 @@ from regan_tf.estimators.rewards import DiscriminatorReward
 from tests import problems
 
 
-class _OfTokens:
+class _OfTokens(rewards.TokenReward):
     """A reward of NumPy's that is asked for hard tokens without their rows."""
 
     def of_tokens(self, tokens):
