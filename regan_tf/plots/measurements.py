@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy import optimize
 
 from regan_tf.plots import drawing
@@ -35,6 +36,10 @@ def plot_bias_and_variance(results, title, path):
         xlabel="Relative bias: red crosses; blue rings: none seen, drawn at the noise level",
         ylabel=f"Total variance, relative to {results[0]['estimator']}",
     )
+    for axis in (axes.xaxis, axes.yaxis):  # 0.6, not 6 x 10^-1
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.margins(0.1)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3, which="both")
