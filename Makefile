@@ -1,4 +1,4 @@
-# make train: the main job. make test: lint and tests. make serve: serves the model exported last, or MODEL=export/<name>.
+# make train: the main job. make test: lint, types and tests. make serve: serves the model exported last, or MODEL=export/<name>.
 # make test-fast: the tests that start no processes and do not take many seconds.
 # Each sets up .venv first, which needs nothing but Python 3.11.
 PYTHON ?= python3
@@ -13,6 +13,7 @@ train: $(VENV)/.train
 test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(PY) -m pytest
 
 test-fast: $(VENV)/.test

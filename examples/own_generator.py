@@ -3,8 +3,8 @@ repeats.
 
   python -m examples.own_generator
 
-The generator keeps the protocol of regan_tf.autoregressive and knows nothing else of regan_tf. The
-reward is a plain function of rows [B, T, V]; being differentiable, it serves REBAR.
+The generator keeps the protocol of regan_tf.networks.autoregressive and knows nothing else of
+regan_tf. The reward is a plain function of rows [B, T, V]; being differentiable, it serves REBAR.
 """
 
 import keras
@@ -16,14 +16,13 @@ VOCAB_SIZE, SEQ_LEN, BATCH_SIZE, UPDATES = 4, 8, 64, 200
 
 
 class GRUGenerator(keras.Model):
-    """Reads tokens (VOCAB_SIZE begins a sequence) or rows of probabilities; writes logits."""
+    """Reads tokens (`vocab_size` begins a sequence) or rows of probabilities; writes logits."""
 
-    vocab_size, seq_len = VOCAB_SIZE, SEQ_LEN
-
-    def __init__(self, units=16):
+    def __init__(self, vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, units=16):
         super().__init__()
-        self.cell, self.logits = keras.layers.GRUCell(units), keras.layers.Dense(VOCAB_SIZE)
-        self.cell.build((None, VOCAB_SIZE + 1))
+        self.vocab_size, self.seq_len = vocab_size, seq_len
+        self.cell, self.logits = keras.layers.GRUCell(units), keras.layers.Dense(vocab_size)
+        self.cell.build((None, vocab_size + 1))
         self.logits.build((None, units))
         self.built = True
 
@@ -34,7 +33,7 @@ class GRUGenerator(keras.Model):
     def step(self, inputs, state):
         """(tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state)."""
         rows = (
-            tf.one_hot(inputs, VOCAB_SIZE + 1)
+            tf.one_hot(inputs, self.vocab_size + 1)
             if inputs.dtype.is_integer
             else tf.pad(inputs, [[0, 0], [0, 1]])
         )

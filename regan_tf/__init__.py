@@ -7,6 +7,7 @@ is imported.
 
 import importlib
 import os
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 shows it
 
@@ -18,16 +19,21 @@ _PUBLIC = {
     "DiscriminatorReward": "estimators.rewards",
     "ESTIMATORS": "spec",
     "EstimatorSpec": "spec",
+    "FastGenerator": "networks.protocol",
     "Generator": "networks.generator",
+    "PrefixReward": "estimators.rewards",
     "RelaxedTokens": "estimators.relaxation",
+    "Reward": "estimators.rewards",
+    "SequenceGenerator": "networks.protocol",
     "StepControlNetwork": "estimators.control_networks",
+    "TokenReward": "estimators.rewards",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
 }
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'regan_tf' has no attribute '{name}'")
     return getattr(importlib.import_module(f"regan_tf.{_PUBLIC[name]}"), name)

@@ -167,7 +167,7 @@ def growth(name, values, sizes, updates):
     """
     import numpy as np
 
-    from regan_tf import plots
+    from regan_tf.plots import measurements
 
     figures = {update: [] for update in updates}
     with tqdm(total=len(values) * len(updates), desc="points") as bar:
@@ -190,7 +190,8 @@ def growth(name, values, sizes, updates):
             + "\n"
         )
     if _OUTPUT.value:
-        plots.plot_growth(name, values, figures, _OUTPUT.value.removesuffix(".json") + ".png")
+        picture = _OUTPUT.value.removesuffix(".json") + ".png"
+        measurements.plot_growth(name, values, figures, picture)
     return {name: values, "exponents": exponents, **figures}
 
 
@@ -352,16 +353,19 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
 
 def memory(sizes):
     """Resident memory in MB over a run's iterations, every tenth of them."""
+    from regan_tf.training.algorithm import regan
     from regan_tf.training.experiment import Experiment
 
     config = Config(
-        seq_len=sizes["seq_len"], batch_size=sizes["batch_size"], iterations=_MEMORY.value
+        seq_len=sizes["seq_len"],
+        batch_size=sizes["batch_size"],
+        iterations=_MEMORY.value,
+        pretrain_epochs=0,
     )
-    experiment = Experiment(config.resolved())
-    experiment.measure_start()
+    steps = regan(Experiment(config.resolved()))
+    next(steps)  # iteration 0
     peaks = {}
-    for i in tqdm(range(1, _MEMORY.value + 1), desc="iterations", leave=False):
-        experiment.iterate()
+    for i, _ in enumerate(tqdm(steps, "iterations", _MEMORY.value, leave=False), start=1):
         if i % max(1, _MEMORY.value // 10) == 0 or i == 100:
             peaks[i] = _peak_memory()
     print(tabulate(peaks.items(), ["iteration", "peak resident memory [MB]"], floatfmt=".1f"))

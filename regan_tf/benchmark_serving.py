@@ -48,15 +48,15 @@ def _print_throughput(config):
 
     from regan_tf.graphs import compiled
     from regan_tf.serving.versions import versions_in
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.tasks.registry import task_of
+    from regan_tf.training.models import Models
 
-    experiment = Experiment(config)
-    require_checkpoint(_WORKDIR.value, experiment.checkpoint)
+    models = Models(config, task_of(config).vocabulary())
+    models.restore(_WORKDIR.value)
     served = tf.saved_model.load(str(versions_in(_MODEL_DIR.value)[-1])).signatures["generate"]
     table = []
     for size in map(int, _BATCHES.value):
-        live = compiled(lambda seed, size=size: experiment.generator.sample(size, seed))
+        live = compiled(lambda seed, size=size: models.generator.sample(size, seed))
         inputs = {"temperature": tf.ones([size]), "prefix": tf.fill([size], "")}
         calls = {
             "live": lambda i, live=live: live(tf.constant([0, i])),

@@ -136,15 +136,16 @@ def _state_config():
 
 def _state(config):
     """The experiment at the state to measure, and a line that says which it is."""
+    from regan_tf.training import algorithm
     from regan_tf.training.experiment import Experiment
     from regan_tf.training.workdir import require_checkpoint
 
     experiment = Experiment(config)
     if _WORKDIR.value:
         require_checkpoint(_WORKDIR.value, experiment.checkpoint)
-        return experiment, f"{_WORKDIR.value}, iteration {experiment.iteration}"
-    loss = experiment.warm_up()
-    goodness = experiment.evaluate_last()["goodness"]
+        return experiment, f"{_WORKDIR.value}, iteration {experiment.progress.iteration}"
+    loss = algorithm.warm_up(experiment)
+    goodness = experiment.evaluation.measure(0)["goodness"]
     epochs = f"{config.pretrain_epochs:g} epoch" + "s" * (config.pretrain_epochs != 1)
     what = f"{epochs} at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
     return (
@@ -205,11 +206,11 @@ def _write(report):
     directory = _OUTPUT.value or _WORKDIR.value
     if not directory:
         return
-    from regan_tf import plots
     from regan_tf.files import write_atomically
+    from regan_tf.plots import measurements
 
     write_atomically(os.path.join(directory, "compare.json"), json.dumps(report, indent=2) + "\n")
-    plots.plot_bias_and_variance(
+    measurements.plot_bias_and_variance(
         report["results"], report["state"], os.path.join(directory, "compare.png")
     )
     print(f"written: {directory}/compare.json, {directory}/compare.png")

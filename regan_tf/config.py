@@ -7,18 +7,23 @@ refused at once.
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
 
-TEXTS = ("text", "pydoc")
-METRICS = ("goodness", "validity", "distinct", "nll_excess")
 BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
-TEXT_METRICS = ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))
+_TEXTS = ("text", "pydoc")
+# What --metric may be, by --dataset; the first is the default. tasks/ has what else they are.
+METRICS = {
+    "grammar": ("goodness", "validity", "distinct", "nll_excess"),
+    **dict.fromkeys(_TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
+}
 
 # The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value
 # is taken.
@@ -58,7 +63,7 @@ class Config:
         "grammar",
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
         "help.",
-        choices=("grammar", *TEXTS),
+        choices=tuple(METRICS),
     )
     data_file: str = setting("", "Texts to learn from, one a line, UTF-8.")
     eval_file: str = setting("", "Held-out texts; by default some lines of --data_file.")
@@ -185,7 +190,7 @@ class Config:
         None,
         "Metric that tells the best generator, and stops early; by default goodness, for texts "
         "nll.",
-        choices=METRICS + TEXT_METRICS,
+        choices=tuple(dict.fromkeys(itertools.chain(*METRICS.values()))),
     )
     patience: int = setting(
         0,
@@ -216,7 +221,7 @@ class Config:
             self.estimator_spec.check_batch(self.batch_size)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
-        most = self.data_size or (math.inf if self.is_text else _GRAMMAR_SIZE)
+        most = self.data_size or (math.inf if self._is_text else _GRAMMAR_SIZE)
         if self.batch_size > most:
             raise UserError(
                 f"--batch_size={self.batch_size} is not allowed: at most --data_size={most}"
@@ -269,10 +274,10 @@ class Config:
         names = [f.name for f in dataclasses.fields(EstimatorSpec) if f.name != "coupled"]
         return EstimatorSpec(**{name: getattr(self, name) for name in names})
 
-    def resolved(self):
+    def resolved(self) -> "Config":
         """The run with every None replaced."""
-        if self.is_text:
-            defaults = {
+        if self._is_text:
+            defaults: dict[str, Any] = {
                 "seq_len": 32 if self.tokens == "word" else 100,
                 "pretrain_epochs": 10.0,
                 "pretrain_learning_rate": 1e-3,
@@ -296,26 +301,25 @@ class Config:
                 "eval_samples": 10_000,
             }
         defaults["metric"] = self._metrics[0]
-        missing = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
         return dataclasses.replace(
             found, model_name=self.model_name or f"regan-{self.estimator}-{found._kind}"
         )
 
     @property
-    def is_text(self):
-        """Whether the data are texts: of tokens that end, and without a law that is known."""
-        return self.dataset in TEXTS
+    def _is_text(self):
+        return self.dataset in _TEXTS
 
     @property
     def _metrics(self):
-        return TEXT_METRICS if self.is_text else METRICS
+        return METRICS[self.dataset]
 
     @property
     def _kind(self):
         return (
             f"{re.sub(r'[^A-Za-z0-9_.]+', '_', self.text_name)}-{self.tokens}"
-            if self.is_text
+            if self._is_text
             else f"{self.seq_len}"
         )
 

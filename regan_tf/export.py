@@ -28,16 +28,19 @@ def main():
     config = config_flags.read_run(_WORKDIR.value)
     command.start_tensorflow(config.threads)
     from regan_tf.serving import publishing
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.tasks.registry import task_of
+    from regan_tf.training.evaluation import Evaluation
+    from regan_tf.training.models import Models
+    from regan_tf.training.progress import Progress
 
-    experiment = Experiment(config)
-    require_checkpoint(_WORKDIR.value, experiment.checkpoint)
+    run, which = _WORKDIR.value, _GENERATOR.value
+    task = task_of(config)
+    dataset = task.load()
+    models, progress = Models(config, dataset.vocabulary), Progress(task, len(dataset.real))
+    models.restore(run, **progress.checkpoint_parts())
+    metrics = Evaluation(task, dataset, models).measure(progress.iteration, which)
     directory = Path(_EXPORT_DIR.value) / (_MODEL_NAME.value or config.model_name)
-    metrics = (
-        experiment.evaluate_best() if _GENERATOR.value == "best" else experiment.evaluate_last()
-    )
-    path = publishing.publish_run(experiment, _GENERATOR.value, metrics, _WORKDIR.value, directory)
+    path = publishing.publish_run(models, progress, which, metrics, run, directory)
     print(f"published {path}; try it with\n  make serve MODEL={directory}")
 
 

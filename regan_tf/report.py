@@ -23,10 +23,6 @@ _GENERATOR = flags.DEFINE_enum(
     "generator", "last", ("last", "best"), "Which generator of each run the scores are of."
 )
 
-# Columns printed.
-_SHOWN = (0, 1, 2, 3, 4, 6, 8, 9, 12, 13)
-_SHOWN_OF_TEXTS = (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 14, -1)
-
 
 def main(paths):
     """Prints the tables and writes the page; returns the exit code."""
@@ -37,16 +33,10 @@ def main(paths):
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = results.grouped(runs)
-    rows = page.score_rows(groups)
-    for name, of_name in rows.items():
-        columns, title = (
-            (_SHOWN_OF_TEXTS, name) if isinstance(name, str) else (_SHOWN, f"Length {name}")
-        )
-        shown = [[row[i] for i in columns] for row in of_name]
-        print(
-            f"\n{title}\n"
-            + tabulate(shown, [page.headers(name)[i] for i in columns], disable_numparse=True)
-        )
+    tables = {name: page.score_table(members) for name, members in groups.items()}
+    for name, table in tables.items():
+        title, printed = groups[name][0].task.title(name), table.printed
+        print(f"\n{title}\n" + tabulate(printed.rows, printed.headers, disable_numparse=True))
     if repeated:
         print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:
@@ -58,7 +48,7 @@ def main(paths):
         written = page.write(
             output,
             groups,
-            rows,
+            tables,
             pictures,
             paths=paths,
             unfinished=unfinished,

@@ -37,17 +37,17 @@ def main():
     path = _WORKDIR.value
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.tasks.registry import task_of
+    from regan_tf.training.models import Models
 
-    experiment = Experiment(config)
-    require_checkpoint(path, experiment.checkpoint)
-    generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
+    vocabulary = task_of(config).vocabulary()
+    models = Models(config, vocabulary)
+    models.restore(path)
+    generator = models.named(_GENERATOR.value)
     tokens = generator.sample(_NUM.value, _SEED.value, temperature)
-    to_text = experiment.dataset.vocabulary.to_text
     log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
     for text, row, log_prob in zip(
-        to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True
+        vocabulary.to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True
     ):
         print(
             text

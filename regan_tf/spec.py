@@ -98,7 +98,7 @@ class EstimatorSpec:
     @classmethod
     def of(cls, estimator: "str | EstimatorSpec", **settings: Any) -> "EstimatorSpec":
         """A spec as it is, or with some settings changed; or that of a name."""
-        if isinstance(estimator, cls):
+        if isinstance(estimator, EstimatorSpec):
             return dataclasses.replace(estimator, **settings)
         return cls(estimator, **settings)
 

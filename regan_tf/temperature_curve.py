@@ -62,13 +62,13 @@ def main(paths):
             "RUN RUN ..."
         )
     command.start_tensorflow(_THREADS.value)
-    from regan_tf import plots
     from regan_tf.files import write_atomically
+    from regan_tf.plots.temperature import plot_temperature_curves
     from regan_tf.studies import results
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
     groups_by_data = results.grouped(runs)
-    if len(groups_by_data) > 1 or not runs[0].config.is_text:
+    if len(groups_by_data) > 1 or not runs[0].task.has_temperature_curve:
         raise UserError(
             "the runs must be on the same texts, with the same vocabulary; these are on: "
             f"{', '.join(map(str, groups_by_data))}"
@@ -87,7 +87,7 @@ def main(paths):
     output = Path(_OUTPUT.value)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
     write_atomically(output / "curve.json", text + "\n")
-    plots.plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
+    plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
     print(f"\nNow look at {output}/temperature_curve.png")
     return 0
 
@@ -99,15 +99,17 @@ def _curves(run, temperatures):
     import tensorflow as tf
 
     from regan_tf.graphs import compiled
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.tasks.text_metrics import TextMetrics
+    from regan_tf.training.evaluation import nll_function
+    from regan_tf.training.models import Models
 
-    experiment = Experiment(run.config)
-    require_checkpoint(run.path, experiment.checkpoint)
-    generator = experiment.best_generator if _GENERATOR.value == "best" else experiment.generator
-    size = min(_NUM.value, len(experiment.dataset.real))
+    dataset = run.task.load()
+    models = Models(run.config, dataset.vocabulary)
+    models.restore(run.path)
+    generator = models.named(_GENERATOR.value)
+    size = min(_NUM.value, len(dataset.real))
     sample = compiled(lambda seed, temperature: generator.sample(size, seed, temperature))
-    nll, metrics = experiment.nll_function(generator), experiment.metrics
+    nll, metrics = nll_function(generator, dataset.heldout), TextMetrics(dataset)
     curves = [[] for _ in range(_DRAWS.value)]
     for temperature in tqdm(temperatures, desc=run.path.name, leave=False):
         tensor = tf.constant(temperature, tf.float32)

@@ -16,7 +16,7 @@ from absl.testing import parameterized
 
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
-from regan_tf.tasks import data
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as run_module
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.workdir import require_checkpoint
@@ -214,7 +214,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
         (self.directory / "texts.txt").write_text("\n".join(lines[:-1]))
         with self.assertRaisesRegex(UserError, "they have changed"):
-            data.load(config_flags.read_run(run))
+            task_of(config_flags.read_run(run)).load()
 
     def test_a_run_that_was_killed_and_interrupted_ends_with_the_same_numbers(self):
         # Fewer d-steps than an epoch, so that the data's position within an epoch must be found

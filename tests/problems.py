@@ -33,6 +33,15 @@ def networks(
     return generator, discriminator
 
 
+class Protocol:
+    """A generator with what the protocol asks for and nothing more: its fast paths are hidden."""
+
+    def __init__(self, generator):
+        names = "vocab_size seq_len end_token compute_dtype trainable_variables initial_state step"
+        for name in names.split():
+            setattr(self, name, getattr(generator, name))
+
+
 def ignore_prefix(generator):
     """Makes all embeddings equal: the logits then depend on the step, not on the tokens read."""
     rows = generator.embedding.embeddings

@@ -8,7 +8,7 @@ BIAS_SEEN = 1e-3  # a bias is called seen where p is below
 _FLIPS = 9_999
 
 
-def compare(blocks, truth, truth_blocks=None):
+def compare(blocks: np.ndarray, truth: np.ndarray, truth_blocks: np.ndarray | None = None) -> dict:
     """Bias and size of a measured gradient beside the truth.
 
     Args:
@@ -44,7 +44,7 @@ def compare(blocks, truth, truth_blocks=None):
     }
 
 
-def sign_flip_p(differences):
+def sign_flip_p(differences: np.ndarray) -> float:
     """How often chance shows as large a bias: one-sided, a randomisation test, uniform under none.
 
     Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as

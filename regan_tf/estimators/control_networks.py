@@ -1,5 +1,7 @@
 """The networks c_hat_phi that RELAX adds to its control variate, equation (10)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -18,7 +20,7 @@ class ControlNetwork(keras.Model):
       width: steps that a convolution sees.
     """
 
-    def __init__(self, vocab_size, filters=32, width=3, **kwargs):
+    def __init__(self, vocab_size: int, filters: int = 32, width: int = 3, **kwargs: Any):
         super().__init__(**kwargs)
 
         def convolution(name):
@@ -40,7 +42,7 @@ class ControlNetwork(keras.Model):
         self.head.build((None, filters))
         self.built = True
 
-    def call(self, z):
+    def call(self, z: tf.Tensor) -> tf.Tensor:
         """z [B, T, V], unrelaxed -> [B]. Gradients flow through z and the weights phi."""
         for layer in self.convolutions:
             z = layer(z)
@@ -63,7 +65,7 @@ class StepControlNetwork(keras.Model):
       units: of both hidden layers.
     """
 
-    def __init__(self, feature_dim, vocab_size, units=64, **kwargs):
+    def __init__(self, feature_dim: int, vocab_size: int, units: int = 64, **kwargs: Any):
         super().__init__(**kwargs)
         sizes = [(feature_dim + 2 * vocab_size, units), (units, units)]
         self.hidden = [
@@ -77,7 +79,7 @@ class StepControlNetwork(keras.Model):
             layer.build((None, None, width))
         self.built = True
 
-    def call(self, features, z):
+    def call(self, features: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         """features [B, T, F], z [B, T, V] -> [B, T]. Gradients flow through both and the weights
         phi.
         """

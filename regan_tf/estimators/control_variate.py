@@ -6,7 +6,7 @@ prefixes, states and noise inside c are constants.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,23 +15,24 @@ import tensorflow as tf
 from regan_tf.estimators import rewards
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.networks import autoregressive
+from regan_tf.networks import autoregressive, continuations
+from regan_tf.networks.protocol import SequenceGenerator, Unrolled
 from regan_tf.spec import EstimatorSpec, is_zero
 
 
 class Context(NamedTuple):
     """What a control variate may depend on besides z."""
 
-    generator: object
-    reward: object
-    network: object  # c_hat_phi, or None
-    unrolled: autoregressive.Unrolled  # gives prefixes b_<t, and the states after them
+    generator: SequenceGenerator
+    reward: rewards.Reward
+    network: Any  # c_hat_phi, a Keras model, or None
+    unrolled: Unrolled  # gives prefixes b_<t, and the states after them
     later_noise: tf.Tensor  # Gumbel w [B, T, V], of the steps after t; independent of step t
-    temperature: object
-    eta: object
+    temperature: Any
+    eta: Any
 
 
-def sequence(z, context):
+def sequence(z: tf.Tensor, context: Context) -> tf.Tensor:
     """The paper's form, equations (8)-(12): c(z_1:T) = eta R(s_lambda(z_1:T)) + c_hat(z_1:T), [B].
 
     One value for the whole sequence. Biased for a generator that reads its own samples: b_t decides
@@ -48,16 +49,16 @@ def sequence(z, context):
     )
 
 
-def step(z, context):
+def step(z: tf.Tensor, context: Context) -> tf.Tensor:
     """One control variate per action (RELAX, section on reinforcement learning): unbiased.
 
         c_t(z_t) = eta R([b_<t, s_lambda(z_t)]) + c_hat(features(b_<t), z_t),  [B, T]
 
     Given b_<t, z_t is a smooth function of l_t, so E[grad c_t(z_t)] = grad E[c_t(z_t)] with the
-    prefix fixed, if R is continuous (`rewards.discontinuity`); the score's share of the prefix is
-    carried by the terms of the earlier steps.
+    prefix fixed, if R is continuous (`reward_trial.discontinuity`); the score's share of the prefix
+    is carried by the terms of the earlier steps.
     """
-    if is_zero(context.eta) and not hasattr(context.reward, "prefixes"):
+    if is_zero(context.eta) and not isinstance(context.reward, rewards.PrefixReward):
         value, features = tf.zeros_like(z[..., 0]), tf.zeros_like(z[..., :0])
     else:
         value, features = rewards.prefix_values(
@@ -71,7 +72,7 @@ def step(z, context):
     )
 
 
-def rollout(z, context):
+def rollout(z: tf.Tensor, context: Context) -> tf.Tensor:
     """REBAR's multi-layer form: unbiased, with a soft look-ahead.
 
         c_t(z_t) = eta R([b_<t, s_lambda(z_t), y_t+1:T]) + c_hat(features(b_<t), z_t),  [B, T]
@@ -83,7 +84,7 @@ def rollout(z, context):
     """
     if is_zero(context.eta):
         return step(z, context)
-    rows = autoregressive.relaxed_continuations(
+    rows = continuations.relaxed(
         context.generator,
         context.unrolled,
         _relax(z, context),
@@ -97,12 +98,14 @@ def rollout(z, context):
 _FORMS = {"sequence": sequence, "step": step, "rollout": rollout}
 
 
-def form(spec):
+def form(spec: EstimatorSpec) -> Callable[[tf.Tensor, Context], tf.Tensor]:
     """The function of (z, context) that is the spec's control variate."""
     return _FORMS[spec.control_variate]
 
 
-def evaluate(spec, z, z_tilde, context):
+def evaluate(
+    spec: EstimatorSpec, z: tf.Tensor, z_tilde: tf.Tensor, context: Context
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Evaluates a control variate and its slopes.
 
     Args:
@@ -129,7 +132,7 @@ def evaluate(spec, z, z_tilde, context):
     return c_tilde, of_z / draws, -of_z_tilde / draws
 
 
-def slope(function, x):
+def slope(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """function(x) and the gradient of its sum in x."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
@@ -137,13 +140,13 @@ def slope(function, x):
     return value, tape.gradient(value, x, unconnected_gradients="zero")
 
 
-def feature_dim(generator, reward):
+def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
     """F: how many features `step` hands to c_hat for each step."""
     zeros = tf.zeros([1, generator.seq_len, generator.vocab_size], generator.compute_dtype)
     unrolled = autoregressive.unroll(generator, zeros)
     features = (
         reward.prefixes(unrolled.tokens, zeros)[1]
-        if hasattr(reward, "prefixes")
+        if isinstance(reward, rewards.PrefixReward)
         else zeros[..., :0]
     )
     return _features(unrolled, features).shape[-1]
@@ -180,11 +183,11 @@ class LearnedScalar:
       positive: keep it positive, by training its logarithm: for lambda.
     """
 
-    def __init__(self, initial, positive=False):
+    def __init__(self, initial: float, positive: bool = False):
         self.positive = positive
         self.variable = keras.Variable(np.log(initial) if positive else initial, dtype="float32")
 
-    def value(self):
+    def value(self) -> tf.Tensor:
         """The scalar as a tensor; differentiable in `variable`."""
         return (
             tf.exp(self.variable.value)
@@ -202,7 +205,7 @@ class ControlVariate:
         others. None: as for an estimator without one.
     """
 
-    def __init__(self, spec: EstimatorSpec, network: Callable | None = None):
+    def __init__(self, spec: EstimatorSpec, network: keras.Model | None = None):
         self.network = network if spec.traits.network else None
         self._eta = LearnedScalar(spec.eta) if spec.learn_eta else spec.eta
         self._temperature = (
@@ -213,7 +216,12 @@ class ControlVariate:
 
     @classmethod
     def create(
-        cls, spec: EstimatorSpec, generator, reward, filters: int = 32, units: int = 64
+        cls,
+        spec: EstimatorSpec,
+        generator: SequenceGenerator,
+        reward: rewards.Reward,
+        filters: int = 32,
+        units: int = 64,
     ) -> "ControlVariate":
         """With a new network, if the estimator has one, of the size that the form asks for.
 
@@ -236,13 +244,21 @@ class ControlVariate:
         network = list(self.network.trainable_variables) if self.network else []
         return network + [scalar.variable for scalar in scalars]
 
-    def context(self, generator, reward, unrolled, gumbel) -> Context:
-        """What c may depend on besides z, at the present values of what is learned.
+    def scalars(self, dtype: Any) -> tuple[Any, Any]:
+        """eta and lambda: plain numbers, or the present values of what is learned."""
 
-        Differentiable in `variables`; eta and lambda as plain numbers where they are not learned.
-        """
-        eta, temperature = (
-            tf.cast(x.value(), gumbel.dtype) if isinstance(x, LearnedScalar) else x
-            for x in (self._eta, self._temperature)
-        )
+        def present(x):
+            return tf.cast(x.value(), dtype) if isinstance(x, LearnedScalar) else x
+
+        return present(self._eta), present(self._temperature)
+
+    def context(
+        self,
+        generator: SequenceGenerator,
+        reward: rewards.Reward,
+        unrolled: Unrolled,
+        gumbel: tf.Tensor,
+    ) -> Context:
+        """What c may depend on besides z; differentiable in `variables`."""
+        eta, temperature = self.scalars(gumbel.dtype)
         return Context(generator, reward, self.network, unrolled, gumbel, temperature, eta)

@@ -6,7 +6,6 @@ relaxations, R the reward, c the control variate. What an estimator is made of s
 `regan_tf.spec`; the signals, the forms of c and the relaxations in the modules beside this one.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -14,9 +13,17 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators import control_variate, relaxation, rewards, signals, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import RowGradients, chosen, values
+from regan_tf.estimators.rewards import Reward
+from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.protocol import (
+    RowGradients,
+    SequenceGenerator,
+    check_generator,
+    check_reward,
+)
 from regan_tf.spec import EstimatorSpec
 
 
@@ -32,8 +39,8 @@ class Diagnostics(NamedTuple):
 
 def estimate_gradient(
     estimator: str | EstimatorSpec,
-    generator: Any,
-    reward: Callable,
+    generator: SequenceGenerator,
+    reward: Reward,
     *,
     batch_size: int,
     seed: Any,
@@ -53,10 +60,11 @@ def estimate_gradient(
 
     Args:
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
-      generator: keeps the protocol of `autoregressive`.
+      generator: a SequenceGenerator.
       reward: maps rows [B, T, V] to [B]. Where `EstimatorSpec.differentiates_reward`, it must be
-        differentiable in relaxed rows, and continuous: where it jumps (`rewards.discontinuity`),
-        rebar and relax are biased. It may offer `prefixes` and `of_tokens` (see `rewards`).
+        differentiable in relaxed rows, and continuous: where it jumps, rebar and relax are biased
+        (`reward_trial.discontinuity` tells). Faster where it is a TokenReward and
+        a PrefixReward.
       batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count
         rows, and estimate, leave-one-out and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
@@ -68,8 +76,10 @@ def estimate_gradient(
       The gradient of J, one tensor for each of `generator.trainable_variables`; and Diagnostics.
     Raises:
       ValueError: the settings contradict each other, or the reward is not what the estimator
-        needs.
+        needs. TypeError: the generator lacks what it must have, or the reward cannot be called.
     """
+    check_generator(generator)
+    check_reward(reward)
     spec = EstimatorSpec.of(estimator, **settings)
     control = _control(spec, control)
     _check_batch(spec, batch_size, data)
@@ -104,7 +114,9 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
         tape.watch(log_probs)
         log_p = chosen(log_probs, b)  # line 8: log p(b_t | b_<t)
         if relaxed:  # line 9: z ~ p(z), z~ ~ p(z | b), section 3.2
-            z, z_tilde = relaxation.pair(context.temperature, unrolled, noise, spec.is_coupled)
+            z, z_tilde = relaxation.pair(
+                context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
+            )
     c_tilde = None
     if relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
@@ -136,7 +148,7 @@ def _straight_through(spec, control, generator, reward, noise, batch_size, data)
     def relaxed():
         return autoregressive.straight_through(generator, noise.gumbel, spec.temperature)
 
-    unrolled, rows, pullback = autoregressive.with_tape(generator, relaxed, lambda _, rows: [rows])
+    unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
     r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
@@ -168,7 +180,7 @@ def _tokens(spec, generator, noise, data):
             return autoregressive.teacher_force(generator, replicas.own_rows(data))
         return autoregressive.unroll(generator, noise.gumbel)
 
-    return autoregressive.with_pullback(generator, run)
+    return backprop.with_pullback(generator, run)
 
 
 def _control(spec, control):

@@ -8,15 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
+from regan_tf.estimators.rewards import Reward
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import chosen, values
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.backprop import values
+from regan_tf.networks.protocol import SequenceGenerator, end_token
 
 # V^T up to which all sequences are enumerated.
 ENUMERABLE = 10**6
 
 
-def exact_gradient(generator, reward, chunk_size=4096):
+def exact_gradient(
+    generator: SequenceGenerator, reward: Reward, chunk_size: int = 4096
+) -> list[tf.Tensor]:
     """grad J by enumeration of all sequences b: grad sum_b p(b) R(b). No randomness.
 
     Args:
@@ -50,15 +55,14 @@ def exact_gradient(generator, reward, chunk_size=4096):
             expected = tf.reduce_sum(tf.exp(log_prob) * scores)
         return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
 
-    end = getattr(generator, "end_token", None)
-    sequences = itertools.product(range(vocab_size), repeat=length)
+    end = end_token(generator)
     sequences = (
         b
-        for b in sequences
+        for b in itertools.product(range(vocab_size), repeat=length)
         if all(after == end or before != end for before, after in itertools.pairwise(b))
     )
-    total = None
+    total = [tf.zeros_like(v) for v in theta]
     while chunk := list(itertools.islice(sequences, chunk_size)):
         part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))
-        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+        total = [a + b for a, b in zip(total, part, strict=True)]
     return total

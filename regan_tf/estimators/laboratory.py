@@ -4,7 +4,7 @@ draws.
 
 import dataclasses
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.estimators.reference import reference_gradient
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import values
+from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
 from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
@@ -38,7 +38,7 @@ def parse(text: str) -> EstimatorSpec | None:
     Raises UserError, naming what is allowed.
     """
     estimator, *options = text.split(":")
-    settings = {}
+    settings: dict[str, Any] = {}
     for option in options:
         if option in FORMS:
             settings["control_variate"] = option

@@ -2,15 +2,21 @@
 reach.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
-from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import values
+from regan_tf.estimators.rewards import Reward
+from regan_tf.networks import autoregressive, continuations
+from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.protocol import SequenceGenerator
 
 
-def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
+def reference_gradient(
+    generator: SequenceGenerator, reward: Reward, *, batch_size: int, seed: Any, rollouts: int = 4
+) -> list[tf.Tensor]:
     """The control variate c_t = E[R | b_<=t], with its sum over step t's tokens taken analytically:
     unbiased, and costly.
 
@@ -33,7 +39,7 @@ def reference_gradient(generator, reward, *, batch_size, seed, rollouts=4):
     mask = autoregressive.alive(generator, unrolled.tokens)
     noise = gumbel_noise([rollouts, vocab_size, batch_size, length, length, vocab_size], seeds[1])
     tokens = [
-        autoregressive.sampled_continuations(generator, unrolled.tokens, noise[:, i], last=i)
+        continuations.sampled(generator, unrolled.tokens, noise[:, i], last=i)
         for i in range(vocab_size)
     ]
     tokens = tf.stack(tokens, axis=1)

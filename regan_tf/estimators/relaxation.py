@@ -4,13 +4,15 @@ distribution.
 Shapes: [..., V]; a token b is the argmax of z over the last axis. Noise is an argument.
 """
 
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-tfd = tfp.distributions
+from regan_tf.networks.protocol import Unrolled
 
 
-class RelaxedTokens(tfd.RelaxedOneHotCategorical):
+class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
     """The law of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and TFP
     keeps to itself.
 
@@ -24,7 +26,7 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         generator through it.
     """
 
-    def __init__(self, temperature, logits):
+    def __init__(self, temperature: Any, logits: tf.Tensor):
         super().__init__(temperature=tf.convert_to_tensor(temperature, logits.dtype), logits=logits)
         # Instead of the parent's: TFP copies by them.
         self._parameters = {"temperature": temperature, "logits": logits}
@@ -35,11 +37,11 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         properties = super()._parameter_properties(dtype, num_classes)
         return {name: properties[name] for name in ("temperature", "logits")}
 
-    def unrelaxed(self, noise):
+    def unrelaxed(self, noise: tf.Tensor) -> tf.Tensor:
         """z = l + g ~ p(z | theta), section 3.2; noise: Gumbel, [..., V]. Gradients reach l."""
         return self.logits + noise
 
-    def conditional(self, tokens, noise):
+    def conditional(self, tokens: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """z~ ~ p(z | b, theta), section 3.2: the law of z given that its argmax is b.
 
             z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)
@@ -64,12 +66,14 @@ class RelaxedTokens(tfd.RelaxedOneHotCategorical):
         others = -tfp.math.log_add_exp(log_exponential - self.logits, log_exponential_b)
         return tf.where(chosen, -log_exponential_b, others)
 
-    def relax(self, z):
+    def relax(self, z: tf.Tensor) -> tf.Tensor:
         """s_lambda(z) = softmax(z / lambda), [..., V]."""
         return tf.nn.softmax(z / self.temperature)
 
 
-def pair(temperature, unrolled, noise, coupled):
+def pair(
+    temperature: Any, unrolled: Unrolled, gumbel: tf.Tensor, uniform: tf.Tensor, coupled: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """z and z~ of one pass of the generator, [K B, T, V] each, for K draws of z~ given b.
 
     Given b, z~ has the law of z: so z may take the value of z~, and is then only differentiated in
@@ -79,16 +83,15 @@ def pair(temperature, unrolled, noise, coupled):
     Args:
       temperature: lambda.
       unrolled: the pass, b [B, T] and l [B, T, V].
-      noise: with the Gumbel g [B, T, V] that gave b, and uniform v [K B, T, V].
+      gumbel: g [B, T, V], that gave b.
+      uniform: v [K B, T, V], independent of it.
       coupled: z takes the value of z~, instead of l + g.
     Returns:
       z, z~. Gradients of both flow through l.
     """
-    copies = noise.uniform.shape[0] // noise.gumbel.shape[0]
+    copies = uniform.shape[0] // gumbel.shape[0]
     log_probs = tf.tile(unrolled.log_probs, [copies, 1, 1])
     law = RelaxedTokens(temperature, log_probs)
-    z_tilde = law.conditional(tf.tile(unrolled.tokens, [copies, 1]), noise.uniform)
-    gumbel = (
-        tf.stop_gradient(z_tilde - log_probs) if coupled else tf.tile(noise.gumbel, [copies, 1, 1])
-    )
-    return law.unrelaxed(gumbel), z_tilde
+    z_tilde = law.conditional(tf.tile(unrolled.tokens, [copies, 1]), uniform)
+    noise = tf.stop_gradient(z_tilde - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
+    return law.unrelaxed(noise), z_tilde

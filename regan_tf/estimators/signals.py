@@ -14,7 +14,7 @@ term and a mean in the others; a sum there would weigh the score term B times to
 import tensorflow as tf
 
 
-def maximum_likelihood(reward, control):
+def maximum_likelihood(reward: tf.Tensor, control: tf.Tensor | None) -> tf.Tensor:
     """signal = 1, for tokens of the data instead of the generator's: the gradient of the
     log-likelihood.
 
@@ -26,7 +26,7 @@ def maximum_likelihood(reward, control):
     return tf.ones_like(reward)
 
 
-def reinforce(reward, control):
+def reinforce(reward: tf.Tensor, control: tf.Tensor | None) -> tf.Tensor:
     """signal = R: the score-function estimator, equations (4)-(7) and (14). Unbiased.
 
     Args:
@@ -39,7 +39,7 @@ def reinforce(reward, control):
     return reward
 
 
-def controlled(reward, control):
+def controlled(reward: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
     """signal = R - c(z~): REBAR, equations (8) and (17), and RELAX, equations (11) and (18), which
     differ in c alone.
 
@@ -53,7 +53,7 @@ def controlled(reward, control):
     return reward - control
 
 
-def leave_one_out(signal, mean, size):
+def leave_one_out(signal: tf.Tensor, mean: tf.Tensor, size: int) -> tf.Tensor:
     """Subtracts from each row's signal, step by step, the others' mean: [B, ...] -> [B, ...].
 
         signal_j - 1/(B-1) sum_{i != j} signal_i  =  B/(B-1) (signal_j - mean)
@@ -72,7 +72,7 @@ def leave_one_out(signal, mean, size):
 SIGNALS = {"1": maximum_likelihood, "R": reinforce, "R - c": controlled}  # by name in the spec
 
 
-def held(signal, mask):
+def held(signal: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """A row that has ended stands among the others, whose mean it lowers or raises, with its last
     signal.
 

@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf import replicas
+from regan_tf.networks.protocol import RowGradients
 
 
-def loss(kind: str, gradient: list, rows) -> tf.Tensor:
+def loss(kind: str, gradient: list, rows: RowGradients | None) -> tf.Tensor:
     """What is learned in a control variate lowers this, a scalar: equation (19).
 
     Args:
@@ -22,11 +23,11 @@ def loss(kind: str, gradient: list, rows) -> tf.Tensor:
     return tf.add_n([tf.reduce_sum(g**2) for g in gradient])
 
 
-def log_variances(rows, mean_gradient):
+def log_variances(rows: RowGradients, mean_gradient: list) -> tuple[tf.Tensor, tf.Tensor]:
     """Log of the variance over rows of the gradient of one row, in nats.
 
     Args:
-      rows: `autoregressive.RowGradients` g_j of this replica's rows; B >= 2 in all.
+      rows: `protocol.RowGradients` g_j of this replica's rows; B >= 2 in all.
       mean_gradient: their mean over j, one tensor a variable.
     Returns:
       The log variance of the first parameter of the last layer (figures 4b and 5b), and the log of

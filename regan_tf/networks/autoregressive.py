@@ -1,73 +1,36 @@
-"""What the estimators ask of a generator, and how they run it.
-
-The protocol: any Keras model or layer with
-
-    vocab_size, seq_len           V and T, ints; token V is the begin symbol
-    compute_dtype                 of its logits, as every Keras layer has
-    trainable_variables           theta
-    initial_state(batch_size)     a nest of tensors [B, ...]
-    step(inputs, state)           (tokens int32 [B] or rows [B, V], state) -> (logits [B, V],
-    state), differentiable in both
-
-may be trained. Optional: `end_token`, the token at which a sequence ends before T; and `unroll`,
-`teacher_force` and `pullback`, as our `Generator` has them, which are faster ways to the same.
+"""How estimators run a generator: sample from it, read with it, hand on relaxed rows. What they ask
+of it is in `protocol`.
 
 A sequence shorter than T is a row that ends with its end token, repeated up to T. So tokens need no
 mask beside them: `alive` says which of them are the sequence, and nothing after its end counts.
 """
 
-import functools
 import numbers
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from regan_tf.networks import lstm
+from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 # Numbers of a kind that are made at once where rows can be taken in parts: noise,
 # log-probabilities, row gradients. 64 MB.
 AT_ONCE = 2**24
 
 
-class Unrolled(NamedTuple):
-    """One pass of a generator over a batch."""
-
-    tokens: tf.Tensor  # b, int32 [B, T]
-    log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
-    # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
-    states: object
-    saved: object = ()  # what else the generator's own `pullback` wants
-
-
-class RowGradients(NamedTuple):
-    """What the variance needs of the gradients g_j of single rows j."""
-
-    # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
-    squared_norms: list
-    # g_j in the first parameter of the last layer, the one that the paper plots: [B]
-    last_layer_first: tf.Tensor
-
-
-def _own_way(generator, name):
-    """An optional method of the protocol, or None: Keras' LSTM has an attribute `unroll` that is
-    none.
-    """
-    method = getattr(generator, name, None)
-    return method if callable(method) else None
-
-
-def unroll(generator, noise):
+def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
     """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
 
     Args:
-      generator: keeps the protocol above.
+      generator: a SequenceGenerator.
       noise: Gumbel g, [B, T, V].
     Returns:
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
       steps; the tokens, being an argmax, carry none.
     """
-    if own := _own_way(generator, "unroll"):
-        return own(noise)
+    if isinstance(generator, FastGenerator):
+        return generator.unroll(noise)
 
     def sample(log_probs, noise_t):
         token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
@@ -77,15 +40,17 @@ def unroll(generator, noise):
     return Unrolled(tf.transpose(tokens), log_probs, states)
 
 
-def teacher_force(generator, tokens):
+def teacher_force(generator: SequenceGenerator, tokens: tf.Tensor) -> Unrolled:
     """Reads given tokens, int32 [B, T], and gives the same as `unroll`."""
-    if own := _own_way(generator, "teacher_force"):
-        return own(tokens)
+    if isinstance(generator, FastGenerator):
+        return generator.teacher_force(tokens)
     _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
 
 
-def straight_through(generator, noise, temperature):
+def straight_through(
+    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any
+) -> tuple[Unrolled, tf.Tensor]:
     """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of
     s_lambda(z_t).
 
@@ -107,24 +72,23 @@ def straight_through(generator, noise, temperature):
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
 
 
-def alive(network, tokens):
+def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
     """Which tokens belong to their sequence: 1 up to its end token, that included, 0 after it.
 
     Args:
-      network: keeps the protocol above; or another of the same tokens, with `end_token` and
-        `compute_dtype`.
+      network: a SequenceGenerator; or another of the same tokens, with `compute_dtype`.
       tokens: int32 [B, T].
     Returns:
       [B, T], of the network's dtype; or None where sequences have no end token: all are alive.
     """
-    end = getattr(network, "end_token", None)
+    end = end_token(network)
     if end is None:
         return None
     ends = tf.cast(tokens == end, network.compute_dtype)
     return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
 
 
-def masked(x, mask):
+def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """x [B, T, ...] where the mask of `alive` has 1, else 0."""
     return (
         x
@@ -133,12 +97,12 @@ def masked(x, mask):
     )
 
 
-def stateless(seed):
+def stateless(seed: Any) -> tf.Tensor:
     """A stateless seed, [2], from an int or from one."""
     return tf.convert_to_tensor([seed, 0] if isinstance(seed, numbers.Integral) else seed)
 
 
-def chosen(log_probs, tokens):
+def chosen(log_probs: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """Picks the tokens' entries: (l [B, T, V], b int32 [B, T]) -> log p(b_t | b_<t) [B, T].
     Gradients flow through l.
     """
@@ -149,7 +113,7 @@ def chosen(log_probs, tokens):
     )
 
 
-def in_parts(function, rows, width):
+def in_parts(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, width: int) -> tf.Tensor:
     """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <=
     AT_ONCE. No gradient.
     """
@@ -175,7 +139,7 @@ def _run(generator, choose, inputs):
     ...].
     """
     size = inputs.shape[0] if inputs.shape[0] is not None else tf.shape(inputs)[0]
-    end = getattr(generator, "end_token", None)
+    end = end_token(generator)
 
     def step(inputs_t, carry):
         logits, state, ended = carry
@@ -201,87 +165,7 @@ def _run(generator, choose, inputs):
     return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states
 
 
-def relaxed_continuations(generator, unrolled, rows, noise, temperature):
-    """For every t the sequence [b_<t, rows_t, y_t+1, ..., y_T], where y is the generator fed its
-    own relaxed outputs.
-
-        y_s = s_lambda(l(b_<t, rows_t, y_t+1:s-1) + noise_s)
-
-    Args:
-      generator: keeps the protocol.
-      unrolled: the pass that gave the hard prefixes b_<t and the states after them.
-      rows: relaxed rows [B, T, V], one for each t.
-      noise: Gumbel w [B, T, V]; w_s serves all prefixes t < s.
-      temperature: lambda.
-    Returns:
-      [B, T (t), T (position), V]: T (T - 1) / 2 generator steps for each row. Gradients flow
-      through `rows`.
-    """
-    length = rows.shape[1]
-    time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
-    noise = tf.transpose(noise, [1, 0, 2])
-    read, states, continued = time_major, unrolled.states, [time_major]
-    for k in range(1, length):  # all prefixes together; the ones that have reached the end drop out
-        states = tf.nest.map_structure(lambda x, n=length - k: x[:n], states)
-        logits, states = _step_flat(generator, read[: length - k], states)
-        read = tf.nn.softmax((tf.nn.log_softmax(logits) + noise[k:]) / temperature)
-        continued.append(tf.pad(read, [[0, k], [0, 0], [0, 0]]))
-    by_distance = tf.stack(continued, axis=1)  # [T (t), T (position - t), B, V]
-    distance = tf.range(length)[tf.newaxis] - tf.range(length)[:, tf.newaxis]
-    soft = tf.gather(by_distance, tf.maximum(distance, 0), axis=1, batch_dims=1)
-    hard = tf.transpose(
-        tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype), [1, 0, 2]
-    )[tf.newaxis]
-    return tf.transpose(
-        tf.where((distance < 0)[:, :, tf.newaxis, tf.newaxis], hard, soft), [2, 0, 1, 3]
-    )
-
-
-def _step_flat(generator, rows, states):
-    """generator.step over two leading axes."""
-    lead = tf.shape(rows)[:2]
-
-    def flat(x):
-        return tf.reshape(x, tf.concat([[lead[0] * lead[1]], tf.shape(x)[2:]], axis=0))
-
-    def unflat(x):
-        return tf.reshape(x, tf.concat([lead, tf.shape(x)[1:]], axis=0))
-
-    flat_states = tf.nest.map_structure(
-        lambda x: tf.ensure_shape(flat(x), [None, *x.shape[2:]]), states
-    )
-    logits, states = generator.step(tf.ensure_shape(flat(rows), [None, rows.shape[2]]), flat_states)
-    return unflat(logits), tf.nest.map_structure(unflat, states)
-
-
-def sampled_continuations(generator, tokens, noise, last=None):
-    """For every t a sequence that keeps b_<=t and is sampled from there on.
-
-    Args:
-      generator: keeps the protocol.
-      tokens: b, int32 [B, T].
-      noise: Gumbel, [N, B, T (t), T (position), V].
-      last: a token to keep at t in the place of b_t.
-    Returns:
-      int32 [N, B, T, T]; no gradient.
-    """
-    length, vocab_size = noise.shape[-2:]
-    position, t = tf.range(length)[tf.newaxis], tf.range(length)[:, tf.newaxis]
-    kept = tf.broadcast_to(tokens[:, tf.newaxis], tf.shape(noise)[1:-1])
-    kept = kept if last is None else tf.where(position == t, last, kept)
-    # Noise that is overwhelming at b keeps b: no other code is needed to force a prefix.
-    force = tf.one_hot(
-        tf.where(position <= t, kept, -1),
-        vocab_size,
-        on_value=1e9,
-        off_value=0.0,
-        dtype=noise.dtype,
-    )
-    sampled = unroll(generator, tf.reshape(noise + force, [-1, length, vocab_size])).tokens
-    return tf.reshape(sampled, tf.shape(noise)[:-1])
-
-
-def repeated(unrolled, copies):
+def repeated(unrolled: Unrolled, copies: int) -> Unrolled:
     """One pass several times, one below the other: the context of so many z."""
     return Unrolled(
         tf.tile(unrolled.tokens, [copies, 1]),
@@ -290,79 +174,3 @@ def repeated(unrolled, copies):
             lambda x: tf.tile(x, [1, copies, *[1] * (x.shape.rank - 2)]), unrolled.states
         ),
     )
-
-
-def with_pullback(generator, run):
-    """Runs a pass of the generator, and gives the function that takes a cotangent back through it
-    to the weights.
-
-    Args:
-      generator: keeps the protocol. If it has a `pullback`, that is used; else a tape is, which is
-        slower.
-      run: () -> Unrolled.
-    Returns:
-      Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
-      tensor for each of `trainable_variables`, and RowGradients or None. The cotangent is that of
-      log_probs, [B, T, V], or of the tokens' own alone, [B, T]; both results are differentiable in
-      it.
-    """
-    if own := _own_way(generator, "pullback"):
-        unrolled = run()
-        return unrolled, functools.partial(own, unrolled)
-    return with_tape(
-        generator, lambda: (run(),), lambda u: (u.log_probs, chosen(u.log_probs, u.tokens))
-    )
-
-
-def with_tape(generator, run, target):
-    """What run() gives, and the pullback of target(*run()) to the weights, by a tape.
-
-    The targets are tensors [B, ...] of different rank.
-    """
-    theta = values(generator.trainable_variables)
-    with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
-        tape.watch(theta)
-        results = run()
-        outputs = {output.shape.rank: output for output in target(*results)}
-
-    def pullback(cotangent, row_gradients=False):
-        def of(cotangent):
-            gradient = tape.gradient(
-                outputs[cotangent.shape.rank], theta, cotangent, unconnected_gradients="zero"
-            )
-            return [tf.convert_to_tensor(g) for g in gradient]
-
-        return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
-
-    return *results, pullback
-
-
-def _row_gradients(pullback, cotangent):
-    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
-    than a generator's own.
-
-    The first parameter of the last layer is taken to be the first of the last variable with two
-    axes.
-    """
-    size = cotangent.shape[0]
-
-    def of_row(mask):
-        gradient = pullback(tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent)
-        last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
-        return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
-
-    parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
-    part = max(1, min(size, AT_ONCE // parameters))
-    masks = tf.reshape(
-        tf.pad(tf.eye(size, dtype=cotangent.dtype), [[0, -size % part], [0, 0]]), [-1, part, size]
-    )
-    figures = tf.map_fn(
-        lambda part_masks: tf.vectorized_map(of_row, part_masks), masks, parallel_iterations=1
-    )
-    *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
-    return RowGradients(norms, first)
-
-
-def values(variables):
-    """The tf.Variables of Keras variables."""
-    return [v if isinstance(v, tf.Variable) else v.value for v in variables]

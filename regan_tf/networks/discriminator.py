@@ -2,10 +2,14 @@
 (section 4.3).
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, backprop, lstm
 
 
 class Discriminator(keras.Model):
@@ -21,7 +25,9 @@ class Discriminator(keras.Model):
       end_token: see `autoregressive.alive`; None: all sequences have T tokens.
     """
 
-    def __init__(self, vocab_size, hidden_dim=32, end_token=None, **kwargs):
+    def __init__(
+        self, vocab_size: int, hidden_dim: int = 32, end_token: int | None = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.vocab_size, self.end_token = vocab_size, end_token
         self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
@@ -30,7 +36,7 @@ class Discriminator(keras.Model):
         self.head.build((None, hidden_dim))
         self.built = True
 
-    def call(self, rows):
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
         """rows [B, T, V], one-hot or on the simplex, or tokens int32 [B, T] -> logits [B].
 
         Gradients flow through the rows and the weights.
@@ -73,7 +79,7 @@ class Discriminator(keras.Model):
             return lstm.look_up(self.cell.kernel.value, tf.transpose(rows)) + self.cell.bias.value
         return self.cell.project(tf.transpose(rows, [1, 0, 2]))
 
-    def with_pullback(self, tokens):
+    def with_pullback(self, tokens: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
 
         Returns:
@@ -88,35 +94,25 @@ class Discriminator(keras.Model):
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
         hidden, is_last = lstm.stack(hidden), None
-        if self.end_token is not None:
-            alive = autoregressive.alive(self, tokens)
+        alive = autoregressive.alive(self, tokens)
+        if alive is not None:
             # Alive, and then no more.
             is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
-        def pullback(cotangent):
-            d_logit = cotangent[:, tf.newaxis]
-            d_last = lstm.product(d_logit, self.head.kernel.value, transpose=True)
-            d = self.cell.pullback(trace, d_last if is_last is None else is_last * d_last, length)
-            gradient = {
-                id(self.cell.kernel): lstm.scatter(tf.transpose(tokens), d, self.vocab_size),
-                id(self.cell.recurrent_kernel): lstm.contract(lstm.before(hidden), d),
-                id(self.cell.bias): tf.reduce_sum(d, axis=[0, 1]),
-                id(self.head.kernel): lstm.contract(last, d_logit),
-                id(self.head.bias): tf.reduce_sum(d_logit, axis=0),
-            }
-            return [gradient[id(v)] for v in self.trainable_variables]
-
-        return self._logit(last), pullback
+        saved = (tokens, hidden, trace, last, is_last)
+        return self._logit(last), functools.partial(backprop.through_discriminator, self, saved)
 
     def _logit(self, hidden):
         return tf.squeeze(hidden @ self.head.kernel.value + self.head.bias.value, axis=-1)
 
-    def probability(self, rows):
+    def probability(self, rows: tf.Tensor) -> tf.Tensor:
         """D(rows), the reward of section 3: [B, T, V], or tokens int32 [B, T] -> [B], in (0, 1)."""
         return tf.sigmoid(self(rows))
 
-    def prefix_probability(self, tokens, last_rows):
+    def prefix_probability(
+        self, tokens: tf.Tensor, last_rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """D after every prefix: the state after the hard b_<t, one cell step on last_rows_t, the
         head.
 

@@ -2,23 +2,18 @@
 4.3).
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import lstm
-from regan_tf.networks.autoregressive import (
-    AT_ONCE,
-    RowGradients,
-    Unrolled,
-    alive,
-    chosen,
-    masked,
-    stateless,
-)
+from regan_tf.networks import backprop, lstm
+from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
-class Generator(keras.Model):
+class Generator(keras.Model, FastGenerator):
     """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and
     b_<t (equation 6).
 
@@ -30,7 +25,15 @@ class Generator(keras.Model):
         sequences have T tokens.
     """
 
-    def __init__(self, vocab_size, seq_len, embed_dim=32, hidden_dim=32, end_token=None, **kwargs):
+    def __init__(
+        self,
+        vocab_size: int,
+        seq_len: int,
+        embed_dim: int = 32,
+        hidden_dim: int = 32,
+        end_token: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.vocab_size, self.seq_len, self.end_token = vocab_size, seq_len, end_token
         self.embedding = keras.layers.Embedding(
@@ -43,11 +46,11 @@ class Generator(keras.Model):
         self.output_layer.build((None, hidden_dim))
         self.built = True
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The state before the begin symbol is read: (h, c), each [B, H]."""
         return self.cell.initial_state(batch_size)
 
-    def step(self, inputs, state):
+    def step(self, inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         """One step: reads a token, or a distribution over tokens, and gives the next one's logits.
 
         Args:
@@ -61,7 +64,7 @@ class Generator(keras.Model):
         return self._logits(state[0]), state
 
     @property
-    def _is_small(self):
+    def reads_by_table(self) -> bool:
         """Whether all tokens go through the embedding and W_x once, instead of the tokens read at
         every step.
         """
@@ -72,7 +75,7 @@ class Generator(keras.Model):
         return self.cell.project(self.embedding.embeddings.value)
 
     def _project(self, inputs, table=None):
-        if self._is_small:
+        if self.reads_by_table:
             table = self._input_table() if table is None else table
             return (
                 lstm.look_up(table, inputs)
@@ -88,7 +91,7 @@ class Generator(keras.Model):
     def _logits(self, hidden):
         return lstm.product(hidden, self.output_layer.kernel.value, self.output_layer.bias.value)
 
-    def unroll(self, noise, temperature=1.0):
+    def unroll(self, noise: tf.Tensor, temperature: Any = 1.0) -> Unrolled:
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick),
         equation (6).
 
@@ -105,7 +108,9 @@ class Generator(keras.Model):
 
         return self._autoregress(gumbel_max, tf.transpose(noise, [1, 0, 2]))
 
-    def complete(self, prefix, uniform, temperature):
+    def complete(
+        self, prefix: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Continues prefixes, each row at its own temperature, by inverting its distribution
         function. For serving: one number a token is enough, where `unroll` needs V, and nothing
         here depends on the other rows.
@@ -140,7 +145,7 @@ class Generator(keras.Model):
         """Reads its own tokens, b_t = draw(logits_t, inputs_t); inputs: a nest of [T', B, ...]."""
         length, batch_size = tf.nest.flatten(inputs)[0].shape[:2]
         batch_size = tf.shape(tf.nest.flatten(inputs)[0])[1] if batch_size is None else batch_size
-        table = self._input_table() if self._is_small else None
+        table = self._input_table() if self.reads_by_table else None
 
         def step(inputs_t, carry):
             state, previous = carry
@@ -155,14 +160,14 @@ class Generator(keras.Model):
         (tokens, logits, states, trace), _ = lstm.unroll(step, start, inputs, length)
         return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
 
-    def teacher_force(self, tokens):
+    def teacher_force(self, tokens: tf.Tensor) -> Unrolled:
         """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
 
         def step(projected_t, state):
             state, trace = self.cell.traced(projected_t, state)
             return (state, trace), state
 
-        projected = self._project(self._inputs(tokens))
+        projected = self._project(self.tokens_read(tokens))
         (states, trace), _ = lstm.unroll(
             step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
         )
@@ -177,17 +182,17 @@ class Generator(keras.Model):
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
 
-    def _inputs(self, tokens):
+    def tokens_read(self, tokens: tf.Tensor) -> tf.Tensor:
         """The token read at each step, time-major: int32 [B, T] -> [T, B]."""
         return tf.concat(
             [self._begin(tf.shape(tokens)[0])[tf.newaxis], tf.transpose(tokens)[:-1]], axis=0
         )
 
-    def call(self, tokens):
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
         """Teacher-forced log-probabilities: tokens int32 [B, T] -> l [B, T, V]."""
         return self.teacher_force(tokens).log_probs
 
-    def log_prob(self, tokens, temperature=None):
+    def log_prob(self, tokens: tf.Tensor, temperature: Any = None) -> tf.Tensor:
         """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T],
         in nats. Differentiable in the weights. With a temperature, under the law at which `sample`
         draws with it.
@@ -197,7 +202,7 @@ class Generator(keras.Model):
         )
         return masked(chosen(log_probs, tokens), alive(self, tokens))
 
-    def sample(self, batch_size, seed, temperature=1.0):
+    def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows
         are taken in parts.
 
@@ -222,94 +227,8 @@ class Generator(keras.Model):
         )
         return tf.reshape(parts, [-1, self.seq_len])[:batch_size]
 
-    def pullback(self, unrolled, cotangent, row_gradients=False):
-        """The gradient in the weights of what has the given cotangent, from one pass backward.
-
-        A weight used as x_t W has the gradient sum_t x_jt (outer) d_jt in row j, d being the
-        cotangent of x_t W: so what the variance over rows needs comes without a loop over rows.
-
-        Args:
-          unrolled: as `unroll` or `teacher_force` gave it.
-          cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
-          row_gradients: also give RowGradients.
-        Returns:
-          The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients,
-          or None. Both are linear or quadratic in `cotangent`, and differentiable in it.
-        """
-        cell, output = self.cell, self.output_layer.kernel.value
-        hidden, (trace, log_probs) = unrolled.states[0], unrolled.saved
-        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-        d = cell.pullback(trace, lstm.product(d_logits, output, transpose=True), d_logits.shape[0])
-        inputs = self._inputs(unrolled.tokens)
-        embeddings, kernel = self.embedding.embeddings.value, cell.kernel.value
-        d_embedded = lstm.product(d, kernel, transpose=True)
-        used = {  # each weight by the x and the d of its products
-            id(self.embedding.embeddings): (inputs, d_embedded),
-            id(cell.kernel): (tf.gather(embeddings, inputs), d),
-            id(cell.recurrent_kernel): (lstm.before(hidden), d),
-            id(cell.bias): (None, d),
-            id(self.output_layer.kernel): (hidden, d_logits),
-            id(self.output_layer.bias): (None, d_logits),
-        }
-        gradient = {key: self._weight_gradient(x, d) for key, (x, d) in used.items()}
-        if self._is_small:  # the same by way of the few rows of the input table
-            d_table = lstm.scatter(inputs, d, self.vocab_size + 1)
-            gradient[id(self.embedding.embeddings)] = lstm.product(d_table, kernel, transpose=True)
-            gradient[id(cell.kernel)] = lstm.contract(embeddings, d_table)
-        order = [id(v) for v in self.trainable_variables]
-        gradient = [gradient[key] for key in order]
-        if not row_gradients:
-            return gradient, None
-        norms = [outer_norm(*used[key]) for key in order]
-        return gradient, RowGradients(
-            norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0)
-        )
-
-    def _weight_gradient(self, x, d):
-        if x is None:
-            return tf.reduce_sum(d, axis=[0, 1])
-        return (
-            lstm.scatter(x, d, self.vocab_size + 1) if x.dtype.is_integer else lstm.contract(x, d)
-        )
-
-
-def _through_log_softmax(log_probs, tokens, cotangent):
-    """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens'
-    entries of l alone.
-    """
-    if cotangent.shape.rank == 3:
-        d = tf.transpose(cotangent, [1, 0, 2])
-        return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
-    d = tf.transpose(cotangent)
-    others = tf.exp(log_probs) * -d[..., tf.newaxis]
-    if log_probs.shape[-1] <= lstm.ONE_HOT_LIMIT:
-        return (
-            others
-            + tf.one_hot(tf.transpose(tokens), log_probs.shape[-1], dtype=d.dtype)
-            * d[..., tf.newaxis]
-        )
-    flat = tf.reshape(others, [-1, others.shape[-1]])
-    places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tf.transpose(tokens), [-1])], axis=1)
-    return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
-
-
-def outer_norm(x, d):
-    """||sum_t x_t (outer) d_t||^2 of each row: d [T, B, Y], and x [T, B, X], or tokens int32 [T, B]
-    for one-hot x, or None for x = 1 -> [B].
-
-    Either the matrices are formed, or (the "ghost norm") their inner products sum_ts (x_t .
-    x_s)(d_t . d_s), whichever is smaller.
-    """
-    if x is None:
-        return tf.reduce_sum(tf.reduce_sum(d, axis=0) ** 2, axis=-1)
-    if x.dtype.is_integer:
-        same = tf.cast(tf.transpose(x)[:, :, tf.newaxis] == tf.transpose(x)[:, tf.newaxis], d.dtype)
-        return tf.einsum("bts,bts->b", same, _gram(d))
-    length, (x_dim, d_dim) = x.shape[0], (x.shape[-1], d.shape[-1])
-    if length * length < x_dim * d_dim:
-        return tf.einsum("bts,bts->b", _gram(x), _gram(d))
-    return tf.reduce_sum(tf.einsum("tbx,tbd->bxd", x, d) ** 2, axis=[1, 2])
-
-
-def _gram(x):
-    return tf.einsum("tbx,sbx->bts", x, x)
+    def pullback(
+        self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
+    ) -> tuple[list[tf.Tensor], RowGradients | None]:
+        """See `backprop.through_generator`."""
+        return backprop.through_generator(self, unrolled, cotangent, row_gradients)

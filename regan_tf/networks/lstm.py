@@ -51,75 +51,26 @@ class LSTMCell(keras.layers.Layer):
         """x [..., D] -> x W_x + b [..., 4H]."""
         return product(x, self.kernel.value, self.bias.value)
 
-    def gates(self, projected, state):
-        """(projected [B, 4H], (h, c) each [B, H]) -> the activated i, f, o, g, each [B, H]."""
-        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6
-        # times slower on a CPU.
-        i, f, o, g = tf.split(projected + state[0] @ self.recurrent_kernel.value, 4, axis=-1)
-        return tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
-
-    def pass_gates(self, gates, state):
-        """((i, f, o, g), (h, c)) -> (h', c'), and tanh(c')."""
-        i, f, o, g = gates
-        c = f * state[1] + i * g
-        squashed = tf.tanh(c)
-        return (o * squashed, c), squashed
-
     def advance(self, projected, state):
         """(projected [B, 4H], (h, c) each [B, H]) -> (h', c')."""
-        return self.pass_gates(self.gates(projected, state), state)[0]
+        return self.traced(projected, state)[0]
+
+    def traced(self, projected, state):
+        """`advance`, and what `backprop` wants of it: (i, f, o, g, c, tanh(c')), [B, H] each, the
+        gates activated.
+        """
+        hidden, before = state
+        # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6
+        # times slower on a CPU.
+        i, f, o, g = tf.split(projected + hidden @ self.recurrent_kernel.value, 4, axis=-1)
+        i, f, o, g = tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
+        c = f * before + i * g
+        squashed = tf.tanh(c)
+        return (o * squashed, c), (i, f, o, g, before, squashed)
 
     def initial_state(self, batch_size):
         zeros = tf.zeros([batch_size, self.units], self.compute_dtype)
         return zeros, zeros
-
-    def traced(self, projected, state):
-        """`advance`, and what `pullback` wants of it: (i, f, o, g, c, tanh(c')), [B, H] each."""
-        gates, before = self.gates(projected, state), state[1]
-        state, squashed = self.pass_gates(gates, state)
-        return state, (*gates, before, squashed)
-
-    def pullback(self, trace, cotangent, length):
-        """Back-propagation through time, from the zero state: linear in `cotangent`, and made of
-        differentiable ops.
-
-        Written out so that the weights' gradients are one product over all steps each, not a sum of
-        one a step, and a `tf.while_loop` need not keep every intermediate.
-
-        Args:
-          trace: what `traced` gave at every step, as `unroll` collected it.
-          cotangent: of every h, [T, B, H]; or of the last one, [B, H].
-          length: T.
-        Returns:
-          The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
-        """
-        recurrent = self.recurrent_kernel.value
-
-        def step(inputs, carry):
-            (i, f, o, g, c, squashed), *of_h = inputs
-            d_h = carry[0] + of_h[0] if of_h else carry[0]
-            d_c = _tanh_grad(squashed, d_h * o) + carry[1]
-            d_o = _sigmoid_grad(o, d_h * squashed)
-            d_i = _sigmoid_grad(i, d_c * g)
-            d_f = _sigmoid_grad(f, d_c * c)
-            d_g = _tanh_grad(g, d_c * i)
-            d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
-            return d, (product(d, recurrent, transpose=True), d_c * f)
-
-        start, inputs = self.initial_state(tf.shape(cotangent)[-2]), (trace,)
-        if cotangent.shape.rank == 2:
-            start = (cotangent, start[1])
-        else:
-            inputs += (cotangent,)
-        return stack(unroll(step, start, inputs, length, reverse=True)[0])
-
-
-def _sigmoid_grad(y, d):
-    return tf.raw_ops.SigmoidGrad(y=y, dy=d)
-
-
-def _tanh_grad(y, d):
-    return tf.raw_ops.TanhGrad(y=y, dy=d)
 
 
 class Steps:
@@ -140,20 +91,6 @@ def stack(collected):
     return tf.nest.map_structure(lambda x: x.stack(), collected)
 
 
-def before(x):
-    """What there was before each step, zeros at first: [T, B, ...] -> [T, B, ...]."""
-    return tf.concat([tf.zeros_like(x[:1]), x[:-1]], axis=0)
-
-
-def contract(x, d):
-    """The gradient of W in x W, over all leading axes: x [..., X], d [..., D] -> sum x (outer) d,
-    [X, D].
-    """
-    return tf.matmul(
-        tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(d, [-1, d.shape[-1]]), transpose_a=True
-    )
-
-
 def product(x, weight, bias=None, transpose=False):
     """x W + b, or x W^T, as one product of matrices: x [..., X] -> [..., D]."""
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=transpose)
@@ -171,15 +108,6 @@ def look_up(table, tokens):
     if table.shape[0] > ONE_HOT_LIMIT:
         return tf.gather(table, tokens)
     return product(tf.one_hot(tokens, table.shape[0], dtype=table.dtype), table)
-
-
-def scatter(tokens, d, size):
-    """The gradient of the table in `look_up`: int32 [...], d [..., D] -> [size, D]."""
-    if size > ONE_HOT_LIMIT:
-        return tf.math.unsorted_segment_sum(
-            tf.reshape(d, [-1, d.shape[-1]]), tf.reshape(tokens, [-1]), size
-        )
-    return contract(tf.one_hot(tokens, size, dtype=d.dtype), d)
 
 
 def unroll(step, state, inputs, length, reverse=False):

@@ -166,8 +166,8 @@ class _Rest:
                 for name, value in content["outputs"].items()
             }
         message = content.get("error", content) if isinstance(content, dict) else content
-        error = _BusyError if response.status_code in (429, 503) else ServingError
-        raise error(f"{self._address} answers {response.status_code}: {message}")
+        kind = _BusyError if response.status_code in (429, 503) else ServingError
+        raise kind(f"{self._address} answers {response.status_code}: {message}")
 
     def close(self):
         self._session.close()

@@ -28,28 +28,30 @@ _CHECKED_ROWS = 8
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
-def publish_run(experiment, which, metrics, run, directory):
+def publish_run(models, progress, which, metrics, run, directory):
     """Publishes a run's generator, `which` being "last" or "best", with the discriminator as it is.
     See `publish`.
 
-    metrics: the generator's, for the manifest.
+    Args:
+      models, progress: the training.models.Models and training.progress.Progress of the run.
+      metrics: the generator's, for the manifest.
+      run: the run's directory.
     """
-    config = experiment.config
+    config = models.config
     best = which == "best"
-    if best and experiment.best_iteration < 0:
+    if best and progress.best_iteration < 0:
         raise UserError(f"--workdir={run} has no best generator yet: it is still in pre-training")
     about = {
         "model": config.model_name,
         "run": str(run),
         "generator": which,
-        "iteration": experiment.best_iteration if best else experiment.iteration,
+        "iteration": progress.best_iteration if best else progress.iteration,
         "metrics": metrics,
         "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
     }
-    generator = experiment.best_generator if best else experiment.generator
     # With --reward it was never trained.
-    discriminator = None if config.reward else experiment.trainer.discriminator
-    return publish(generator, discriminator, experiment.dataset.vocabulary, directory, about)
+    discriminator = None if config.reward else models.discriminator
+    return publish(models.named(which), discriminator, models.vocabulary, directory, about)
 
 
 def publish(generator, discriminator, vocabulary, directory, about=()):

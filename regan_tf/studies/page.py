@@ -2,56 +2,68 @@
 
 import base64
 import json
+from dataclasses import dataclass
 
 import jinja2
 import numpy as np
 
-from regan_tf import plots
 from regan_tf.cli import command
 from regan_tf.cli.config_flags import recorded, to_flag
-from regan_tf.config import BLEU_ORDERS
 from regan_tf.files import write_atomically
-from regan_tf.studies import results
-from regan_tf.tasks import data
+from regan_tf.plots import comparisons
+from regan_tf.studies import results, statistics
+from regan_tf.tasks.task import Column
 
-_HEADERS = (
-    "", "seeds", "goodness at 0", "at the end", "worst seed", "gain", "learning", "validity",
-    "distinct", "NLL excess", "unigram error", "log var 1", "log var all", "seconds",
-)  # fmt: skip
-_TEXT_SCORES = {
-    "perplexity": "perplexity",
-    **{f"bleu_{n}": f"BLEU-{n}" for n in BLEU_ORDERS},
-    **{f"self_bleu_{n}": f"self-BLEU-{n}" for n in BLEU_ORDERS},
-    **{f"distinct_{n}": f"distinct-{n}" for n in (1, 2, 3)},
-    **{"kl_1": "KL-1", "kl_1_reverse": "reverse", "kl_2": "KL-2", "kl_2_reverse": "reverse"},
-    **{
-        "length": "length",
-        "length_distance": "its distance",
-        "unknown": "unknown",
-        "copied": "copied",
-    },
-    **{"log_variance": "log var 1", "log_variance_all": "log var all"},
-}
-_TEXT_HEADERS = ("", "seeds", "NLL a token at 0", "at the end", *_TEXT_SCORES.values(), "seconds")
-
-# What is tested between groups: its name in words, and the direction that is better.
-_TESTED = {
-    "learning": ("learning (mean goodness over the run)", 1),
-    "goodness": ("goodness at the end", 1),
-    "nll_excess": ("NLL excess at the end", -1),
-}
-_TESTED_OF_TEXTS = {
-    "nll_per_token": ("held-out NLL a token at the end", -1),
-    "bleu_4": ("BLEU-4 at the end", 1),
-    "self_bleu_4": ("self-BLEU-4 at the end", -1),
-}
 _SAMPLES = 8
 _ROUNDING = 1e-12  # a smaller number is what float arithmetic left of zero
 
+# What a column of the table of scores shows of a group, by `Column.form`.
+FORMS = {
+    "label": lambda group, _: group.label,
+    "seeds": lambda group, _: str(len(group.runs)),
+    "interval": lambda group, score: _interval(group.mean(score)),
+    "least": lambda group, score: _number(min(group.scores(score).values())),
+    "most": lambda group, score: _number(max(group.scores(score).values())),
+    "mean (least)": lambda group, score: (
+        f"{_number(group.mean(score)[0], 3)} ({_number(min(group.scores(score).values()), 3)})"
+    ),
+    "0": lambda group, score: f"{group.mean(score)[0]:.0f}",
+    "0.00": lambda group, score: f"{group.mean(score)[0]:.2f}",
+}
+_FIRST = (Column("", "", "label", printed=True), Column("", "seeds", "seeds", printed=True))
+_LAST = (Column("seconds", "seconds", "0", printed=True),)
 
-def headers(name):
-    """The scores' headers, for a key of `results.grouped`."""
-    return _TEXT_HEADERS if isinstance(name, str) else _HEADERS
+
+@dataclass(frozen=True)
+class Table:
+    """Scores as strings; rows: lists, one string a column."""
+
+    columns: tuple
+    rows: list
+
+    @property
+    def headers(self):
+        return [column.header for column in self.columns]
+
+    @property
+    def printed(self):
+        """The part that is printed, too."""
+        places = [i for i, column in enumerate(self.columns) if column.printed]
+        return Table(
+            tuple(self.columns[i] for i in places), [[row[i] for i in places] for row in self.rows]
+        )
+
+
+def score_table(groups):
+    """The scores of groups on the same data."""
+    task = groups[0].task
+    columns = (*_FIRST, *task.columns, *_LAST)
+    rows = [[FORMS[c.form](group, c.score) for c in columns] for group in groups]
+    if task.has_row_of_real:
+        ideal = groups[0].runs[0].summary["ideal"]
+        real = [ideal.get(column.score) for column in columns[1:]]
+        rows.append([task.real, *("" if value is None else _number(value) for value in real)])
+    return Table(columns, rows)
 
 
 def draw(groups, output):
@@ -64,90 +76,37 @@ def draw(groups, output):
       The pictures' names: lists by the groups' key, and under "all" those of the figures against a
       flag.
     """
-    names = {"all": []}
+    names, of_kind = {"all": []}, {}
     for name, members in groups.items():
-        if isinstance(name, str):
-            names[name] = [f"texts_{len(names)}.png"]
-        else:
-            names[name] = [f"length_{name}.png", f"variance_and_learning_{name}.png"]
-            plots.plot_variance_and_learning(members, name, output / names[name][1])
-        plots.plot_groups(members, name, output / names[name][0])
-    for is_text, prefix in ((False, "by"), (True, "text_by")):
-        of_kind = [
-            g
-            for name, members in groups.items()
-            if isinstance(name, str) == is_text
-            for g in members
-        ]
-        for field, lines in (results.lines(of_kind) if of_kind else {}).items():
-            names["all"].append(f"{prefix}_{field}.png")
-            title = f"By {field}: {plots.over_seeds([g for line in lines.values() for g in line])}"
-            plots.plot_against(field, lines, title, output / names["all"][-1])
+        task = members[0].task
+        of_kind.setdefault(type(task), []).extend(members)
+        names[name] = [task.picture(len(names))]
+        comparisons.plot_groups(members, name, output / names[name][0])
+        if task.learning_picture:
+            names[name].append(task.learning_picture)
+            comparisons.plot_variance_and_learning(members, name, output / task.learning_picture)
+    for task, members in of_kind.items():
+        for field, lines in results.lines(members).items():
+            names["all"].append(f"{task.picture_prefix}by_{field}.png")
+            shown = [group for line in lines.values() for group in line]
+            title = f"By {field}: {comparisons.over_seeds(shown)}"
+            comparisons.plot_against(field, lines, title, output / names["all"][-1])
     return names
 
 
-def score_rows(groups):
-    """Scores as strings under `headers`: lists of rows by key; groups: of `results.grouped`."""
-    result = {}
-    for name, members in groups.items():
-        is_text = isinstance(name, str)
-        result[name] = [_score_row(g, _text_cells if is_text else _grammar_cells) for g in members]
-        if is_text:
-            ideal = [members[0].runs[0].summary["ideal"].get(score) for score in _TEXT_SCORES]
-            result[name].append(
-                [
-                    "training texts",
-                    "",
-                    "",
-                    "",
-                    *("" if x is None else _number(x) for x in ideal),
-                    "",
-                ]
-            )
-    return result
-
-
-def _score_row(group, cells):
-    started, seconds = _interval(group.mean("start")), f"{group.mean('seconds')[0]:.0f}"
-    return [group.label, str(len(group.runs)), started, *cells(group), seconds]
-
-
-def _text_cells(group):
-    return [_interval(group.mean(name)) for name in ("nll_per_token", *_TEXT_SCORES)]
-
-
-def _grammar_cells(group):
-    return [
-        _interval(group.mean("goodness")),
-        _number(min(group.scores("goodness").values())),
-        _interval(group.mean("gain")),
-        _interval(group.mean("learning")),
-        *(
-            f"{_number(group.mean(name)[0], 3)} ({_number(min(group.scores(name).values()), 3)})"
-            for name in ("validity", "distinct")
-        ),
-        _interval(group.mean("nll_excess")),
-        _number(max(group.scores("unigram_error").values())),
-        *(f"{group.mean(name)[0]:.2f}" for name in ("log_variance", "log_variance_all")),
-    ]
-
-
-def write(output, groups, rows, pictures, **context):
+def write(output, groups, tables, pictures, **context):
     """Writes index.html, with the pictures in it, and scores.json: by length or texts, group and
     seed.
 
     Args:
       output: the directory, with the pictures in it.
-      groups, rows, pictures: as from `results.grouped`, `score_rows` and `draw`.
+      groups, pictures: as from `results.grouped` and `draw`.
+      tables: of `score_table`, by the groups' key.
       context: of the template: paths, unfinished, generator.
     Returns:
       The page's path.
     """
-    scores = {
-        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
-        for name, members in groups.items()
-    }
-    write_atomically(output / "scores.json", json.dumps(scores, indent=2) + "\n")
+    write_atomically(output / "scores.json", _scores(groups))
     runs = [run for members in groups.values() for g in members for run in g.runs]
     varying = {"seed", *results.varying_fields(runs)}
 
@@ -164,7 +123,7 @@ def write(output, groups, rows, pictures, **context):
         number=len(runs),
         seeds=max(len(g.runs) for members in groups.values() for g in members),
         sections={
-            name: _tables(members) | {"headers": headers(name), "scores": rows[name]}
+            name: _section(name, members) | {"scores": tables[name]}
             for name, members in groups.items()
         },
         pictures={
@@ -181,46 +140,51 @@ def write(output, groups, rows, pictures, **context):
     return output / "index.html"
 
 
-def _tables(groups):
-    """What the page says of the groups of one length, or texts, besides their scores, as rows of
-    strings.
-    """
-    is_text = groups[0].config.is_text
-    tested = _TESTED_OF_TEXTS if is_text else _TESTED
+def _scores(groups):
+    scores = {
+        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
+        for name, members in groups.items()
+    }
+    return json.dumps(scores, indent=2) + "\n"
+
+
+def _section(name, groups):
+    """What the page says of the groups on the same data besides their scores."""
+    task = groups[0].task
+    separator = "\n" if task.sample_fills_line else "  "
     return {
-        "tests": {
-            text: _matrix(groups, name, direction) for name, (text, direction) in tested.items()
-        },
-        "unigram": None if is_text else _unigrams(groups),
-        "samples": [
-            [g.label, ("\n" if is_text else "  ").join(g.runs[0].samples[:_SAMPLES])]
-            for g in groups
-        ],
+        "title": task.title(name),
+        "explanation": task.explanation,
+        "tests": {words: _matrix(groups, score) for score, words in task.tested},
+        "breakdowns": [_breakdown(groups, b) for b in task.breakdowns],
+        "samples": [[g.label, separator.join(g.runs[0].samples[:_SAMPLES])] for g in groups],
         "labels": [g.label for g in groups],
     }
 
 
-def _unigrams(groups):
-    law = data.unigram(groups[0].config.seq_len)
-    frequencies = [
-        [np.mean([run.end["unigram"][s] for run in g.runs]) for s in law] for g in groups
+def _breakdown(groups, breakdown):
+    """The mean over seeds of a metric's parts, and what these are of the data."""
+    parts = [
+        [np.mean([run.end[breakdown.metric][part] for run in g.runs]) for part in breakdown.real]
+        for g in groups
     ]
-    rows = [[g.label, *map(_number, row)] for g, row in zip(groups, frequencies, strict=True)]
-    return {"headers": ["", *law], "rows": [*rows, ["the data's law", *map(_number, law.values())]]}
+    rows = [[g.label, *map(_number, row)] for g, row in zip(groups, parts, strict=True)]
+    real = [f"the {groups[0].task.real}", *map(_number, breakdown.real.values())]
+    return {"title": breakdown.title, "headers": ["", *breakdown.real], "rows": [*rows, real]}
 
 
-def _matrix(groups, name, direction):
+def _matrix(groups, name):
     """Rows of cells (text, class) of the differences row less column; class: better, worse or none
     where it is not significant.
     """
-    differences = results.differences(groups, name)
+    differences, is_better = statistics.differences(groups, name), groups[0].task.is_better
 
     def cell(i, j):
         found = differences.get((min(i, j), max(i, j)))
         if found is None:
             return "", ""
         mean = found.mean if i < j else -found.mean
-        kind = ("better" if mean * direction > 0 else "worse") if found.significant else ""
+        kind = ("better" if is_better(name, mean, 0) else "worse") if found.significant else ""
         return f"{'+' if mean > 0 else ''}{_number(mean)}{'' if found.significant else ' ns'}", kind
 
     return (

@@ -1,1 +1,1 @@
-"""What is learned: data, and the metrics that judge samples."""
+"""What is learned: data, the metrics that judge samples, and what is shown of them."""

@@ -27,8 +27,6 @@ class TextMetrics:
       dataset: a data.Dataset of texts.
     """
 
-    headline = "nll_per_token"
-
     def __init__(self, dataset):
         self._vocabulary = dataset.vocabulary
         self._references = self._sequences(dataset.heldout)

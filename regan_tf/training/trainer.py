@@ -12,16 +12,10 @@ from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks.autoregressive import (
-    AT_ONCE,
-    RowGradients,
-    alive,
-    chosen,
-    masked,
-    teacher_force,
-    with_pullback,
-)
+from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
+from regan_tf.networks.backprop import with_pullback
 from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.protocol import RowGradients
 
 
 class Trainer:
@@ -61,11 +55,6 @@ class Trainer:
             self.control_optimizer,
         ]
         return [v for optimizer in optimizers for v in optimizer.variables]
-
-    @property
-    def variables(self):
-        """The weights of all networks, and what else is learned, as Keras variables."""
-        return self.generator.variables + self.discriminator.variables + self.control_variables
 
     @compiled
     def pretrain(self, batches, first, steps):

@@ -18,7 +18,7 @@ from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
 
-METRICS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+RECORDS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
 
@@ -65,12 +65,12 @@ class Workdir:
         returns those kept.
         """
         records = [r for r in read_metrics(self.path) if keep(r)]
-        write_atomically(self.path / METRICS, "".join(_json_line(r) for r in records))
+        write_atomically(self.path / RECORDS, "".join(_json_line(r) for r in records))
         return records
 
     def append_metrics(self, record):
         """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
-        path, line = self.path / METRICS, _json_line(record).encode()
+        path, line = self.path / RECORDS, _json_line(record).encode()
         with writing(path), open(path, "ab", buffering=0) as file:
             end = file.tell()
             try:
@@ -85,15 +85,19 @@ class Workdir:
         write_atomically(self.path / name, text)
 
 
-def restore(path, checkpoint):
+def restore(path, checkpoint, partly=False):
     """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
-    UserError if it is damaged.
+    UserError if it is damaged, or is not of the same things: with `partly` it may hold more.
     """
     saved = _checkpoints(path)
     if not saved:
         return False
     try:
-        checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+        found = checkpoint.read(str(saved[-1] / "state"))
+        if partly:
+            found.expect_partial().assert_existing_objects_matched()
+        else:
+            found.assert_consumed()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise UserError(
             f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
@@ -102,9 +106,9 @@ def restore(path, checkpoint):
     return True
 
 
-def require_checkpoint(path, checkpoint):
-    """Loads a run's newest checkpoint; raises UserError if there is none, or it is damaged."""
-    if not restore(path, checkpoint):
+def require_checkpoint(path, checkpoint, partly=False):
+    """Loads a run's newest checkpoint as `restore` does; raises UserError if there is none, too."""
+    if not restore(path, checkpoint, partly):
         raise UserError(f"--workdir={path} holds no checkpoint yet")
 
 
@@ -122,7 +126,7 @@ def read_metrics(path):
     records = []
     with (
         contextlib.suppress(FileNotFoundError),
-        open(Path(path) / METRICS, encoding="utf-8") as file,
+        open(Path(path) / RECORDS, encoding="utf-8") as file,
     ):
         for line in file:
             with contextlib.suppress(json.JSONDecodeError):

@@ -13,14 +13,15 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
+from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
-from regan_tf import plots
 from regan_tf.config import Config, UserError
 from regan_tf.estimators.bias import BLOCKS, compare, sign_flip_p
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.laboratory import Laboratory, parse
 from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.plots import drawing, measurements
 from regan_tf.spec import EstimatorSpec
 from regan_tf.training.experiment import Experiment
 from tests import problems
@@ -196,10 +197,10 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
             }
             for k in range(count)
         ]
-        with mock.patch.object(plots, "_write") as written:
-            plots.plot_bias_and_variance(results, "a state", "unused.png")
+        with mock.patch.object(drawing, "write") as written:
+            measurements.plot_bias_and_variance(results, "a state", "unused.png")
         figure = written.call_args.args[0]
-        self.addCleanup(plots.plt.close, figure)
+        self.addCleanup(plt.close, figure)
         figure.draw_without_rendering()
         # Text's: an Annotation's own has the line to the point in it.
         names = [Text.get_window_extent(name) for name in figure.axes[0].texts]

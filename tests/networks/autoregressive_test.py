@@ -1,18 +1,15 @@
-"""The generator protocol: a generator of one's own, continuations, and the fallbacks beside the
-fast paths.
-"""
+"""The generator protocol: a generator of one's own, and the fallbacks beside the fast paths."""
 
 import itertools
-from unittest import mock
 
 import keras
 import numpy as np
 import pytest
-import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
 
 import regan_tf
+from examples.own_generator import GRUGenerator
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.rewards import DiscriminatorReward
@@ -22,50 +19,12 @@ from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
 
-class GRUGenerator(keras.layers.Layer):
-    """A generator that has the protocol and nothing else."""
-
-    def __init__(self, vocab_size, seq_len, units=5):
-        super().__init__()
-        self.vocab_size, self.seq_len, self.units = vocab_size, seq_len, units
-        self.cell, self.logits = keras.layers.GRUCell(units), keras.layers.Dense(vocab_size)
-        self.cell.build((None, vocab_size + 1))
-        self.logits.build((None, units))
-        self.built = True
-
-    def initial_state(self, batch_size):
-        return tf.zeros([batch_size, self.units])
-
-    def step(self, inputs, state):
-        rows = (
-            tf.one_hot(inputs, self.vocab_size + 1)
-            if inputs.dtype.is_integer
-            else tf.pad(inputs, [[0, 0], [0, 1]])
-        )
-        hidden, (state,) = self.cell(rows, [state])
-        return 2 * self.logits(hidden), state
-
-
-class Protocol:
-    """Our generator with its fast paths hidden."""
-
-    def __init__(self, generator):
-        for name in (
-            "vocab_size",
-            "seq_len",
-            "compute_dtype",
-            "trainable_variables",
-            "initial_state",
-            "step",
-        ):
-            setattr(self, name, getattr(generator, name))
-
-
 class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters("reinforce_loo", "rebar", "relax")
     def test_estimates_are_unbiased(self, estimator):
         keras.utils.set_random_seed(1)
-        generator = GRUGenerator(3, 3)
+        generator = GRUGenerator(3, 3, units=5)
+        generator.logits.kernel.assign(2 * generator.logits.kernel)  # far from an even law
         _, discriminator = problems.networks(2, 3, 3, reward_spread=3.0)
         reward = discriminator.probability
         form = "sequence" if estimator == "reinforce_loo" else "step"
@@ -82,20 +41,6 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         found = problems.Comparison(problems.batch_means(draw, 100), exact)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
-
-    def test_row_gradients_are_taken_in_parts_where_they_are_large(self):
-        generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
-        options = {"batch_size": 7, "seed": 5, "row_gradients": True}
-        whole = regan_tf.estimate_gradient(
-            "reinforce", Protocol(generator), discriminator.probability, **options
-        )[1].row_gradients
-        parameters = sum(v.shape.num_elements() for v in generator.trainable_variables)
-        with mock.patch.object(autoregressive, "AT_ONCE", 3 * parameters):
-            parts = regan_tf.estimate_gradient(
-                "reinforce", Protocol(generator), discriminator.probability, **options
-            )[1].row_gradients
-        self.assertAllClose(parts.squared_norms, whole.squared_norms, rtol=1e-5)
-        self.assertAllClose(parts.last_layer_first, whole.last_layer_first, rtol=1e-5)
 
     @parameterized.parameters(
         *[
@@ -120,7 +65,7 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         options["data"] = tf.constant(np.random.default_rng(0).integers(0, 4, [6, 3]), tf.int32)
         fast, fast_diagnostics = regan_tf.estimate_gradient(spec, generator, reward, **options)
         slow, slow_diagnostics = regan_tf.estimate_gradient(
-            spec, Protocol(generator), reward, **options
+            spec, problems.Protocol(generator), reward, **options
         )
         self.assertAllClose(problems.flat(fast), problems.flat(slow), rtol=1e-4, atol=1e-6)
         for a, b in zip(
@@ -134,50 +79,6 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
             slow_diagnostics.row_gradients.last_layer_first,
             rtol=1e-4,
             atol=1e-7,
-        )
-
-
-class ContinuationTest(tf.test.TestCase):
-    def test_sampled_continuations_keep_the_prefix_and_have_the_generators_law(self):
-        generator, _ = problems.networks(3, 3, 3, spread=0.7)
-        tokens = tf.constant([[2, 0, 1]])
-        noise = gumbel_noise([20_000, 1, 3, 3, 3], [0, 1])
-        found = autoregressive.sampled_continuations(generator, tokens, noise).numpy()[:, 0]
-        self.assertTrue(np.all(found[:, :, 0] == 2))
-        self.assertTrue(np.all(found[:, 1:, 1] == 0))
-        self.assertTrue(np.all(found[:, 2] == [2, 0, 1]))
-        law = tf.exp(generator(tf.constant([[2, 0, 0]])))[0, 1].numpy().astype(np.float64)
-        counts = np.bincount(found[:, 0, 1], minlength=3)
-        self.assertGreater(scipy.stats.chisquare(counts, 20_000 * law / law.sum()).pvalue, 1e-3)
-        replaced = autoregressive.sampled_continuations(
-            generator, tokens, noise[:5], last=1
-        ).numpy()
-        self.assertAllEqual(np.diagonal(replaced, axis1=2, axis2=3), np.ones([5, 1, 3]))
-        self.assertTrue(np.all(replaced[:, :, 2, :2] == [2, 0]))
-
-    def test_relaxed_continuation_of_a_cold_sample_is_the_sample(self):
-        generator, _ = problems.networks(3, 4, 5, spread=0.7)
-        noise = gumbel_noise([6, 5, 4], [0, 1])
-        unrolled = generator.unroll(noise)
-        rows = tf.nn.softmax((unrolled.log_probs + noise) / 1e-4)
-        found = autoregressive.relaxed_continuations(generator, unrolled, rows, noise, 1e-4)
-        hard = tf.one_hot(unrolled.tokens, 4)
-        self.assertAllClose(found, tf.repeat(hard[:, tf.newaxis], 5, axis=1), atol=1e-3)
-
-    def test_relaxed_continuation_keeps_the_hard_prefix_and_feeds_its_own_rows(self):
-        generator, _ = problems.networks(3, 4, 3, spread=0.7)
-        noise = gumbel_noise([2, 3, 4], [0, 1])
-        unrolled = generator.unroll(noise)
-        rows = tf.nn.softmax(tf.random.stateless_normal([2, 3, 4], [1, 1]))
-        found = autoregressive.relaxed_continuations(generator, unrolled, rows, noise, 0.8)
-        self.assertAllClose(found[:, 2, :2], tf.one_hot(unrolled.tokens[:, :2], 4))
-        self.assertAllClose(tf.stack([found[:, t, t] for t in range(3)], axis=1), rows)
-        _, state = generator.step(tf.fill([2], 4), generator.initial_state(2))
-        logits, _ = generator.step(rows[:, 0], state)
-        self.assertAllClose(
-            found[:, 0, 1],
-            tf.nn.softmax((tf.nn.log_softmax(logits) + noise[:, 1]) / 0.8),
-            atol=1e-5,
         )
 
 

@@ -1,7 +1,6 @@
 """The three networks: against Keras' own LSTM, by enumeration, and within their conventions."""
 
 import itertools
-from unittest import mock
 
 import keras
 import numpy as np
@@ -97,7 +96,9 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(counts[law == 0], np.zeros(np.sum(law == 0)))
         counts, law = counts[law > 0], law[law > 0]
         self.assertGreater(scipy.stats.chisquare(counts, 30_000 * law / law.sum()).pvalue, 1e-3)
-        unrolled = autoregressive.unroll(_Protocol(generator), gumbel_noise([50, 3, 3], [1, 2]))
+        unrolled = autoregressive.unroll(
+            problems.Protocol(generator), gumbel_noise([50, 3, 3], [1, 2])
+        )
         own = generator.unroll(gumbel_noise([50, 3, 3], [1, 2]))
         self.assertAllEqual(unrolled.tokens, own.tokens)
 
@@ -156,21 +157,6 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(log_prob(generator.sample(size, 0)).shape, [size, 5])
 
 
-class _Protocol:
-    """A generator with what the protocol asks for and nothing more."""
-
-    def __init__(self, generator):
-        for name in (
-            "vocab_size",
-            "seq_len",
-            "end_token",
-            "compute_dtype",
-            "initial_state",
-            "step",
-        ):
-            setattr(self, name, getattr(generator, name))
-
-
 class DiscriminatorTest(tf.test.TestCase):
     def test_what_follows_the_end_counts_for_nothing(self):
         _, discriminator = problems.networks(0, 4, 5, end_token=3)
@@ -198,61 +184,6 @@ class DiscriminatorTest(tf.test.TestCase):
         self.assertNotAllClose(logits, discriminator(rows[:, ::-1]))
         self.assertTrue(np.all(np.abs(tape.gradient(logits, rows)).sum(axis=-1) > 0))
         self.assertAllClose(discriminator.probability(rows), tf.sigmoid(logits))
-
-
-class PullbackTest(tf.test.TestCase, parameterized.TestCase):
-    """Back-propagation as it is written out, against automatic differentiation; on both sides of
-    the limits.
-    """
-
-    def _problem(self, vocab_size, in_graph_loop, end_token=None):
-        """A generator, a discriminator and tokens [3, 6]."""
-        if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
-        tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
-        return *problems.networks(
-            0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token
-        ), tokens
-
-    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
-    def test_generator(self, vocab_size, in_graph_loop):
-        generator, _, tokens = self._problem(vocab_size, in_graph_loop)
-        cotangent = tf.random.stateless_normal([3, 6, vocab_size], [1, 2], dtype=tf.float64)
-        theta = [v.value for v in generator.trainable_variables]
-        with tf.GradientTape() as tape:
-            log_probs = generator(tokens)
-        expected = tape.gradient(log_probs, theta, cotangent)
-        found, rows = generator.pullback(
-            generator.teacher_force(tokens), cotangent, row_gradients=True
-        )
-        for a, b in zip(found, expected, strict=True):
-            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
-        chosen, weights = tf.one_hot(tokens, vocab_size, dtype=tf.float64), cotangent[..., 0]
-        of_tokens, _ = generator.pullback(generator.teacher_force(tokens), weights)
-        dense, _ = generator.pullback(
-            generator.teacher_force(tokens), chosen * weights[..., tf.newaxis]
-        )
-        self.assertAllClose(problems.flat(of_tokens), problems.flat(dense), rtol=1e-9)
-        for j in range(3):
-            alone, _ = generator.pullback(
-                generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1]
-            )
-            self.assertAllClose(
-                [n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9
-            )
-
-    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
-    def test_discriminator(self, vocab_size, in_graph_loop, end_token):
-        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop, end_token)
-        cotangent = tf.constant([0.3, -1.0, 2.0], tf.float64)
-        phi = [v.value for v in discriminator.trainable_variables]
-        with tf.GradientTape() as tape:
-            logits = discriminator(tf.one_hot(tokens, vocab_size, dtype=tf.float64))
-        found_logits, pullback = discriminator.with_pullback(tokens)
-        self.assertAllClose(found_logits, logits, rtol=1e-9)
-        self.assertAllClose(discriminator(tokens), logits, rtol=1e-9)
-        for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
-            self.assertAllClose(a, b, rtol=1e-9, atol=1e-9)
 
 
 class ControlNetworkTest(tf.test.TestCase):

@@ -21,7 +21,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from regan_tf.config import UserError
 from regan_tf.serving import counter_rng, publishing
 from regan_tf.serving.signatures import ServedModel
-from regan_tf.tasks import data, text
+from regan_tf.tasks import grammar, text
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
 
@@ -36,7 +36,7 @@ _MARGIN = 1e-5
 def _published(directory, **kwargs):
     generator, discriminator = problems.networks(0, 5, _LENGTH, spread=0.7, **kwargs)
     return (
-        publishing.publish(generator, discriminator, data.VOCABULARY, directory),
+        publishing.publish(generator, discriminator, grammar.VOCABULARY, directory),
         generator,
         discriminator,
     )
@@ -54,9 +54,9 @@ def _generate(model, seeds, temperatures=1.0, prefixes=""):
 def _served(seed=0, seq_len=_LENGTH, spread=0.7, directory=None, **kwargs):
     generator, discriminator = problems.networks(seed, 5, seq_len, spread=spread, **kwargs)
     vocabulary = pathlib.Path(directory) / "vocabulary.txt"
-    vocabulary.write_text("\n".join(data.VOCABULARY.symbols) + "\n")
+    vocabulary.write_text("\n".join(grammar.VOCABULARY.symbols) + "\n")
     return (
-        ServedModel(generator, discriminator, data.VOCABULARY, str(vocabulary)),
+        ServedModel(generator, discriminator, grammar.VOCABULARY, str(vocabulary)),
         generator,
         discriminator,
     )
@@ -142,7 +142,7 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         tokens = np.array(answers["serving_default"]["tokens"])
         self.assertAllEqual(answers["serving_default"]["valid"], [True, True, False])
         self.assertEqual(
-            answers["serving_default"]["text"], [*data.VOCABULARY.to_text(tokens[:2]), ""]
+            answers["serving_default"]["text"], [*grammar.VOCABULARY.to_text(tokens[:2]), ""]
         )
         drawn = [
             _exact_log_probs(self.generator, tokens[i : i + 1], t)[0]
@@ -218,7 +218,7 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         self._run_without_keras(command)
         live = _generate(
             ServedModel(
-                self.generator, None, data.VOCABULARY, str(self.path / "assets/vocabulary.txt")
+                self.generator, None, grammar.VOCABULARY, str(self.path / "assets/vocabulary.txt")
             ),
             *inputs.values(),
         )
@@ -445,7 +445,7 @@ class PublishingTest(tf.test.TestCase):
         with ThreadPoolExecutor() as pool:  # two exports at once
             paths = list(
                 pool.map(
-                    lambda _: publishing.publish(generator, None, data.VOCABULARY, directory),
+                    lambda _: publishing.publish(generator, None, grammar.VOCABULARY, directory),
                     range(2),
                 )
             )
@@ -457,7 +457,7 @@ class PublishingTest(tf.test.TestCase):
     def test_manifest(self):
         generator, _ = problems.networks(0, 5, 3)
         path = publishing.publish(
-            generator, None, data.VOCABULARY, self.get_temp_dir(), {"run": "runs/a"}
+            generator, None, grammar.VOCABULARY, self.get_temp_dir(), {"run": "runs/a"}
         )
         manifest = json.loads((path / publishing.MANIFEST).read_text())
         self.assertEqual(manifest["run"], "runs/a")
@@ -472,7 +472,7 @@ class PublishingTest(tf.test.TestCase):
         generator, _ = problems.networks(0, 5, 3)
         generator.output_layer.bias.assign([np.nan] * 5)
         with self.assertRaisesRegex(UserError, "not fit to be served: .* is not finite"):
-            publishing.publish(generator, None, data.VOCABULARY, directory)
+            publishing.publish(generator, None, grammar.VOCABULARY, directory)
         self.assertEmpty(os.listdir(directory))
 
     def test_a_version_that_is_not_the_live_networks_is_refused(self):
@@ -489,7 +489,7 @@ class PublishingTest(tf.test.TestCase):
             mock.patch.object(publishing, "_save", save_and_change),
             self.assertRaisesRegex(RuntimeError, "is not what the live"),
         ):
-            publishing.publish(generator, None, data.VOCABULARY, directory)
+            publishing.publish(generator, None, grammar.VOCABULARY, directory)
         self.assertEmpty(os.listdir(directory))
 
     def test_unservable_functions_are_refused(self):
@@ -513,4 +513,4 @@ class PublishingTest(tf.test.TestCase):
     def test_unwritable_directory_is_refused(self):
         generator, _ = problems.networks(0, 5, 3)
         with self.assertRaisesRegex(UserError, "--export_dir: /dev/null/x cannot be written"):
-            publishing.publish(generator, None, data.VOCABULARY, "/dev/null/x")
+            publishing.publish(generator, None, grammar.VOCABULARY, "/dev/null/x")

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
+from matplotlib import pyplot as plt
 from tensorboard.plugins.hparams import metadata
 
-from regan_tf import plots
-from regan_tf.config import Config
+from regan_tf.config import BLEU_ORDERS, Config
+from regan_tf.plots import comparisons, drawing, runs, temperature
 from regan_tf.studies import page, results
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as running
 
 
@@ -61,16 +63,15 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         output.mkdir()
         pictures = page.draw(groups, output)
         context = {"paths": ["runs"], "unfinished": 0, "generator": "last"}
-        return page.write(output, groups, page.score_rows(groups), pictures, **context).read_text(
-            encoding="utf-8"
-        )
+        tables = {name: page.score_table(members) for name, members in groups.items()}
+        return page.write(output, groups, tables, pictures, **context).read_text(encoding="utf-8")
 
     def _figure(self, draw, *arguments):
         """What a function of `plots` draws, kept open."""
-        with mock.patch.object(plots, "_write") as write:
+        with mock.patch.object(drawing, "write") as write:
             draw(*arguments)
         figure = write.call_args.args[0]
-        self.addCleanup(plots.plt.close, figure)
+        self.addCleanup(plt.close, figure)
         figure.draw_without_rendering()
         return figure
 
@@ -88,8 +89,8 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         groups = self._groups(seeds)
         self.assertEqual("interval" in self._page(groups), expected)
         figures = [
-            self._figure(plots.plot_groups, groups[3], 3, "a.png"),
-            self._figure(plots.plot_variance_and_learning, groups[3], 3, "b.png"),
+            self._figure(comparisons.plot_groups, groups[3], 3, "a.png"),
+            self._figure(comparisons.plot_variance_and_learning, groups[3], 3, "b.png"),
         ]
         titles = [figures[0].get_suptitle(), figures[1].axes[0].get_title()]
         self.assertEqual(
@@ -111,13 +112,16 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(page._number(value), expected)
 
     def test_scores_show_small_numbers(self):
-        cells = page.score_rows(self._groups(1))[3][0]
-        self.assertEqual(cells[page.headers(3).index("NLL excess")], "4.32e-05")
-        self.assertEqual(cells[page.headers(3).index("validity")], "0.00021 (0.00021)")
+        table = page.score_table(self._groups(1)[3])
+        cells = dict(zip(table.headers, table.rows[0], strict=True))
+        self.assertEqual(cells["NLL excess"], "4.32e-05")
+        self.assertEqual(cells["validity"], "0.00021 (0.00021)")
 
     def test_flag_axis_has_the_values_that_occur(self):
         lines = results.lines(self._groups(1)[3])["batch_size"]
-        figure = self._figure(plots.plot_against, "batch_size", lines, "By batch_size", "by.png")
+        figure = self._figure(
+            comparisons.plot_against, "batch_size", lines, "By batch_size", "by.png"
+        )
         for axes in figure.axes:
             self.assertEqual(
                 [label.get_text() for label in axes.get_xticklabels()], ["8", "32", "128"]
@@ -125,7 +129,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             self.assertEmpty(axes.get_xticks(minor=True))
 
     def test_iterations_are_integers(self):
-        figure = self._figure(plots.plot_groups, self._groups(1)[3], 3, "groups.png")
+        figure = self._figure(comparisons.plot_groups, self._groups(1)[3], 3, "groups.png")
         for axes in figure.axes:
             self.assertAllEqual(axes.get_xticks() % 1, np.zeros(len(axes.get_xticks())))
 
@@ -133,26 +137,27 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         groups = [
             results.Group("a name " * 12 + str(i), g.runs) for i, g in enumerate(self._groups(1)[3])
         ]
-        figure = self._figure(plots.plot_groups, groups, 3, "groups.png")
+        figure = self._figure(comparisons.plot_groups, groups, 3, "groups.png")
         box = figure.legends[0].get_window_extent()
         self.assertGreaterEqual(box.x0, 0)
         self.assertLessEqual(box.x1, figure.bbox.width)
 
     def test_bleu_has_a_line_for_training_texts(self):
-        scores = {f"{m}_{n}": 0.1 * n for m in ("bleu", "self_bleu") for n in plots.BLEU_ORDERS}
+        scores = {f"{m}_{n}": 0.1 * n for m in ("bleu", "self_bleu") for n in BLEU_ORDERS}
         record = {"nll": 1.0, "nll_per_token": 1.0, "log_variance": None} | scores
         records = [record | {"phase": "adversarial", "iteration": i} for i in range(3)]
-        with mock.patch.object(plots, "_write") as write:
+        with mock.patch.object(drawing, "write") as write:
+            task = task_of(Config(dataset="pydoc").resolved())
             ideal = {name: value + 0.3 for name, value in scores.items()}
-            plots.plot_run(records, Config(dataset="pydoc").resolved(), self._directory.name, ideal)
+            runs.plot_run(records, task, self._directory.name, ideal)
         figure = next(
             call.args[0] for call in write.call_args_list if call.args[1].name == "bleu.png"
         )
         for axes, measure in zip(figure.axes, ("bleu", "self_bleu"), strict=True):
             lines = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines()}
-            for n in plots.BLEU_ORDERS:
+            for n in BLEU_ORDERS:
                 self.assertAllClose(lines[f"n = {n}, training texts"], ideal[f"{measure}_{n}"])
-        plots.plt.close("all")
+        plt.close("all")
 
     def test_temperatures_are_written_at_their_own_curve(self):
         def curve(level):
@@ -168,7 +173,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
 
         ideal = {"self_bleu_4": 0.3, "bleu_4": 0.4}
         curves = {"low": curve(0.1), "high": curve(0.8), "high again": curve(0.8)}
-        figure = self._figure(plots.plot_temperature_curves, curves, ideal, 4, "curve.png")
+        figure = self._figure(temperature.plot_temperature_curves, curves, ideal, 4, "curve.png")
         for axes, quality in zip(figure.axes, ("bleu_4", "nll_per_token"), strict=True):
             found = {(text.get_text(), text.get_color(), *text.xy) for text in axes.texts}
             # The third curve lies on the second: its labels would overlap.

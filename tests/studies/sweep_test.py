@@ -21,10 +21,10 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import plots
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
-from regan_tf.studies import grid, results
+from regan_tf.plots import comparisons
+from regan_tf.studies import grid, results, statistics
 from regan_tf.training import run as run_module
 
 _SHARED = """
@@ -339,13 +339,13 @@ class StatisticsTest(tf.test.TestCase):
         rng = np.random.default_rng(0)
         covered = 0
         for _ in range(200):
-            _, low, high = results.mean_and_interval(rng.normal(3.0, 1.0, size=20))
+            _, low, high = statistics.mean_and_interval(rng.normal(3.0, 1.0, size=20))
             covered += low <= 3.0 <= high
         # The percentile bootstrap of 20 values: about 93 %.
         self.assertBetween(covered, 0.86 * 200, 0.99 * 200)
 
     def test_one_seed_has_no_interval(self):
-        mean, low, high = results.mean_and_interval(np.array([[1.0, 2.0]]))
+        mean, low, high = statistics.mean_and_interval(np.array([[1.0, 2.0]]))
         self.assertAllEqual(mean, [1.0, 2.0])
         self.assertTrue(np.isnan(low).all() and np.isnan(high).all())
 
@@ -354,7 +354,7 @@ class StatisticsTest(tf.test.TestCase):
         # All eight differences have one sign: of 2^8 sign flips two are as extreme. The third group
         # is too short to be compared.
         groups = [self._group(base + 0.05), self._group(base), self._group(base[:5])]
-        found = results.differences(groups, "goodness")
+        found = statistics.differences(groups, "goodness")
         self.assertEqual(list(found), [(0, 1)])
         self.assertAllClose([found[0, 1].mean, found[0, 1].p], [0.05, 2 / 2**8])
         self.assertTrue(found[0, 1].significant)
@@ -362,18 +362,18 @@ class StatisticsTest(tf.test.TestCase):
     def test_only_shared_seeds_are_compared(self):
         one = self._group([0.5] * 8)
         other = self._group([0.1, 0.1, *[0.4] * 6], seeds=[20, 21, *range(6)])
-        difference = results.differences([one, other], "goodness")[0, 1]
+        difference = statistics.differences([one, other], "goodness")[0, 1]
         self.assertEqual(difference.seeds, 6)
         self.assertAllClose(difference.mean, 0.1)
 
     def test_what_was_not_measured_is_not_compared(self):
         groups = [self._group([0.5] * 8), self._group([0.4] * 8)]
-        self.assertEqual(results.differences(groups, "log_variance"), {})
+        self.assertEqual(statistics.differences(groups, "log_variance"), {})
         self.assertTrue(np.isnan(groups[0].mean("log_variance")).all())
         shorter = [dataclasses.replace(run, records=run.records[:2]) for run in groups[1].runs]
         groups[1] = results.Group("shorter", tuple(shorter))
-        self.assertEqual(results.differences(groups, "learning"), {})
-        self.assertLen(results.differences(groups, "goodness"), 1)
+        self.assertEqual(statistics.differences(groups, "learning"), {})
+        self.assertLen(statistics.differences(groups, "goodness"), 1)
 
     def test_curves_are_means_over_the_iterations_that_all_seeds_have(self):
         group = self._group([0.4, 0.8])
@@ -391,9 +391,9 @@ class StatisticsTest(tf.test.TestCase):
         ]
         groups = results.grouped(runs)[3]
         with tempfile.TemporaryDirectory() as directory:
-            plots.plot_groups(groups, 3, Path(directory) / "groups.png")
-            plots.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
-            plots.plot_against(
+            comparisons.plot_groups(groups, 3, Path(directory) / "groups.png")
+            comparisons.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
+            comparisons.plot_against(
                 "temperature",
                 results.lines(groups)["temperature"],
                 "By temperature",
@@ -407,7 +407,7 @@ class StatisticsTest(tf.test.TestCase):
     def test_correction_for_many_pairs(self):
         rng = np.random.default_rng(1)
         groups = [self._group(rng.uniform(size=10)) for _ in range(12)]
-        found = results.differences(groups, "goodness").values()
+        found = statistics.differences(groups, "goodness").values()
         self.assertLen(found, 66)
         self.assertGreater(sum(d.p < 0.05 for d in found), 0)  # by chance alone
         self.assertEqual(sum(d.significant for d in found), 0)

@@ -12,7 +12,9 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from regan_tf import temperature_curve
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
-from regan_tf.tasks import data, text_metrics
+from regan_tf.tasks import grammar, text_metrics
+from regan_tf.tasks.data import Dataset
+from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary
 
 
@@ -49,19 +51,18 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(vocabulary, 2 + len(set(line)))
 
     def test_the_grammar_has_no_shorter_texts_and_no_unknown_symbols(self):
-        self.assertAllEqual(data.VOCABULARY.encode(["x+x"], 3), [[0, 1, 0]])
+        self.assertAllEqual(grammar.VOCABULARY.encode(["x+x"], 3), [[0, 1, 0]])
         for wrong in ("x+", "xyx", "x+x+"):
             with self.assertRaises(ValueError):
-                data.VOCABULARY.encode([wrong], 3)
+                grammar.VOCABULARY.encode([wrong], 3)
 
 
 class FilesTest(tf.test.TestCase, parameterized.TestCase):
     def _load(self, content, **options):
         path = pathlib.Path(self.get_temp_dir(), "texts.txt")
         path.write_bytes(content)
-        return data.load(
-            Config(dataset="text", data_file=str(path), batch_size=2, **options).resolved()
-        )
+        config = Config(dataset="text", data_file=str(path), batch_size=2, **options)
+        return task_of(config.resolved()).load()
 
     @parameterized.parameters(
         (b"", "empty"),
@@ -123,9 +124,8 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(part.real, 100)
         self.assertLen(part.heldout, 100)
         self.assertEqual(part.sha256, whole.sha256)
-        described = data.described(
-            Config(dataset="text", data_file="x", batch_size=2).resolved(), part
-        )
+        config = Config(dataset="text", data_file="x", batch_size=2).resolved()
+        described = task_of(config).described(part)
         self.assertEqual(
             (described.data_size, described.heldout_size, described.data_sha256),
             (100, 100, part.sha256),
@@ -154,7 +154,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
             )
 
     def test_python_help_is_a_corpus(self):
-        dataset = data.load(Config(dataset="pydoc", seq_len=40).resolved())
+        dataset = task_of(Config(dataset="pydoc", seq_len=40).resolved()).load()
         self.assertGreater(len(dataset.real), 1_000)
         self.assertGreater(len(dataset.vocabulary), 1_000)
 
@@ -184,7 +184,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(
             UserError, "--data_file=/nowhere/x cannot be read: No such file"
         ):
-            data.load(Config(dataset="text", data_file="/nowhere/x").resolved())
+            task_of(Config(dataset="text", data_file="/nowhere/x").resolved()).load()
 
 
 class BleuTest(tf.test.TestCase, parameterized.TestCase):
@@ -230,7 +230,7 @@ class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
         super().setUp()
         vocabulary = Vocabulary.of(["a b c d"] * 2, " ", 10)
         self.encode = lambda *lines: vocabulary.encode(lines, 4)
-        dataset = data.Dataset(vocabulary, self.encode("a b", "a c", "b"), self.encode("a b", "c"))
+        dataset = Dataset(vocabulary, self.encode("a b", "a c", "b"), self.encode("a b", "c"))
         self.vocabulary = vocabulary
         self.metrics = text_metrics.TextMetrics(dataset)
 
@@ -252,7 +252,7 @@ class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found["kl_1_reverse"], np.sum(q * np.log(q / p)))
 
     def test_an_unknown_token_matches_no_word(self):
-        dataset = data.Dataset(self.vocabulary, self.encode("a b"), self.encode("x y z a", "b"))
+        dataset = Dataset(self.vocabulary, self.encode("a b"), self.encode("x y z a", "b"))
         samples = self.encode("x y z a", "a b")
         found = text_metrics.TextMetrics(dataset).describe(samples)
         smoothing = SmoothingFunction(epsilon=0.1).method1
@@ -271,7 +271,7 @@ class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_training_texts_are_as_good_as_they_can_be(self):
         texts = self.encode("a b", "a c", "b a")
-        found = text_metrics.TextMetrics(data.Dataset(self.vocabulary, texts, texts)).ideal(3)
+        found = text_metrics.TextMetrics(Dataset(self.vocabulary, texts, texts)).ideal(3)
         self.assertAllClose(
             [found["kl_1"], found["kl_1_reverse"], found["length_distance"], found["bleu_2"]],
             [0, 0, 0, 1],
@@ -287,7 +287,7 @@ class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
     def test_copies_are_counted_in_any_dtype(self, dtype):
         vocabulary = Vocabulary(("<end>", "<unk>", "a", "b", "c"), " ", 0, 1)
         real = np.array([[2, 3, 0], [3, 3, 2], [4, 2, 0]], np.int32)
-        metrics = text_metrics.TextMetrics(data.Dataset(vocabulary, real, real))
+        metrics = text_metrics.TextMetrics(Dataset(vocabulary, real, real))
         samples = np.array([[2, 3, 0], [3, 2, 2], [4, 2, 0], [2, 3, 0]], dtype)
         self.assertEqual(metrics.describe(samples)["copied"], 0.75)
 

@@ -1,12 +1,8 @@
-"""A run in its directory, mostly in this process: stopped within an epoch, a disk that is full,
-what it says at its end.
-"""
+"""A run in its directory, mostly in this process: stopped within an epoch, a disk that is full."""
 
 import contextlib
-import io
 import itertools
 import json
-import math
 import resource
 import signal
 import subprocess
@@ -19,11 +15,10 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import plots
-from regan_tf.cli import command
 from regan_tf.config import Config, UserError
+from regan_tf.plots import runs
 from regan_tf.serving import publishing
-from regan_tf.training import experiment
+from regan_tf.training import algorithm
 from regan_tf.training import run as run_module
 from regan_tf.training.workdir import Workdir
 
@@ -71,7 +66,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         return sorted(p.name for p in (self.directory / name / "checkpoints").iterdir())
 
     def _stopped_after(self, groups, name, **options):
-        with mock.patch.object(run_module, "_Interruption", return_value=_After(groups)):
+        with mock.patch.object(run_module, "Interruption", return_value=_After(groups)):
             self.assertEqual(run_module.run(self._config(name, **options)), 130)
 
     @parameterized.parameters(
@@ -87,9 +82,8 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_a_run_stopped_within_an_epoch_goes_on_there_with_the_same_numbers(self, **options):
         self.assertEqual(run_module.run(self._config("reference", **options)), 0)
-        with mock.patch.object(
-            experiment, "_LARGEST_GROUP", 3
-        ):  # 3 + 3 + 3 + 1 minibatches an epoch
+        # 3 + 3 + 3 + 1 minibatches an epoch
+        with mock.patch.object(algorithm, "_LARGEST_GROUP", 3):
             self._stopped_after(2, "run", **options)
             self.assertEqual(self._checkpoints("run"), ["00000006"])
             self.assertEqual((self.directory / "run/metrics.jsonl").read_text(), "")
@@ -138,7 +132,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             (self._no_space(Workdir, "append_metrics", call=5, file=metrics, left=10), metrics),
             (self._no_space(Workdir, "save"), path / "checkpoints/00000028"),
             (self._no_space(Workdir, "write"), path / "samples.txt"),
-            (self._no_space(plots, "plot_run"), path / "figures"),
+            (self._no_space(runs, "plot_run"), path / "figures"),
             (
                 self._no_space(publishing, "publish_run"),
                 self.directory / "export/regan-reinforce-3",
@@ -197,64 +191,6 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertBetween(int(checkpoint), 1, size // batch - 1)
         self.assertEqual(run_module.run(options), 0)
         self.assertEqual([r["iteration"] for r in self._records("run")], [size // batch, 0, 1])
-
-    @parameterized.parameters(
-        ({"goodness": 0.9}, {"goodness": 1.0}, False),
-        ({"goodness": 0.89}, {"goodness": 1.0}, True),
-        ({"goodness": math.nan}, {"goodness": 1.0}, True),
-        ({"goodness": 0.0}, {"goodness": 0.0}, False),
-        ({"nll_excess": 0.29}, {"nll_excess": 0.0}, False),
-        ({"nll_excess": 0.31}, {"nll_excess": 0.0}, True),
-        ({"nll": 41.9}, {"nll": 40.0, "nll_per_token": 2.0}, False),  # 20 tokens
-        ({"nll": 42.1}, {"nll": 40.0, "nll_per_token": 2.0}, True),
-    )
-    def test_collapsed_is_a_tenth_worse_or_a_tenth_of_a_nat_a_token(self, last, best, expected):
-        (metric,) = last
-        config = self._config(
-            "run", metric=metric, seq_len=3, **({"dataset": "pydoc"} if metric == "nll" else {})
-        )
-        self.assertEqual(run_module._has_collapsed(config, last, best), expected)
-
-    @parameterized.parameters(
-        (None, ""),
-        (128, "128"),
-        (0.0, "0.0000"),
-        (12.34567, "12.3457"),
-        (0.5, "0.5000"),
-        (0.0000321, "3.21e-05"),
-        (-0.001234, "-0.00123"),
-    )
-    def test_figures_of_a_table_keep_their_digits(self, value, expected):
-        self.assertEqual(command.figure(value), expected)
-
-    @parameterized.parameters("last", "best", "none")
-    def test_the_report_names_a_collapse_and_small_figures_are_no_zeros(self, which):
-        found = experiment.Experiment(
-            self._config("run", export_generator=which, export_dir="elsewhere")
-        )
-        summary = {
-            name: {"goodness": 0.5, "distinct": 0.000123}
-            for name in ("start", "last", "best", "ideal")
-        }
-        summary["last"]["goodness"] = 0.001234
-        summary |= {
-            "iterations": 30,
-            "best_iteration": 20,
-            "converged": False,
-            "seconds": 1.0,
-            "export": None,
-        }
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            run_module._print_report(
-                found, Workdir(self.directory / "run", found.config), summary, ["x"]
-            )
-        self.assertRegex(output.getvalue(), r"\ndistinct  .* 0\.000123 ")
-        places = f"--workdir={self.directory}/run --export_dir=elsewhere"
-        warning = (
-            "that of iteration 20, by --metric=goodness: 0.00123 against 0.5000. "
-            f"This exports the best:\n  python -m regan_tf.export {places} --generator=best\n"
-        )
-        (self.assertNotIn if which == "best" else self.assertIn)(warning, output.getvalue())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""What a generator of one's own must have, and what it may have besides to be faster."""
+
+import abc
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+
+class SequenceGenerator(Protocol):
+    """Any Keras model or layer with these may be trained.
+
+    Attributes:
+      vocab_size, seq_len: V and T; token V is the begin symbol.
+      compute_dtype: of its logits, as every Keras layer has.
+      trainable_variables: theta, Keras variables.
+
+    It may also have `end_token`, an int: the token at which a sequence ends before T.
+    """
+
+    vocab_size: int
+    seq_len: int
+    compute_dtype: str
+    trainable_variables: list
+
+    def initial_state(self, batch_size: Any) -> Any:
+        """A nest of tensors [B, ...]; batch_size is an int or a scalar tensor."""
+
+    def step(self, inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        """Reads tokens int32 [B], or rows [B, V], and gives logits [B, V] and the new state.
+        Differentiable in rows, state and weights.
+        """
+
+
+class Unrolled(NamedTuple):
+    """One pass of a generator over a batch."""
+
+    tokens: tf.Tensor  # b, int32 [B, T]
+    log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
+    # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+    states: Any
+    saved: Any = ()  # what else the generator's own `pullback` wants
+
+
+class RowGradients(NamedTuple):
+    """What the variance needs of the gradients g_j of single rows j."""
+
+    # ||g_j||^2 in each trainable variable: tensors [B], in the order of `trainable_variables`
+    squared_norms: list
+    # g_j in the first parameter of the last layer, the one that the paper plots: [B]
+    last_layer_first: tf.Tensor
+
+
+class FastGenerator(abc.ABC):
+    """A SequenceGenerator that inherits from this has its own, faster ways to what
+    `autoregressive` and `backprop` else do by `step` and a tape. Ours has.
+    """
+
+    @abc.abstractmethod
+    def unroll(self, noise: tf.Tensor) -> Unrolled:
+        """Samples from Gumbel noise [B, T, V], as `autoregressive.unroll` does."""
+
+    @abc.abstractmethod
+    def teacher_force(self, tokens: tf.Tensor) -> Unrolled:
+        """Reads tokens int32 [B, T], as `autoregressive.teacher_force` does."""
+
+    @abc.abstractmethod
+    def pullback(
+        self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
+    ) -> tuple[list[tf.Tensor], RowGradients | None]:
+        """From a cotangent to the gradient in the weights: see `backprop.with_pullback`."""
+
+
+def end_token(network: Any) -> int | None:
+    """The token at which a network's sequences end; None: all have T tokens."""
+    return getattr(network, "end_token", None)
+
+
+def check_generator(generator: SequenceGenerator) -> None:
+    """Raises TypeError, which says what is missing, unless a generator has what it must."""
+    name = type(generator).__name__
+    for attribute, kind in (("vocab_size", int), ("seq_len", int), ("compute_dtype", str)):
+        value = getattr(generator, attribute, None)
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}.{attribute} is {value!r}: it must be of type {kind.__name__}")
+    if not generator.trainable_variables:
+        raise TypeError(f"{name} has no trainable_variables: it must be built before")
+    for method, arguments in (("initial_state", ["batch_size"]), ("step", ["inputs", "state"])):
+        _check_call(f"{name}.{method}", getattr(generator, method, None), arguments)
+
+
+def check_reward(reward: Callable) -> None:
+    """Raises TypeError unless a reward can be called with rows alone."""
+    _check_call("the reward", reward, ["rows"])
+
+
+def _check_call(name, function, arguments):
+    wanted = f"{name} must be callable with ({', '.join(arguments)})"
+    if not callable(function):
+        raise TypeError(f"{wanted}, and is {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except ValueError:  # some that are written in C tell no signature
+        return
+    except TypeError as error:
+        raise TypeError(f"{wanted}: {error}") from None

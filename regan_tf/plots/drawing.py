@@ -1,0 +1,45 @@
+"""What the pictures share: legends, axes, line styles, files."""
+
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+_LETTERS_PER_INCH = 13  # of a legend's font
+_XLABELS = {"pretrain": "Minibatch of pre-training", "adversarial": "Adversarial iteration"}
+
+
+def legend_below(figure, axes, columns=3):
+    """The legend under the figure, in as many columns as hold the labels in full, and no more than
+    that.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    longest = max(map(len, labels), default=0) + 6  # the line, and the space between columns
+    ncols = min(columns, max(1, int(figure.get_figwidth() * _LETTERS_PER_INCH / longest)))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9
+    )
+
+
+def number_iterations(axes, phase="adversarial"):
+    """Labels the horizontal axis; its ticks are whole numbers."""
+    axes.set_xlabel(_XLABELS[phase])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+
+
+def styles(count):
+    """Distinct line styles: ten colours, then the same dashed."""
+    return [
+        {"color": f"C{i % 10}", "linestyle": ("-", "--", ":")[i // 10 % 3]} for i in range(count)
+    ]
+
+
+def write(figure, path):
+    """Writes the PNG, all or nothing, and closes the figure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=120, format="png")
+    temporary.replace(path)
+    plt.close(figure)

@@ -1,0 +1,71 @@
+"""The pictures of one run."""
+
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+
+from regan_tf.plots import drawing
+
+
+def plot_run(records, task, directory, ideal=None):
+    """Draws log_variance.png and the task's own figures into `directory`.
+
+    Args:
+      records: of metrics.jsonl.
+      task: of the run.
+      directory: is made if it is not there.
+      ideal: the metrics that a perfect generator would have, drawn beside its own.
+    """
+    directory = Path(directory)
+    directory.mkdir(exist_ok=True)
+    title = f"{task.config.estimator.upper()}, length {task.config.seq_len}"
+    line = "-" if task.judges_each_iteration else "o-"  # few points are marked
+    for name, panels in task.run_figures:
+        drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
+    measured = [r for r in records if r["log_variance"] is not None]
+    if measured:
+        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        for score, color, label in (
+            ("log_variance", "C1", "first parameter of the last layer (the paper's)"),
+            ("log_variance_all", "C2", "mean over all parameters"),
+        ):
+            x, y = ([r[name] for r in measured] for name in ("iteration", score))
+            axes.plot(x, y, color=color, label=label)
+        axes.set(title=title, ylabel="Log variance of the gradient [nats]")
+        axes.legend(frameon=False)
+        drawing.number_iterations(axes)
+        drawing.write(figure, directory / "log_variance.png")
+
+
+def _run_figure(panels, records, ideal, title, line):
+    """`RunPanel`s side by side, with a legend in the only one, or below several."""
+    is_single, curves = len(panels) == 1, panels[0].curves
+    has_legend = any(curves.values())
+    size = (7, 4.2) if is_single else (10, 4.6) if has_legend else (10, 4.2)
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=size, layout="constrained", squeeze=False
+    )
+    for axes, panel in zip(all_axes.flat, panels, strict=True):
+        _draw_run_panel(axes, panel, records, ideal, line, "0.4" if is_single else None)
+    if is_single:
+        axes.set(title=title)
+        axes.legend(frameon=False)
+    else:
+        figure.suptitle(title)
+        if has_legend:
+            drawing.legend_below(figure, axes, columns=len(curves))
+    return figure
+
+
+def _draw_run_panel(axes, panel, records, ideal, line, ideal_color):
+    records = [r for r in records if r["phase"] == panel.phase]
+    for i, (metric, label) in enumerate(panel.curves.items()):
+        x, y = ([r[name] for r in records if metric in r] for name in ("iteration", metric))
+        axes.plot(x, y, line, markersize=3, color=f"C{i}", label=label)
+        if panel.ideal and metric in ideal:
+            style = {"color": ideal_color or f"C{i}", "linestyle": "--", "linewidth": 1}
+            axes.axhline(ideal[metric], label=panel.ideal.format(label), **style)
+    if panel.from_zero:
+        axes.set_ylim(bottom=0)
+    axes.set(ylabel=panel.ylabel)
+    drawing.number_iterations(axes, panel.phase)

@@ -1,0 +1,218 @@
+"""Algorithm 1 of the paper, whose line numbers are in the comments: the order of its steps, and the
+record of each. What a step computes is the Trainer's; files and progress bars are the caller's.
+"""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from regan_tf.config import UserError
+from regan_tf.estimators import reward_trial
+from regan_tf.tasks import data
+from regan_tf.training import streams
+from regan_tf.training.experiment import Experiment
+
+# A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second
+# or so; and no more minibatches than this, since small ones take their time for other things.
+_GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
+
+
+class NotFiniteError(UserError):
+    """A loss or gradient is NaN or infinite: the message names the step and the quantity."""
+
+
+def regan(experiment: Experiment) -> Iterator[dict | None]:
+    """Algorithm 1: a sequential GAN trained with RELAX, or another estimator.
+
+    Goes on where the experiment is, and may be left, with a checkpoint or for good, at each yield.
+
+    Yields:
+      After each group of pre-training's minibatches the epoch's record if the epoch ends there,
+      else None; then the record of iteration 0, the generator as pre-training left it; then that of
+      each adversarial iteration.
+    Raises:
+      NotFiniteError, or UserError where a reward of one's own fails.
+    """
+    config, trainer, progress = experiment.config, experiment.trainer, experiment.progress
+    # 1-2: generator, discriminator and annex network are the experiment's, randomly initialized.
+    yield from pretrain(experiment)  # 3
+    if progress.iteration < 0:
+        yield _measure_start(experiment)
+    minibatches = _minibatches(experiment, progress.iteration * config.g_steps)
+    while not progress.finished:  # 4: repeat; 19: until convergence
+        started, negatives = time.perf_counter(), None
+        first = progress.iteration * config.g_steps
+        for update in range(first, first + config.g_steps):  # 5: for g-steps do
+            real = next(minibatches)
+            # 6-13: sequences, rewards, relaxations, control variates, J_RX(theta), G's update;
+            # 14-15: the variance of the gradient, to minimize which the annex network is trained.
+            scalars = _update_generator(experiment, update, real)
+            if experiment.trains_discriminator:  # 16-18: for d-steps do: negatives, D's update
+                seed = streams.seed(config, streams.NEGATIVES, update)
+                losses, negatives = trainer.train_discriminator(real, seed)
+                scalars |= losses
+        yield _end_iteration(experiment, scalars, negatives, started)
+
+
+def pretrain(experiment: Experiment) -> Iterator[dict | None]:
+    """Line 3: PRE_EPOCH_GEN epochs of maximum likelihood, in groups of minibatches of well under a
+    second. Yields as `regan` does.
+
+    The groups' size follows from the configuration alone: workers that share the minibatches must
+    call the compiled step alike.
+    """
+    config, progress = experiment.config, experiment.progress
+    minibatches, seconds, size = None, 0.0, _group_size(experiment)
+    while progress.pretraining:
+        started = time.perf_counter()
+        epoch, first = divmod(progress.pretrained, progress.batches_per_epoch)
+        if minibatches is None:  # at an epoch's start, and after a resume
+            minibatches = _epoch(experiment, epoch)
+        end = min((epoch + 1) * progress.batches_per_epoch, progress.pretrain_batches)
+        steps = min(size, end - progress.pretrained)
+        losses = experiment.trainer.pretrain(minibatches, tf.constant(first), tf.constant(steps))
+        _require_finite_losses(losses.numpy(), progress.pretrained)
+        progress.count_pretraining(steps)
+        seconds += time.perf_counter() - started
+        if progress.pretrained < end:
+            yield None
+            continue
+        started = time.perf_counter() - seconds
+        minibatches, seconds = None, 0.0
+        samples = experiment.evaluation.draw(progress.iteration)
+        record = _record(experiment, "pretrain", progress.pretrained, samples, started)
+        if config.pretrain_patience:
+            _keep_best_of_pretraining(experiment, record["nll"])
+        yield record
+
+
+def warm_up(experiment: Experiment) -> float:
+    """Line 3, then 16-18 once: a state without an adversarial history, to measure at. Returns the
+    discriminator's loss.
+    """
+    for _ in pretrain(experiment):
+        pass
+    seed = streams.seed(experiment.config, streams.NEGATIVES, 0)
+    losses, _ = experiment.trainer.train_discriminator(next(_minibatches(experiment, 0)), seed)
+    return float(losses["discriminator_loss"])
+
+
+def _epoch(experiment, number):
+    """All minibatches of an epoch of pre-training, int32 [S, B, T]."""
+    config, steps = experiment.config, experiment.progress.batches_per_epoch
+    seed = streams.stream(config, streams.PRETRAIN_ORDER)
+    real = experiment.dataset.real
+    return next(iter(data.minibatches(real, config.batch_size, steps, seed, skip=number)))
+
+
+def _minibatches(experiment, skip):
+    """The minibatches of each generator update, int32 [d_steps, B, T], but the first `skip`."""
+    config, seed = experiment.config, streams.stream(experiment.config, streams.ORDER)
+    steps = max(config.d_steps, 1)
+    return iter(data.minibatches(experiment.dataset.real, config.batch_size, steps, seed, skip))
+
+
+def _group_size(experiment):
+    config, vocab_size = experiment.config, experiment.generator.vocab_size
+    per_token = (
+        4 * config.generator_dim * (config.embed_dim + config.generator_dim)
+        + config.generator_dim * vocab_size
+    )
+    affordable = _GROUP_PRODUCTS // (config.batch_size * config.seq_len * per_token)
+    return int(np.clip(affordable, 1, _LARGEST_GROUP))
+
+
+def _keep_best_of_pretraining(experiment, nll):
+    """Keeps the best generator of pre-training, in the place of the best of all, and goes on with
+    it at the end.
+    """
+    if experiment.progress.judge_pretraining(nll):
+        experiment.models.keep_best()
+    if not experiment.progress.pretraining:
+        experiment.models.return_to_best()
+
+
+def _measure_start(experiment):
+    """Iteration 0: the generator as pre-training left it. Returns its record."""
+    started = time.perf_counter()
+    experiment.progress.count_iteration()
+    samples = experiment.evaluation.draw(0)
+    return _judged(experiment, _record(experiment, "adversarial", 0, samples, started))
+
+
+def _update_generator(experiment, update, real):
+    config = experiment.config
+    seed = streams.seed(config, streams.UPDATE, update)
+    try:
+        return experiment.trainer.update_generator(seed, real[0])
+    except tf.errors.OpError as error:
+        # Of several workers it may be another that is lost: `run` says so.
+        if not config.reward or config.distribution == "multi_worker":
+            raise
+        raise UserError(
+            f"at adversarial iteration {experiment.progress.iteration + 1} the update with "
+            f"--reward={config.reward} failed: {reward_trial.described(error)}"
+        ) from None
+
+
+def _end_iteration(experiment, scalars, negatives, started):
+    """Counts an iteration and returns its record.
+
+    Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation
+    point, or where there is no discriminator to train, of `eval_samples` more. Texts, whose metrics
+    take longer, are judged at evaluation points only.
+    """
+    config, progress = experiment.config, experiment.progress
+    values = {name: float(value) for name, value in scalars.items()}
+    _require_finite(values, progress.iteration + 1, config.reward)
+    progress.count_iteration()
+    number = progress.iteration
+    at_evaluation_point = number % config.eval_every == 0
+    judged = experiment.task.judges_each_iteration
+    if at_evaluation_point or (negatives is None and judged):
+        samples = experiment.evaluation.draw(number)
+    else:
+        samples = negatives.numpy() if judged else None
+    record = _record(experiment, "adversarial", number, samples, started, values)
+    return _judged(experiment, record) if at_evaluation_point else record
+
+
+def _judged(experiment, record):
+    """The record of an evaluation point, whose generator is kept if it is the best so far."""
+    if experiment.progress.judge(record[experiment.config.metric]):
+        experiment.models.keep_best()
+    return record
+
+
+def _record(experiment, phase, number, samples, started, values=None):
+    names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
+    record = {"phase": phase, "iteration": number} | (
+        {} if samples is None else experiment.evaluation.describe(samples)
+    )
+    record |= {name: (values or {}).get(name) for name in names}
+    return record | {"seconds": time.perf_counter() - started}
+
+
+def _require_finite_losses(losses, pretrained):
+    if not np.all(np.isfinite(losses)):
+        wrong = int(np.argmin(np.isfinite(losses)))
+        raise NotFiniteError(
+            f"at pre-training minibatch {pretrained + wrong + 1} the loss is {losses[wrong]}: "
+            "try a smaller --pretrain_learning_rate"
+        )
+
+
+def _require_finite(values, iteration, reward):
+    if reward and not np.isfinite(values["reward"]):
+        raise NotFiniteError(
+            f"at adversarial iteration {iteration} --reward={reward} gave {values['reward']}: it "
+            "must be finite for every sequence"
+        )
+    wrong = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
+    if wrong:
+        raise NotFiniteError(
+            f"at adversarial iteration {iteration} {', '.join(wrong)}: try smaller learning rates "
+            "or a higher --temperature"
+        )

@@ -1,0 +1,49 @@
+"""Progress bars of a run: one for pre-training, then one for the adversarial iterations."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class Bars:
+    """The bar of the phase that a run is in, with the headline of its metrics and the reward."""
+
+    def __init__(self, config, progress, headline):
+        self._config, self._progress = config, progress
+        self._names = (headline, "reward")
+        self._shown = {}
+        self._bar = _bar("pre-training", progress.pretrained, progress.pretrain_batches)
+        if progress.iteration >= 0:
+            self._turn()
+
+    def show(self, record):
+        """After a step: its record, or None."""
+        if self._progress.iteration == 0:
+            self._turn()
+            return
+        figures = {name: (record or {}).get(name) for name in self._names}
+        self._shown |= {k: f"{value:.3f}" for k, value in figures.items() if value is not None}
+        shown = {name: self._shown[name] for name in self._names if name in self._shown}
+        self._bar.set_postfix(shown, refresh=False)
+        adversarial = self._progress.iteration > 0
+        done = self._progress.iteration if adversarial else self._progress.pretrained
+        self._bar.update(done - self._bar.n)
+
+    def _turn(self):
+        """To the adversarial iterations."""
+        self._bar.close()
+        self._shown = {}
+        self._bar = _bar(self._config.estimator, self._progress.iteration, self._config.iterations)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+
+def _bar(name, done, total):
+    interval = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(
+        desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
+    )

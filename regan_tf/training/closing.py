@@ -1,0 +1,67 @@
+"""The end of a run: samples, figures, an export, the summary."""
+
+import json
+import shutil
+from pathlib import Path
+
+from regan_tf.files import writing
+from regan_tf.plots import runs
+from regan_tf.serving import publishing
+from regan_tf.training import outcome
+from regan_tf.training.workdir import SAMPLES, SUMMARY
+
+_SAMPLES_KEPT = 100
+
+
+def finish(experiment, workdir, records):
+    """Measures the last and the best generator, writes what a finished run leaves, and prints it.
+
+    records: those of its metrics.jsonl. Raises NotWrittenError.
+    """
+    config, progress, evaluation = experiment.config, experiment.progress, experiment.evaluation
+    start = next(r for r in records if r["phase"] == "adversarial" and r["iteration"] == 0)
+    columns = {"start": start, "last": evaluation.measure(progress.iteration)}
+    samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
+    columns["best"] = evaluation.measure(progress.iteration, "best")
+    workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
+    ideal = evaluation.metrics.ideal(evaluation.size)
+    _plot(records, experiment.task, workdir.path / "figures", ideal)
+    summary = {
+        "dataset": config.dataset,
+        "estimator": config.estimator,
+        "seq_len": config.seq_len,
+        "temperature": config.temperature,
+        "seed": config.seed,
+        "iterations": progress.iteration,
+        "converged": progress.converged,
+        "best_iteration": progress.best_iteration,
+        **columns,
+        "ideal": ideal,
+        "export": _export(experiment, columns, workdir),
+        "seconds": sum(r["seconds"] for r in records),
+    }
+    workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
+    outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples)
+
+
+def _plot(records, task, directory, ideal):
+    with writing(directory):
+        try:
+            runs.plot_run(records, task, directory, ideal)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)  # no half a picture
+            raise
+
+
+def _export(experiment, columns, workdir):
+    """Publishes the generator that --export_generator asks for; returns the new version's path, or
+    None for none.
+    """
+    config, which = experiment.config, experiment.config.export_generator
+    if which == "none":
+        return None
+    target = Path(config.export_dir) / config.model_name
+    models, progress = experiment.models, experiment.progress
+    return str(
+        publishing.publish_run(models, progress, which, columns[which], workdir.path, target)
+    )

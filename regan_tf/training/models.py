@@ -1,0 +1,78 @@
+"""The networks that a configuration asks for, with random weights, or with those of a run's
+checkpoint: enough to sample, to measure and to export.
+"""
+
+import keras
+import tensorflow as tf
+
+from regan_tf.networks.discriminator import Discriminator
+from regan_tf.networks.generator import Generator
+from regan_tf.training.workdir import require_checkpoint
+
+
+class Models:
+    """Generator and discriminator, randomly initialized: lines 1 and 2 of Algorithm 1.
+
+    Args:
+      config: a resolved Config; its seed is set for all that is initialized from here on.
+      vocabulary: a text.Vocabulary.
+
+    Attributes:
+      generator, best_generator: as they are now, and as they were at the best evaluation point.
+      discriminator: as it is now.
+    """
+
+    def __init__(self, config, vocabulary):
+        self.config, self.vocabulary = config, vocabulary
+        keras.utils.set_random_seed(config.seed)
+        sizes = (
+            len(vocabulary),
+            config.seq_len,
+            config.embed_dim,
+            config.generator_dim,
+            vocabulary.end,
+        )
+        self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
+        self.discriminator = Discriminator(
+            len(vocabulary), config.discriminator_dim, vocabulary.end
+        )
+
+    def named(self, which: str) -> Generator:
+        """The "last" generator, or the "best" one."""
+        return {"last": self.generator, "best": self.best_generator}[which]
+
+    def keep_best(self):
+        """The generator as it is becomes the best one."""
+        _copy(self.generator, self.best_generator)
+
+    def return_to_best(self):
+        """The generator becomes the best one again."""
+        _copy(self.best_generator, self.generator)
+
+    def restore(self, path, **others):
+        """Loads the weights of a run's newest checkpoint, and of what else it holds no more than is
+        asked for.
+
+        Args:
+          path: the run's directory.
+          others: parts of the checkpoint by their names, as `Progress.parts` gives them.
+        Raises:
+          UserError: there is no checkpoint, or it is damaged.
+        """
+        checkpoint = tf.train.Checkpoint(**self.checkpoint_parts(), **others)
+        require_checkpoint(path, checkpoint, partly=True)
+
+    def checkpoint_parts(self, learned=()):
+        """What a checkpoint holds of them, by name; learned: further variables of Keras, behind the
+        networks' own.
+        """
+        weights = [*self.generator.variables, *self.discriminator.variables, *learned]
+        return {
+            "weights": [v.value for v in weights],
+            "best": [v.value for v in self.best_generator.variables],
+        }
+
+
+def _copy(source, target):
+    for to, value in zip(target.variables, source.variables, strict=True):
+        to.assign(value.value)

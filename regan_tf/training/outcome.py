@@ -1,0 +1,107 @@
+"""What a run prints at its end: metrics, samples, what to look at next, whether it collapsed."""
+
+import shlex
+from pathlib import Path
+
+from tabulate import tabulate
+
+from regan_tf.cli import command, config_flags
+
+SAMPLES_SHOWN = 8
+_NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
+_FAR_WORSE = 0.1  # of the best, or nats a token
+
+
+def report(task, dataset, path, summary, samples):
+    """Prints it.
+
+    Args:
+      task: the run's Task.
+      dataset: its data.Dataset.
+      path: the run's directory.
+      summary: what is in its summary.json, a dict.
+      samples: lines, the last generator's.
+    """
+    print("\n" + _metrics_table(task, summary))
+    real = dataset.vocabulary.to_text(dataset.real[:SAMPLES_SHOWN])
+    print("\n" + _beside_each_other(task, real, samples[:SAMPLES_SHOWN]))
+    ending = "converged" if summary["converged"] else "done"
+    print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {path}/figures, and try")
+    print(f"  python -m regan_tf.sample --workdir={path}")
+    print(f"  tensorboard --logdir={path}/events")
+    if summary["export"]:
+        print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
+        print(f"  make serve MODEL={Path(summary['export']).parent}")
+    else:
+        print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={path}")
+    has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
+    if task.config.export_generator != "best" and has_collapsed:
+        _warn_of_collapse(task.config, path, summary)
+
+
+def _metrics_table(task, summary):
+    columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
+    rows = [
+        [name, *(command.figure(column.get(name)) for column in columns)]
+        for name in columns[1]
+        if name not in _NOT_SHOWN
+    ]
+    headers = [
+        "",
+        "iteration 0",
+        f"last ({summary['iterations']})",
+        f"best ({summary['best_iteration']})",
+        task.real,
+    ]
+    alignment = ["left", *["right"] * len(columns)]
+    return tabulate(rows, headers, disable_numparse=True, colalign=alignment)
+
+
+def _beside_each_other(task, real, generated):
+    """Real and generated samples: texts, which are longer, below each other."""
+    if task.sample_fills_line:
+        real, generated = ([f"  {line}" for line in lines] for lines in (real, generated))
+        return "\n".join(["real", *real, "generated", *generated])
+    return tabulate(
+        zip(real, generated, strict=False),
+        ["real", "generated"],
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+
+
+def _has_collapsed(task, last, best):
+    """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats
+    a token of likelihood.
+    """
+    name = task.config.metric
+    if name not in task.lower_is_better:
+        return not last[name] >= (1 - _FAR_WORSE) * best[name]
+    return not last[name] - best[name] <= _FAR_WORSE * task.tokens(best)
+
+
+def _warn_of_collapse(config, path, summary):
+    last, best = (command.figure(summary[column][config.metric]) for column in ("last", "best"))
+    where = [
+        flag
+        for flag in config_flags.export_flags(config)
+        if not flag.startswith("--export_generator")
+    ]
+    export = shlex.join(
+        ["python", "-m", "regan_tf.export", f"--workdir={path}", *where, "--generator=best"]
+    )
+    print(
+        "warning: the last generator is far worse than the best, that of iteration "
+        f"{summary['best_iteration']}, "
+        f"by --metric={config.metric}: {last} against {best}. This exports the best:\n  {export}"
+    )
+
+
+def _flat(metrics):
+    """Metrics without the levels between: {"unigram": {"x": 0.5}} -> {"frequency of x": 0.5}."""
+    frequencies = {
+        f"frequency of {symbol}": share for symbol, share in metrics.get("unigram", {}).items()
+    }
+    return {
+        name: value for name, value in metrics.items() if not isinstance(value, dict)
+    } | frequencies

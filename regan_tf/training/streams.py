@@ -1,0 +1,17 @@
+"""Streams of randomness. A seed is (config.seed, stream) folded with a counter, so that a
+checkpoint needs no random state.
+"""
+
+import tensorflow as tf
+
+PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION = range(2, 7)  # 0 and 1 are the data's
+
+
+def stream(config, number):
+    """The stateless seed, int32 [2], of a whole stream."""
+    return tf.constant([config.seed, number])
+
+
+def seed(config, number, counter):
+    """The stateless seed, int32 [2], at one place of a stream."""
+    return tf.random.experimental.stateless_fold_in(stream(config, number), counter)

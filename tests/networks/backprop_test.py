@@ -1,0 +1,80 @@
+"""Back-propagation by hand, against a tape."""
+
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+import regan_tf
+from regan_tf.networks import autoregressive, lstm
+from tests import problems
+
+
+class ByHandTest(tf.test.TestCase, parameterized.TestCase):
+    """On both sides of the limits."""
+
+    def _problem(self, vocab_size, in_graph_loop, end_token=None):
+        """A generator, a discriminator and tokens [3, 6]."""
+        if in_graph_loop:
+            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+        tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
+        return *problems.networks(
+            0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token
+        ), tokens
+
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
+    def test_generator(self, vocab_size, in_graph_loop):
+        generator, _, tokens = self._problem(vocab_size, in_graph_loop)
+        cotangent = tf.random.stateless_normal([3, 6, vocab_size], [1, 2], dtype=tf.float64)
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape() as tape:
+            log_probs = generator(tokens)
+        expected = tape.gradient(log_probs, theta, cotangent)
+        found, rows = generator.pullback(
+            generator.teacher_force(tokens), cotangent, row_gradients=True
+        )
+        for a, b in zip(found, expected, strict=True):
+            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+        chosen, weights = tf.one_hot(tokens, vocab_size, dtype=tf.float64), cotangent[..., 0]
+        of_tokens, _ = generator.pullback(generator.teacher_force(tokens), weights)
+        dense, _ = generator.pullback(
+            generator.teacher_force(tokens), chosen * weights[..., tf.newaxis]
+        )
+        self.assertAllClose(problems.flat(of_tokens), problems.flat(dense), rtol=1e-9)
+        for j in range(3):
+            alone, _ = generator.pullback(
+                generator.teacher_force(tokens[j : j + 1]), cotangent[j : j + 1]
+            )
+            self.assertAllClose(
+                [n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9
+            )
+
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
+    def test_discriminator(self, vocab_size, in_graph_loop, end_token):
+        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop, end_token)
+        cotangent = tf.constant([0.3, -1.0, 2.0], tf.float64)
+        phi = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = discriminator(tf.one_hot(tokens, vocab_size, dtype=tf.float64))
+        found_logits, pullback = discriminator.with_pullback(tokens)
+        self.assertAllClose(found_logits, logits, rtol=1e-9)
+        self.assertAllClose(discriminator(tokens), logits, rtol=1e-9)
+        for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
+            self.assertAllClose(a, b, rtol=1e-9, atol=1e-9)
+
+
+class ByTapeTest(tf.test.TestCase):
+    def test_row_gradients_are_taken_in_parts_where_they_are_large(self):
+        generator, discriminator = problems.networks(2, 4, 3, spread=0.7)
+        options = {"batch_size": 7, "seed": 5, "row_gradients": True}
+        whole = regan_tf.estimate_gradient(
+            "reinforce", problems.Protocol(generator), discriminator.probability, **options
+        )[1].row_gradients
+        parameters = sum(v.shape.num_elements() for v in generator.trainable_variables)
+        with mock.patch.object(autoregressive, "AT_ONCE", 3 * parameters):
+            parts = regan_tf.estimate_gradient(
+                "reinforce", problems.Protocol(generator), discriminator.probability, **options
+            )[1].row_gradients
+        self.assertAllClose(parts.squared_norms, whole.squared_norms, rtol=1e-5)
+        self.assertAllClose(parts.last_layer_first, whole.last_layer_first, rtol=1e-5)

@@ -1,0 +1,73 @@
+"""The networks of a run without what trained them: restored from a whole checkpoint."""
+
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import tensorflow as tf
+
+from regan_tf.config import Config, UserError
+from regan_tf.tasks.registry import task_of
+from regan_tf.tasks.task import Task
+from regan_tf.training import algorithm
+from regan_tf.training.experiment import Experiment
+from regan_tf.training.models import Models
+from regan_tf.training.progress import Progress
+from regan_tf.training.workdir import Workdir
+
+
+def _config(**options):
+    return Config(
+        estimator="relax", data_size=128, batch_size=64, heldout_size=16, eval_samples=20,
+        embed_dim=4, generator_dim=4, discriminator_dim=4, pretrain_epochs=1, iterations=2,
+        eval_every=1, d_steps=1, **options,
+    ).resolved()  # fmt: skip
+
+
+class ModelsTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.path = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.config = _config()
+
+    def _run(self):
+        experiment = Experiment(self.config)
+        for _ in algorithm.regan(experiment):
+            pass
+        Workdir(self.path, self.config).save(experiment.checkpoint, experiment.progress.steps)
+        return experiment
+
+    def test_weights_are_a_checkpoints_without_what_trained_them_and_its_data(self):
+        experiment = self._run()
+        with mock.patch.object(Task, "load", side_effect=AssertionError):
+            models = Models(self.config, task_of(self.config).vocabulary())
+            models.restore(self.path)
+        for which in ("last", "best"):
+            expected = experiment.models.named(which).sample(5, 3)
+            self.assertAllEqual(models.named(which).sample(5, 3), expected)
+        for found, expected in zip(
+            models.discriminator.variables, experiment.models.discriminator.variables, strict=True
+        ):
+            self.assertAllEqual(found, expected)
+
+    def test_counters_come_along_where_they_are_asked_for(self):
+        experiment = self._run()
+        models = Models(self.config, task_of(self.config).vocabulary())
+        progress = Progress(task_of(self.config), 128)
+        models.restore(self.path, **progress.checkpoint_parts())
+        self.assertEqual(progress.iteration, 2)
+        self.assertEqual(progress.best_iteration, experiment.progress.best_iteration)
+
+    def test_what_is_not_there_is_no_weight(self):
+        models = Models(self.config, task_of(self.config).vocabulary())
+        with self.assertRaisesRegex(UserError, f"--workdir={self.path} holds no checkpoint yet"):
+            models.restore(self.path)
+        Workdir(self.path, self.config).save(
+            tf.train.Checkpoint(weights=[v.value for v in models.generator.variables]), 1
+        )
+        with self.assertRaisesRegex(UserError, "checkpoint .*00000001 cannot be read[^\n]*$"):
+            models.restore(self.path)
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,75 @@
+"""What a run says at its end."""
+
+import contextlib
+import io
+import math
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf.cli import command
+from regan_tf.config import Config
+from regan_tf.tasks.registry import task_of
+from regan_tf.training import outcome
+
+
+def _config(**options):
+    return Config(seq_len=3, data_size=128, heldout_size=16, **options).resolved()
+
+
+class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ({"goodness": 0.9}, {"goodness": 1.0}, False),
+        ({"goodness": 0.89}, {"goodness": 1.0}, True),
+        ({"goodness": math.nan}, {"goodness": 1.0}, True),
+        ({"goodness": 0.0}, {"goodness": 0.0}, False),
+        ({"nll_excess": 0.29}, {"nll_excess": 0.0}, False),
+        ({"nll_excess": 0.31}, {"nll_excess": 0.0}, True),
+        ({"nll": 41.9}, {"nll": 40.0, "nll_per_token": 2.0}, False),  # 20 tokens
+        ({"nll": 42.1}, {"nll": 40.0, "nll_per_token": 2.0}, True),
+    )
+    def test_collapsed_is_a_tenth_worse_or_a_tenth_of_a_nat_a_token(self, last, best, expected):
+        (metric,) = last
+        config = _config(metric=metric, **({"dataset": "pydoc"} if metric == "nll" else {}))
+        self.assertEqual(outcome._has_collapsed(task_of(config), last, best), expected)
+
+    @parameterized.parameters(
+        (None, ""),
+        (128, "128"),
+        (0.0, "0.0000"),
+        (12.34567, "12.3457"),
+        (0.5, "0.5000"),
+        (0.0000321, "3.21e-05"),
+        (-0.001234, "-0.00123"),
+    )
+    def test_figures_of_a_table_keep_their_digits(self, value, expected):
+        self.assertEqual(command.figure(value), expected)
+
+    @parameterized.parameters("last", "best", "none")
+    def test_the_report_names_a_collapse_and_small_figures_are_no_zeros(self, which):
+        config = _config(export_generator=which, export_dir="elsewhere")
+        summary = {
+            name: {"goodness": 0.5, "distinct": 0.000123}
+            for name in ("start", "last", "best", "ideal")
+        }
+        summary["last"]["goodness"] = 0.001234
+        summary |= {
+            "iterations": 30,
+            "best_iteration": 20,
+            "converged": False,
+            "seconds": 1.0,
+            "export": None,
+        }
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            outcome.report(task_of(config), task_of(config).load(), "runs/1", summary, ["x"])
+        self.assertRegex(output.getvalue(), r"\ndistinct  .* 0\.000123 ")
+        places = "--workdir=runs/1 --export_dir=elsewhere"
+        warning = (
+            "that of iteration 20, by --metric=goodness: 0.00123 against 0.5000. "
+            f"This exports the best:\n  python -m regan_tf.export {places} --generator=best\n"
+        )
+        (self.assertNotIn if which == "best" else self.assertIn)(warning, output.getvalue())
+
+
+if __name__ == "__main__":
+    tf.test.main()
