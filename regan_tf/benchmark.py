@@ -1,12 +1,15 @@
 """Times the compiled steps against each other in one run: interleaved repeats, medians and
 quartiles, ratios.
 
-python -m regan_tf.benchmark                                        (the paper's size: every step, a
-whole iteration) python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000
---hidden_dim=512 python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240      (or batch_size,
-vocab_size, hidden_dim) python -m regan_tf.benchmark --workers=2 --vocab_size=5000          (so many
-processes against one, the same minibatch) python -m regan_tf.benchmark --memory_iterations=1000
-(resident memory over so many adversarial iterations)
+  python -m regan_tf.benchmark
+  python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000 --hidden_dim=512
+  python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240
+  python -m regan_tf.benchmark --workers=2 --vocab_size=5000
+  python -m regan_tf.benchmark --memory_iterations=1000
+
+The first is the paper's size: every step, and a whole iteration. --growth also takes batch_size,
+vocab_size and hidden_dim. --workers holds so many processes against one, on the same minibatch.
+--memory_iterations shows the resident memory over so many adversarial iterations.
 """
 
 import concurrent.futures

@@ -160,8 +160,8 @@ def _print(curves, means, ideal, baseline):
     print(
         "Best: the temperature at which BLEU and self-BLEU are closest to those of as many "
         "training texts (< or >: the first or\n"
-        "last of --temperatures). NLL: of the held-out texts under the law at that temperature. "
-        "Last column: at equal self-BLEU,\n"
+        "last of --temperatures). NLL: of the held-out texts under the distribution at that "
+        "temperature.\nLast column: at equal self-BLEU, "
         "mean over the temperatures (their number) at which both have one, +- the standard "
         "deviation of\n"
         "a single curve's gain above a single one of the baseline's, over the draws and seeds of "

@@ -47,9 +47,9 @@ def compare(blocks: np.ndarray, truth: np.ndarray, truth_blocks: np.ndarray | No
 def sign_flip_p(differences: np.ndarray) -> float:
     """How often chance shows as large a bias: one-sided, a randomisation test, uniform under none.
 
-    Without a bias, and with a law symmetric about 0, blocks with flipped signs are as likely as
-    they are: the sum over k != l of d_k . d_l is compared with itself after random flips. No law of
-    the noise is assumed beyond that, heavy tails included.
+    Without a bias, and with a distribution symmetric about 0, blocks with flipped signs are as
+    likely as they are: the sum over k != l of d_k . d_l is compared with itself after random flips.
+    No distribution of the noise is assumed beyond that, heavy tails included.
 
     Args:
       differences: [K, P], of K independent blocks from the truth; 1-D for a single number.

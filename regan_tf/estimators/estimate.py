@@ -140,8 +140,8 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
 
 
 def _straight_through(spec, control, generator, reward, noise, batch_size, data):
-    """The same of a generator that hands on hard rows with the gradient of relaxed ones: the
-    weights are dR/drows.
+    """b, R, dR/drows, and the pullback of rows to theta: hard rows with the gradient of relaxed
+    ones, which the generator reads, too.
     """
     del control, batch_size, data
 

@@ -13,8 +13,8 @@ from regan_tf.networks.protocol import Unrolled
 
 
 class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
-    """The law of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and TFP
-    keeps to itself.
+    """The distribution of s_lambda(z), z = l + Gumbel, with the pieces that the estimators need and
+    TFP keeps to itself.
 
     TFP supplies the distribution: parameters, densities, its own sampler (against which
     `relax(unrelaxed(noise))` is tested). What it lacks is added: the unrelaxed z, and z~, that is z
@@ -42,7 +42,7 @@ class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
         return self.logits + noise
 
     def conditional(self, tokens: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """z~ ~ p(z | b, theta), section 3.2: the law of z given that its argmax is b.
+        """z~ ~ p(z | b, theta), section 3.2: the distribution of z given that its argmax is b.
 
             z~_b = -log(-log v_b),   z~_i = -log(-log v_i / p_i - log v_b)
 
@@ -76,9 +76,9 @@ def pair(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """z and z~ of one pass of the generator, [K B, T, V] each, for K draws of z~ given b.
 
-    Given b, z~ has the law of z: so z may take the value of z~, and is then only differentiated in
-    another way: z = l + g moves with l as it is, z~ as its formula says. c need not be evaluated
-    twice, and what c(z) and c(z~) have in common cancels.
+    Given b, z~ has the distribution of z: so z may take the value of z~, and is then only
+    differentiated in another way: z = l + g moves with l as it is, z~ as its formula says. c need
+    not be evaluated twice, and what c(z) and c(z~) have in common cancels.
 
     Args:
       temperature: lambda.
@@ -91,7 +91,7 @@ def pair(
     """
     copies = uniform.shape[0] // gumbel.shape[0]
     log_probs = tf.tile(unrolled.log_probs, [copies, 1, 1])
-    law = RelaxedTokens(temperature, log_probs)
-    z_tilde = law.conditional(tf.tile(unrolled.tokens, [copies, 1]), uniform)
+    distribution = RelaxedTokens(temperature, log_probs)
+    z_tilde = distribution.conditional(tf.tile(unrolled.tokens, [copies, 1]), uniform)
     noise = tf.stop_gradient(z_tilde - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
-    return law.unrelaxed(noise), z_tilde
+    return distribution.unrelaxed(noise), z_tilde

@@ -120,8 +120,9 @@ class Generator(keras.Model, FastGenerator):
           uniform: float64 [B, T], in (0, 1).
           temperature: [B], above 0.
         Returns:
-          tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the law that
-          they were drawn from, softmax(l / temperature): 0 at given ones, and after the end.
+          tokens int32 [B, T]; and the log-probabilities of those drawn, [B, T], under the
+          distribution that they were drawn from, softmax(l / temperature): 0 at given ones, and
+          after the end.
         """
 
         def invert(logits, inputs):
@@ -194,8 +195,8 @@ class Generator(keras.Model, FastGenerator):
 
     def log_prob(self, tokens: tf.Tensor, temperature: Any = None) -> tf.Tensor:
         """log p(b_t | b_<t) of given tokens (equation 6), 0 after the end: int32 [B, T] -> [B, T],
-        in nats. Differentiable in the weights. With a temperature, under the law at which `sample`
-        draws with it.
+        in nats. Differentiable in the weights. With a temperature, under the distribution at which
+        `sample` draws with it.
         """
         log_probs = (
             self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)

@@ -65,8 +65,8 @@ def _spread(wanted, gap):
 
 
 def plot_growth(name, values, figures, path):
-    """Draws the time, the tracing and the peak memory of updates against a size; in the first a
-    linear law is dashed.
+    """Draws the time, the tracing and the peak memory of updates against a size; in the first,
+    growth in proportion is dashed.
 
     Args:
       name, values: the size, and where it was measured.

@@ -31,9 +31,9 @@ class ServedModel(tf.Module):
         discriminate   tokens int32 [B, T] -> p_real [B], valid [B]
 
     `generate`, which is `serving_default` too, keeps a prefix and continues it; its
-    log-probabilities, in nats, are those of the tokens it drew, under the law it drew them from (0
-    for the prefix). Those of `score` are at temperature 1. A row that cannot be answered (an
-    unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
+    log-probabilities, in nats, are those of the tokens it drew, under the distribution it drew them
+    from (0 for the prefix). Those of `score` are at temperature 1. A row that cannot be answered
+    (an unknown symbol or token, a wrong length, a temperature that is not finite and positive) has
     `valid` false, an empty text and zeros, and disturbs no other: TF Serving puts rows of several
     clients into one batch. Where the vocabulary has an end token, texts of up to T tokens are
     scored, their end included, and generated ones stop at it; where it has an unknown token, that

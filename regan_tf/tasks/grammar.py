@@ -1,5 +1,5 @@
 """The grammar of ReGAN section 4.1, "x operator x operator ...", operators uniform over + - * /:
-what is shown of it, its law, and what samples are judged by.
+what is shown of it, its distribution, and what samples are judged by.
 
 Tokens are int [N, T]; token 0 is x.
 """
@@ -19,7 +19,7 @@ OPERATORS = len(VOCABULARY) - 1
 
 
 class Grammar(Task):
-    """Sequences of one length, whose law is known.
+    """Sequences of one length, whose distribution is known.
 
     Scores: goodness, validity, distinct, nll_excess at the end; learning: mean goodness over all
     adversarial iterations, the area under the curve: how fast it was learned; unigram_error:
@@ -36,7 +36,7 @@ class Grammar(Task):
     )
     data_fields = ("seq_len",)
     compares_data = True
-    real = "data's law"
+    real = "data's distribution"
     columns = (
         Column("start", "goodness at 0", printed=True),
         Column("goodness", "at the end", printed=True),
@@ -89,19 +89,20 @@ class Grammar(Task):
         return (
             f"A perfect generator has goodness {goodness_max(self.config.seq_len)}, validity 1, "
             "distinct 1 (as many distinct valid sequences as equally many draws from the data's "
-            "law), NLL excess 0 (nats per held-out sequence above the data's entropy). Goodness at "
-            "0 is what pre-training left to the adversarial part; gain is what that added, seed by "
-            "seed. Learning is the mean goodness over all iterations: how fast it went. In "
-            "parentheses: the worst seed. Unigram error is the worst seed's largest difference of "
-            "a symbol's frequency from the data's. Log var: the logarithm of the gradient's "
-            "variance between the rows of a minibatch [nats], of the paper's one parameter and as "
-            "the mean over all parameters, mean over the run. Seconds: of one run."
+            "distribution), NLL excess 0 (nats per held-out sequence above the data's entropy). "
+            "Goodness at 0 is what pre-training left to the adversarial part; gain is what that "
+            "added, seed by seed. Learning is the mean goodness over all iterations: how fast it "
+            "went. In parentheses: the worst seed. Unigram error is the worst seed's largest "
+            "difference of a symbol's frequency from the data's. Log var: the logarithm of the "
+            "gradient's variance between the rows of a minibatch [nats], of the paper's one "
+            "parameter and as the mean over all parameters, mean over the run. Seconds: of one "
+            "run."
         )
 
     @property
     def breakdowns(self):
-        law = law_of_symbols(self.config.seq_len)
-        return (Breakdown("Frequency of symbols", "unigram", law),)
+        distribution = symbol_frequencies(self.config.seq_len)
+        return (Breakdown("Frequency of symbols", "unigram", distribution),)
 
     def picture(self, number):
         return f"length_{self.name}.png"
@@ -126,10 +127,12 @@ class Grammar(Task):
 
     def more_scores(self, end, records):
         rising = [r["goodness"] for r in records if r["iteration"] > 0]
-        law = law_of_symbols(self.config.seq_len)
+        distribution = symbol_frequencies(self.config.seq_len)
         return {
             "learning": float(np.mean(rising)) if rising else math.nan,
-            "unigram_error": max(abs(end["unigram"][s] - share) for s, share in law.items()),
+            "unigram_error": max(
+                abs(end["unigram"][s] - share) for s, share in distribution.items()
+            ),
         }
 
 
@@ -145,7 +148,7 @@ def draw(size, seq_len, seed):
 
 
 def entropy(seq_len):
-    """Entropy of the grammar's law in nats per sequence: ln 4 for each operator."""
+    """Entropy of the grammar's distribution in nats per sequence: ln 4 for each operator."""
     return (seq_len // 2) * math.log(OPERATORS)
 
 
@@ -154,14 +157,14 @@ def support(seq_len):
     return OPERATORS ** (seq_len // 2)
 
 
-def law_of_symbols(seq_len):
-    """Frequency of each symbol in the grammar's law, as a dict."""
+def symbol_frequencies(seq_len):
+    """Frequency of each symbol in the grammar's distribution, as a dict."""
     share = (seq_len // 2) / seq_len
     return {s: 1 - share if s == "x" else share / OPERATORS for s in VOCABULARY.symbols}
 
 
 class GrammarMetrics:
-    """Judges samples by what the grammar's law is known to be.
+    """Judges samples by what the grammar's distribution is known to be.
 
     Args:
       seq_len: T.
@@ -186,7 +189,9 @@ class GrammarMetrics:
         return {"nll": nll, "nll_excess": nll - entropy(self._seq_len)}
 
     def ideal(self, size):
-        """The metrics of the data's law itself, which do not depend on a number of samples."""
+        """The metrics of the data's distribution itself, which do not depend on a number of
+        samples.
+        """
         del size
         exact = {
             "goodness": float(goodness_max(self._seq_len)),
@@ -194,7 +199,7 @@ class GrammarMetrics:
             "distinct": 1.0,
             "nll_excess": 0.0,
         }
-        return exact | {"unigram": law_of_symbols(self._seq_len)}
+        return exact | {"unigram": symbol_frequencies(self._seq_len)}
 
 
 def goodness_max(seq_len):
@@ -213,13 +218,15 @@ def goodness(tokens):
 
 
 def is_valid(tokens):
-    """Which sequences the data's law can give, bool [N]: they start with x and alternate."""
+    """Which sequences the data's distribution can give, bool [N]: they start with x and
+    alternate.
+    """
     return (tokens[:, 0] == 0) & np.all(_alternates(tokens), axis=1)
 
 
 def distinct(tokens):
-    """Distinct valid sequences over the number expected of as many draws from the data's law; about
-    1 is perfect.
+    """Distinct valid sequences over the number expected of as many draws from the data's
+    distribution; about 1 is perfect.
 
     N draws from K equally likely sequences are expected to give K (1 - (1 - 1/K)^N) distinct ones.
     """

@@ -119,7 +119,7 @@ class Task(abc.ABC):
 
     @property
     def full_name(self) -> str:
-        """The same where other data have that name, too."""
+        """What tells its data from others of the class that have the same `name`."""
         return f"{self.config.dataset} {self.name}"
 
     def title(self, name: int | str) -> str:

@@ -16,7 +16,7 @@ from regan_tf.config import BLEU_ORDERS
 
 _LONGEST = max(BLEU_ORDERS)
 _KL_ORDERS, _DISTINCT_ORDERS = (1, 2), (1, 2, 3)
-_ADDED = 0.5  # to every count, where laws of n-grams are compared
+_ADDED = 0.5  # to every count, where distributions of n-grams are compared
 _smoothed = SmoothingFunction(epsilon=0.1).method1  # of precisions that are zero
 
 
@@ -49,11 +49,11 @@ class TextMetrics:
         self_bleu_n: the same with all other samples as references; high where samples resemble each
           other, and the more there are.
         distinct_n: different n-grams over all n-grams of the samples.
-        kl_n, kl_n_reverse: KL(p || q) and KL(q || p) [nats] of the laws of n-grams p, of the
-          held-out texts, and q, of the samples, 0.5 being added to the count of each n-gram that
-          either has: for comparisons at equal numbers of texts.
-        length, length_distance: mean, in tokens; and the first Wasserstein distance of its law from
-          the held-out texts'.
+        kl_n, kl_n_reverse: KL(p || q) and KL(q || p) [nats] of the distributions of n-grams p, of
+          the held-out texts, and q, of the samples, 0.5 being added to the count of each n-gram
+          that either has: for comparisons at equal numbers of texts.
+        length, length_distance: mean, in tokens; and the first Wasserstein distance of its
+          distribution from the held-out texts'.
         unknown: share of unknown tokens. copied: share of samples that are training texts. samples:
           N.
         """

@@ -51,7 +51,7 @@ class Evaluation:
 
 def nll_function(generator, heldout):
     """A compiled function from a sampling temperature, by default 1, to the held-out NLL of the
-    generator's law at it, in nats a sequence.
+    generator's distribution at it, in nats a sequence.
 
     heldout: int32 [M, T].
     """

@@ -155,7 +155,7 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(
             RelaxedTokens,
             "conditional",
-            lambda law, b, v: conditional(law, tf.roll(b, 1, axis=0), v),
+            lambda distribution, b, v: conditional(distribution, tf.roll(b, 1, axis=0), v),
         ):
             self.assertFalse(self._is_unbiased())
 

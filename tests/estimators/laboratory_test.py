@@ -48,9 +48,9 @@ class StatisticsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(np.mean([f["bias_seen"] for f in found]), 0.02)
 
     @parameterized.parameters(("normal", 50), ("heavy", 3))
-    def test_without_bias_p_is_uniform(self, law, parameters):
+    def test_without_bias_p_is_uniform(self, distribution, parameters):
         rng = np.random.default_rng(parameters)
-        draw = rng.normal if law == "normal" else rng.standard_cauchy
+        draw = rng.normal if distribution == "normal" else rng.standard_cauchy
         p = [sign_flip_p(draw(size=[BLOCKS, parameters])) for _ in range(80)]
         self.assertGreater(scipy.stats.kstest(p, "uniform").pvalue, 1e-3)
 

@@ -1,4 +1,4 @@
-"""The laws of z and z~, and their gradients."""
+"""The distributions of z and z~, and their gradients."""
 
 import contextlib
 import io
@@ -18,16 +18,21 @@ _LOGITS = np.log([0.1, 0.6, 0.25, 0.05]).astype(np.float32)
 
 
 def _draw(size, seed=0):
-    """z, z~ given z's own argmax, and that argmax, over `size` rows of the law above."""
+    """z, z~ given z's own argmax, and that argmax, over `size` rows of the distribution above."""
     logits = tf.tile(_LOGITS[np.newaxis], [size, 1])
-    law = RelaxedTokens(1.0, logits)
-    z = law.unrelaxed(gumbel_noise([size, 4], [seed, 1]))
+    distribution = RelaxedTokens(1.0, logits)
+    z = distribution.unrelaxed(gumbel_noise([size, 4], [seed, 1]))
     tokens = tf.argmax(z, axis=-1, output_type=tf.int32)
-    return law, z, law.conditional(tokens, uniform_noise([size, 4], [seed, 2])), tokens
+    return (
+        distribution,
+        z,
+        distribution.conditional(tokens, uniform_noise([size, 4], [seed, 2])),
+        tokens,
+    )
 
 
 class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
-    def test_argmax_of_z_has_the_categorical_law(self):
+    def test_argmax_of_z_has_the_categorical_distribution(self):
         _, _, _, tokens = _draw(20_000)
         counts = np.bincount(tokens, minlength=4)
         self.assertGreater(
@@ -36,12 +41,12 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_argmax_of_conditional_is_always_the_given_token(self):
         rows = np.random.default_rng(0).normal(size=[50_000, 5]).astype(np.float32) * 5
-        law = RelaxedTokens(1.0, tf.nn.log_softmax(rows))
+        distribution = RelaxedTokens(1.0, tf.nn.log_softmax(rows))
         tokens = np.random.default_rng(1).integers(0, 5, 50_000).astype(np.int32)
-        z = law.conditional(tokens, uniform_noise([50_000, 5], [0, 1]))
+        z = distribution.conditional(tokens, uniform_noise([50_000, 5], [0, 1]))
         self.assertAllEqual(tf.argmax(z, axis=-1), tokens)
 
-    def test_conditional_with_the_token_integrated_out_has_the_law_of_z(self):
+    def test_conditional_with_the_token_integrated_out_has_the_distribution_of_z(self):
         _, z, z_tilde, _ = _draw(20_000)
         for i in range(4):
             self.assertGreater(
@@ -53,7 +58,7 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         ]
         self.assertGreater(scipy.stats.ks_2samp(*gaps).pvalue, 1e-3)
 
-    def test_conditional_given_one_token_has_the_law_of_z_with_that_argmax(self):
+    def test_conditional_given_one_token_has_the_distribution_of_z_with_that_argmax(self):
         _, z, z_tilde, tokens = _draw(40_000)
         _, other, _, other_tokens = _draw(40_000, seed=5)
         for token in (0, 1):
@@ -68,17 +73,17 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(scipy.stats.ks_2samp(z_tilde[tokens == 0][:, 0], z[:, 0]).pvalue, 1e-3)
 
     @parameterized.parameters(0.1, 1.0, 5.0)
-    def test_relaxed_z_has_the_law_of_tfps_own_sampler(self, temperature):
+    def test_relaxed_z_has_the_distribution_of_tfps_own_sampler(self, temperature):
         # In logarithms, and between coordinates: s(z) and log s(z) round to exactly 1 and 0, each
         # implementation in its own rows.
-        law = RelaxedTokens(temperature, tf.tile(_LOGITS[np.newaxis], [20_000, 1]))
-        z = law.unrelaxed(gumbel_noise([20_000, 4], [3, 4]))
-        other = RelaxedTokens(1.25 * temperature, law.logits)
+        distribution = RelaxedTokens(temperature, tf.tile(_LOGITS[np.newaxis], [20_000, 1]))
+        z = distribution.unrelaxed(gumbel_noise([20_000, 4], [3, 4]))
+        other = RelaxedTokens(1.25 * temperature, distribution.logits)
         ours, theirs, others = (
             log - np.roll(log, 1, axis=1)
             for log in (
                 tf.nn.log_softmax(z / temperature).numpy(),
-                law.distribution.sample(seed=[5, 6]).numpy(),  # TFP's own, in log space
+                distribution.distribution.sample(seed=[5, 6]).numpy(),  # TFP's own, in log space
                 other.distribution.sample(seed=[5, 6]).numpy(),
             )
         )
@@ -87,15 +92,17 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
             # The test can fail.
             self.assertLess(scipy.stats.ks_2samp(ours[:, i], others[:, i]).pvalue, 1e-3)
         self.assertAllClose(
-            law.relax(z),
+            distribution.relax(z),
             scipy.special.softmax(z.numpy().astype(np.float64) / temperature, axis=1),
             atol=1e-4,
         )
 
     def test_hand_computed_conditional(self):
         # p = (1/4, 3/4), b = 1, v = (1/2, 1/e): z~_1 = -log 1 = 0, z~_0 = -log(ln 2 / (1/4) + 1).
-        law = RelaxedTokens(1.0, tf.math.log([[0.25, 0.75]]))
-        z = law.conditional(tf.constant([1]), tf.constant([[0.5, np.exp(-1.0)]], tf.float32))
+        distribution = RelaxedTokens(1.0, tf.math.log([[0.25, 0.75]]))
+        z = distribution.conditional(
+            tf.constant([1]), tf.constant([[0.5, np.exp(-1.0)]], tf.float32)
+        )
         self.assertAllClose(z, [[-np.log(4 * np.log(2) + 1), 0.0]], rtol=1e-6)
 
     def test_gradients_match_finite_differences(self):
@@ -103,13 +110,13 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         noise = gumbel_noise([3, 4], [1, 1], tf.float64), uniform_noise([3, 4], [2, 1], tf.float64)
 
         def value(logits, which):
-            law = RelaxedTokens(0.7, tf.nn.log_softmax(logits))
+            distribution = RelaxedTokens(0.7, tf.nn.log_softmax(logits))
             z = (
-                law.unrelaxed(noise[0])
+                distribution.unrelaxed(noise[0])
                 if which == "z"
-                else law.conditional(tf.constant([0, 1, 3]), noise[1])
+                else distribution.conditional(tf.constant([0, 1, 3]), noise[1])
             )
-            return tf.reduce_sum(weights * law.relax(z))
+            return tf.reduce_sum(weights * distribution.relax(z))
 
         logits = np.random.default_rng(1).normal(size=[3, 4])
         for which in ("z", "z~"):
@@ -122,8 +129,8 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
     def test_extreme_logits_stay_finite(self):
         logits = tf.Variable([[0.0, -120.0, -1e4]])
         with tf.GradientTape() as tape:
-            law = RelaxedTokens(1.0, logits)
-            z = law.conditional(tf.constant([0]), tf.constant([[0.5, 1e-38, 0.999]]))
+            distribution = RelaxedTokens(1.0, logits)
+            z = distribution.conditional(tf.constant([0]), tf.constant([[0.5, 1e-38, 0.999]]))
         gradient = tape.gradient(z, logits)
         self.assertAllEqual(tf.math.is_finite(z), tf.ones_like(z, tf.bool))
         self.assertAllClose(gradient, [[0.0, 1.0, 1.0]])  # z~_i is l_i plus noise there
@@ -139,11 +146,12 @@ class RelaxedTokensTest(tf.test.TestCase):
             mock.patch.object(logging, "warning") as absl,
             contextlib.redirect_stderr(io.StringIO()) as stderr,
         ):
-            law = RelaxedTokens(0.5, tf.random.stateless_normal([2, 3], [0, 1]))
-            self.assertEqual(law.batch_shape, [2])
-            self.assertAllEqual(law[1].logits, law.logits[1])
+            distribution = RelaxedTokens(0.5, tf.random.stateless_normal([2, 3], [0, 1]))
+            self.assertEqual(distribution.batch_shape, [2])
+            self.assertAllEqual(distribution[1].logits, distribution.logits[1])
             self.assertAllClose(
-                law.copy(temperature=2.0).relax(law.logits), tf.nn.softmax(law.logits / 2)
+                distribution.copy(temperature=2.0).relax(distribution.logits),
+                tf.nn.softmax(distribution.logits / 2),
             )
         absl.assert_not_called()
         self.assertEqual(stderr.getvalue(), "")

@@ -49,11 +49,11 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         def terms():
             tokens = data if estimator == "mle" else generator.unroll(gumbel).tokens
             log_prob = tf.reduce_sum(generator.log_prob(tokens), axis=1)
-            law = relaxation.RelaxedTokens(temperature, generator(tokens))
-            zs = law.unrelaxed(gumbel), law.conditional(tokens, uniform)
+            distribution = relaxation.RelaxedTokens(temperature, generator(tokens))
+            zs = distribution.unrelaxed(gumbel), distribution.conditional(tokens, uniform)
             hat = [network(z) if estimator == "relax" else 0.0 for z in zs]
             c = [
-                eta * discriminator.probability(law.relax(z)) + h
+                eta * discriminator.probability(distribution.relax(z)) + h
                 for z, h in zip(zs, hat, strict=True)
             ]
             reward = discriminator.probability(tf.one_hot(tokens, 4))

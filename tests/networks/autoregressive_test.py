@@ -24,7 +24,7 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
     def test_estimates_are_unbiased(self, estimator):
         keras.utils.set_random_seed(1)
         generator = GRUGenerator(3, 3, units=5)
-        generator.logits.kernel.assign(2 * generator.logits.kernel)  # far from an even law
+        generator.logits.kernel.assign(2 * generator.logits.kernel)  # far from an even distribution
         _, discriminator = problems.networks(2, 3, 3, reward_spread=3.0)
         reward = discriminator.probability
         form = "sequence" if estimator == "reinforce_loo" else "step"

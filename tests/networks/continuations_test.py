@@ -10,7 +10,7 @@ from tests import problems
 
 
 class ContinuationTest(tf.test.TestCase):
-    def test_sampled_continuations_keep_the_prefix_and_have_the_generators_law(self):
+    def test_sampled_continuations_keep_the_prefix_and_have_the_generators_distribution(self):
         generator, _ = problems.networks(3, 3, 3, spread=0.7)
         tokens = tf.constant([[2, 0, 1]])
         noise = gumbel_noise([20_000, 1, 3, 3, 3], [0, 1])
@@ -18,9 +18,11 @@ class ContinuationTest(tf.test.TestCase):
         self.assertTrue(np.all(found[:, :, 0] == 2))
         self.assertTrue(np.all(found[:, 1:, 1] == 0))
         self.assertTrue(np.all(found[:, 2] == [2, 0, 1]))
-        law = tf.exp(generator(tf.constant([[2, 0, 0]])))[0, 1].numpy().astype(np.float64)
+        distribution = tf.exp(generator(tf.constant([[2, 0, 0]])))[0, 1].numpy().astype(np.float64)
         counts = np.bincount(found[:, 0, 1], minlength=3)
-        self.assertGreater(scipy.stats.chisquare(counts, 20_000 * law / law.sum()).pvalue, 1e-3)
+        self.assertGreater(
+            scipy.stats.chisquare(counts, 20_000 * distribution / distribution.sum()).pvalue, 1e-3
+        )
         replaced = continuations.sampled(generator, tokens, noise[:5], last=1).numpy()
         self.assertAllEqual(np.diagonal(replaced, axis1=2, axis2=3), np.ones([5, 1, 3]))
         self.assertTrue(np.all(replaced[:, :, 2, :2] == [2, 0]))

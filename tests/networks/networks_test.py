@@ -80,7 +80,7 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     @parameterized.parameters((1.0, None), (0.5, None), (0.5, 1))
-    def test_samples_have_the_law_of_log_prob(self, temperature, end_token):
+    def test_samples_have_the_distribution_of_log_prob(self, temperature, end_token):
         generator, _ = problems.networks(1, 3, 3, spread=0.7, end_token=end_token)
         sequences = np.array(list(itertools.product(range(3), repeat=3)), np.int32)
         log_probs = generator(sequences).numpy().astype(np.float64) / temperature
@@ -89,13 +89,15 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         if end_token is not None:  # after the end token there is only itself, for sure
             ended = np.cumsum(sequences == end_token, axis=1) - (sequences == end_token) > 0
             log_probs = np.where(ended, np.where(sequences == end_token, 0, -np.inf), log_probs)
-        law = np.exp(log_probs.sum(axis=1))
-        self.assertAllClose(law.sum(), 1.0, rtol=1e-6)
+        distribution = np.exp(log_probs.sum(axis=1))
+        self.assertAllClose(distribution.sum(), 1.0, rtol=1e-6)
         tokens = generator.sample(30_000, 5, temperature).numpy()
         counts = np.bincount(tokens @ [9, 3, 1], minlength=27)
-        self.assertAllEqual(counts[law == 0], np.zeros(np.sum(law == 0)))
-        counts, law = counts[law > 0], law[law > 0]
-        self.assertGreater(scipy.stats.chisquare(counts, 30_000 * law / law.sum()).pvalue, 1e-3)
+        self.assertAllEqual(counts[distribution == 0], np.zeros(np.sum(distribution == 0)))
+        counts, distribution = counts[distribution > 0], distribution[distribution > 0]
+        self.assertGreater(
+            scipy.stats.chisquare(counts, 30_000 * distribution / distribution.sum()).pvalue, 1e-3
+        )
         unrolled = autoregressive.unroll(
             problems.Protocol(generator), gumbel_noise([50, 3, 3], [1, 2])
         )

@@ -1,5 +1,5 @@
-"""The SavedModel: the live generator's law, row by row, in every loader and without Keras; and how
-versions are published.
+"""The SavedModel: the live generator's distribution, row by row, in every loader and without Keras;
+and how versions are published.
 """
 
 import json
@@ -327,7 +327,7 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
         return _served(seed, seq_len, directory=self.get_temp_dir(), **kwargs)
 
     @parameterized.parameters(1.0, 0.5, 2.0)
-    def test_samples_have_the_exact_law(self, temperature):
+    def test_samples_have_the_exact_distribution(self, temperature):
         model, generator, _ = self._model(1, 3, spread=0.5)
         size = 100_000
         tokens = _generate(model, np.arange(size), temperature)["tokens"].numpy()
@@ -341,15 +341,18 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
             scipy.stats.chisquare(counts, expected / expected.sum() * np.sum(counts)).pvalue, 1e-3
         )
 
-    def test_a_prefix_is_continued_by_the_conditional_law(self):
+    def test_a_prefix_is_continued_by_the_conditional_distribution(self):
         model, generator, _ = self._model(1, 3, spread=0.5)
         tokens = _generate(model, np.arange(40_000), 1.0, "x*")["tokens"].numpy()
         self.assertAllEqual(np.unique(tokens[:, :2], axis=0), [[0, 3]])
-        law = np.exp(
+        distribution = np.exp(
             _exact_log_probs(generator, np.array([[0, 3, i] for i in range(5)]), 1.0)[:, 2]
         )
         self.assertGreater(
-            scipy.stats.chisquare(np.bincount(tokens[:, 2], minlength=5), 40_000 * law).pvalue, 1e-3
+            scipy.stats.chisquare(
+                np.bincount(tokens[:, 2], minlength=5), 40_000 * distribution
+            ).pvalue,
+            1e-3,
         )
 
     @parameterized.parameters(4, 32)

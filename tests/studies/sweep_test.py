@@ -335,7 +335,7 @@ class StatisticsTest(tf.test.TestCase):
         self.assertAllClose({name: scores[name] for name in expected}, expected)
         self.assertTrue(np.isnan(scores["log_variance"]))
 
-    def test_bootstrap_interval_covers_the_mean_of_the_law(self):
+    def test_bootstrap_interval_covers_the_mean_of_the_distribution(self):
         rng = np.random.default_rng(0)
         covered = 0
         for _ in range(200):

@@ -35,7 +35,9 @@ class GrammarTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAlmostEqual(grammar.entropy(15), 7 * math.log(4))
         self.assertEqual(grammar.support(15), 4**7)
         self.assertEqual(grammar.VOCABULARY.to_text(_tokens("x+x", "x/x")), ["x+x", "x/x"])
-        self.assertAllClose(grammar.law_of_symbols(3), {"x": 2 / 3} | dict.fromkeys("+-*/", 1 / 12))
+        self.assertAllClose(
+            grammar.symbol_frequencies(3), {"x": 2 / 3} | dict.fromkeys("+-*/", 1 / 12)
+        )
 
 
 class MinibatchesTest(tf.test.TestCase, parameterized.TestCase):

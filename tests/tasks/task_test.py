@@ -25,7 +25,7 @@ _P = 0.9  # of "a"
 
 
 class _OracleMetrics:
-    """Of sequences whose law is known: the samples' NLL under it."""
+    """Of sequences whose distribution is known: the samples' NLL under it."""
 
     def describe(self, tokens):
         nll = np.where(tokens == 0, -math.log(_P), -math.log1p(-_P))
@@ -54,7 +54,7 @@ class _Oracle(Task):
     run_figures = (("oracle.png", (RunPanel("NLL", {"oracle_nll": "samples"}),)),)
     event_metrics = ("oracle_nll",)
     picture_prefix = "oracle_"
-    explanation = "The samples' NLL under the oracle's law."
+    explanation = "The samples' NLL under the oracle's distribution."
     name = "oracle"
 
     def metrics(self, dataset):
@@ -183,7 +183,9 @@ class OtherTaskTest(tf.test.TestCase):
         self.assertEqual(pictures["oracle"], ["pydoc_1.png"])
         context = {"paths": ["run"], "unfinished": 0, "generator": "last"}
         text = page.write(report, groups, tables, pictures, **context).read_text(encoding="utf-8")
-        self.assertIn("<h2>oracle</h2>\n<p>The samples' NLL under the oracle's law.</p>", text)
+        self.assertIn(
+            "<h2>oracle</h2>\n<p>The samples' NLL under the oracle's distribution.</p>", text
+        )
 
 
 if __name__ == "__main__":
