@@ -78,7 +78,10 @@ def main():
     from regan_tf.estimators.bias import compare
     from regan_tf.estimators.laboratory import Laboratory, parse
 
-    specs = {text: parse(text) for text in _ESTIMATORS.value}
+    try:
+        specs = {text: parse(text) for text in _ESTIMATORS.value}
+    except ValueError as error:
+        raise UserError(f"--estimators: {error}") from None
     experiment, description = _state(config)
     print(f"state: {description}")
 

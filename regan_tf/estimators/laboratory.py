@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.config import Config, UserError
+from regan_tf.config import Config
 from regan_tf.estimators.bias import BLOCKS, sign_flip_p
 from regan_tf.estimators.control_variate import ControlVariate, form, slope
 from regan_tf.estimators.estimate import estimate_gradient
@@ -35,7 +35,7 @@ _OPTIONS = (
 def parse(text: str) -> EstimatorSpec | None:
     """The spec that `estimator[:option...]` stands for; None for the reference.
 
-    Raises UserError, naming what is allowed.
+    Raises ValueError, naming what is allowed.
     """
     estimator, *options = text.split(":")
     settings: dict[str, Any] = {}
@@ -51,15 +51,15 @@ def parse(text: str) -> EstimatorSpec | None:
         elif option in ("loo", "eta", "temperature"):
             settings["leave_one_out" if option == "loo" else f"learn_{option}"] = True
         else:
-            raise UserError(f"--estimators: {text!r} has the unknown option {option!r}; {_OPTIONS}")
+            raise ValueError(f"{text!r} has the unknown option {option!r}; {_OPTIONS}")
     if text == REFERENCE:
         return None
     if estimator == "mle":
-        raise UserError(f"--estimators: {text!r} takes no account of the reward; {_OPTIONS}")
+        raise ValueError(f"{text!r} takes no account of the reward; {_OPTIONS}")
     try:
         return EstimatorSpec(estimator, **settings)
     except SettingError as error:
-        raise UserError(f"--estimators: {text!r}: {error}; {_OPTIONS}") from None
+        raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
 
 
 class Measurement(NamedTuple):

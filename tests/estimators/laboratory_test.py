@@ -16,7 +16,7 @@ from absl.testing import parameterized
 from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
-from regan_tf.config import Config, UserError
+from regan_tf.config import Config
 from regan_tf.estimators.bias import BLOCKS, compare, sign_flip_p
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.laboratory import Laboratory, parse
@@ -101,7 +101,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:rollout",
     )
     def test_bad_specs_are_named(self, text):
-        with self.assertRaisesRegex(UserError, f"--estimators: '{text}'.*; write ESTIMATOR"):
+        with self.assertRaisesRegex(ValueError, f"^'{text}'.*; write ESTIMATOR"):
             parse(text)
 
     def test_measured_variance_is_the_variance_of_estimates(self):
@@ -247,6 +247,7 @@ class CommandTest(tf.test.TestCase):
         for argument, message in (
             ("--temperatures=0", "--temperatures=0 is not allowed"),
             ("--workdir=/nowhere", "--workdir=/nowhere holds no run"),
+            ("--estimators=rebar:stp", "--estimators: 'rebar:stp' has the unknown option 'stp'"),
         ):
             result = subprocess.run(
                 [sys.executable, "-m", "regan_tf.compare", argument],
