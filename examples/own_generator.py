@@ -3,7 +3,7 @@ repeats.
 
   python -m examples.own_generator
 
-The generator keeps the protocol of regan_tf.networks.autoregressive and knows nothing else of
+The generator keeps the protocol of regan_tf.networks.protocol and knows nothing else of
 regan_tf. The reward is a plain function of rows [B, T, V]; being differentiable, it serves REBAR.
 """
 

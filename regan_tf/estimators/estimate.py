@@ -6,6 +6,7 @@ relaxations, R the reward, c the control variate. What an estimator is made of s
 `regan_tf.spec`; the signals, the forms of c and the relaxations in the modules beside this one.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -89,23 +90,35 @@ def estimate_gradient(
     draw = _straight_through if is_straight_through else _score_function
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
-        b, r, cotangent, pullback = draw(spec, control, generator, reward, noise, batch_size, data)
-        cotangent = autoregressive.masked(cotangent, autoregressive.alive(generator, b))
-        summed, rows = pullback(
-            cotangent, row_gradients or (phi and spec.variance_loss == "per_example")
+        drawn = draw(spec, control, generator, reward, noise, batch_size, data)
+        mask = autoregressive.alive(generator, drawn.b)
+        summed, by_row = drawn.pullback(
+            autoregressive.masked(drawn.weights, mask),
+            row_gradients or (phi and spec.variance_loss == "per_example"),
         )
-        g_hat = replicas.mean([g / b.shape[0] for g in summed])
-        variance_loss = variance.loss(spec.variance_loss, g_hat, rows)  # equation (19)
+        g_hat = replicas.mean([g / drawn.b.shape[0] for g in summed])  # line 12
+        variance_loss = variance.loss(spec.variance_loss, g_hat, by_row)  # equation (19)
     control_gradient = (
         replicas.mean(variance_tape.gradient(variance_loss, phi, unconnected_gradients="zero"))
         if phi
         else []
     )
-    return g_hat, Diagnostics(b, r, rows, control_gradient)
+    return g_hat, Diagnostics(drawn.b, drawn.r, by_row, control_gradient)
+
+
+class _Draw(NamedTuple):
+    """One batch on its way to a gradient."""
+
+    b: tf.Tensor  # int32 [B, T]
+    r: tf.Tensor  # [B]
+    # g_hat is the sum over a row's weights times the gradients of what they weigh: log p(b), its
+    # log-probabilities l, or relaxed rows.
+    weights: tf.Tensor  # [B, T], [B, T, V]
+    pullback: Callable  # from weights to theta
 
 
 def _score_function(spec, control, generator, reward, noise, batch_size, data):
-    """b, R, the weight of each log-probability in g_hat, and such weights' pullback to theta."""
+    """Equations (4)-(12), and maximum likelihood."""
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
     b, log_probs, relaxed = unrolled.tokens, unrolled.log_probs, spec.traits.relaxed
     r = rewards.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)  # line 7: R = D(b)
@@ -131,17 +144,17 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
         signal = signals.leave_one_out(signal, mean, batch_size)
     signal = tf.broadcast_to(signal, tf.shape(log_p))
     if not relaxed:
-        return b, r, signal, pullback  # line 11: R grad log p(b), equation (7)
+        return _Draw(b, r, signal, pullback)  # line 11: R grad log p(b), equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12).
     # Signal and slopes are made outside this tape: nothing in them reaches theta, but the variance
     # tape sees phi in them.
     weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=[signal, *slopes])
-    return b, r, weights, pullback
+    return _Draw(b, r, weights, pullback)
 
 
 def _straight_through(spec, control, generator, reward, noise, batch_size, data):
-    """b, R, dR/drows, and the pullback of rows to theta: hard rows with the gradient of relaxed
-    ones, which the generator reads, too.
+    """Hard rows with the gradient of relaxed ones, which the generator reads, too; dR/drows weighs
+    them.
     """
     del control, batch_size, data
 
@@ -153,7 +166,7 @@ def _straight_through(spec, control, generator, reward, noise, batch_size, data)
     r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
     weights = control_variate.slope(lambda rows: rewards.checked(reward, rows), rows)[1]
-    return b, r, weights, pullback
+    return _Draw(b, r, weights, pullback)
 
 
 class _Noise(NamedTuple):

@@ -1,7 +1,8 @@
 """A task: what is learned, how samples of it are judged, and what people are shown of that.
 
 Training, reports and pictures ask the run's Task, and know no task by name. Another task is a class
-like `grammar.Grammar`, an entry of `registry.TASKS`, and one of `config.METRICS`.
+like `grammar.Grammar`, an entry of `registry.TASKS`, and one of `config.METRICS`; it takes the
+grammar's defaults unless `Config.resolved` gets its own.
 """
 
 import abc

@@ -55,7 +55,7 @@ class Models:
 
         Args:
           path: the run's directory.
-          others: parts of the checkpoint by their names, as `Progress.parts` gives them.
+          others: parts of the checkpoint by their names, as `Progress.checkpoint_parts` gives them.
         Raises:
           UserError: there is no checkpoint, or it is damaged.
         """
