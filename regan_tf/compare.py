@@ -71,7 +71,8 @@ _OUTPUT = flags.DEFINE_string(
 def main():
     """Prints the table, writes the figures; returns the exit code."""
     temperatures = [command.positive(text, "temperatures") for text in _TEMPERATURES.value]
-    if not (temperatures and _ESTIMATORS.value):
+    texts = _ESTIMATORS.value
+    if not (temperatures and texts):
         raise UserError("--estimators and --temperatures must not be empty")
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
     command.start_tensorflow(_THREADS.value)
@@ -79,31 +80,31 @@ def main():
     from regan_tf.estimators.laboratory import Laboratory, parse
 
     try:
-        specs = {text: parse(text) for text in _ESTIMATORS.value}
+        specs = {
+            temperature: [(text, parse(text, _ETA.value, temperature)) for text in texts]
+            for temperature in temperatures
+        }
     except ValueError as error:
         raise UserError(f"--estimators: {error}") from None
     experiment, description = _state(config)
     print(f"state: {description}")
 
-    def laboratory(temperature, seed):
-        options = {
-            "batch_size": _BATCH_SIZE.value,
-            "eta": _ETA.value,
-            "control_steps": _CONTROL_STEPS.value,
-        }
-        return Laboratory.of_experiment(experiment, temperature=temperature, seed=seed, **options)
+    def laboratory(seed):
+        options = {"batch_size": _BATCH_SIZE.value, "control_steps": _CONTROL_STEPS.value}
+        return Laboratory.of_experiment(experiment, seed=seed, **options)
 
-    truth, truth_blocks = laboratory(1.0, _SEED.value).exact(), None
+    here = laboratory(_SEED.value)
+    truth, truth_blocks = here.exact(), None
     if truth is None:
-        long_mean = laboratory(1.0, _SEED.value + 10).measure(
-            parse("reinforce_loo"), _TRUTH_DRAWS.value
-        )
+        long_mean = laboratory(_SEED.value + 10).measure(parse("reinforce_loo"), _TRUTH_DRAWS.value)
         truth_blocks, truth = long_mean.blocks, long_mean.blocks.mean(axis=0)
     layers = [(v.path, v.shape.num_elements()) for v in experiment.generator.trainable_variables]
     results = []
     for temperature in temperatures:
-        for name, spec in tqdm(specs.items(), desc=f"temperature {temperature:g}", leave=False):
-            measurement = laboratory(temperature, _SEED.value).measure(spec, _DRAWS.value)
+        for name, spec in tqdm(
+            specs[temperature], desc=f"temperature {temperature:g}", leave=False
+        ):
+            measurement = here.measure(spec, _DRAWS.value)
             result = {
                 "estimator": name,
                 "temperature": temperature,

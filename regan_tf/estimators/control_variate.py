@@ -200,18 +200,16 @@ class ControlVariate:
     """What is learned in the control variate of one estimator: c_hat_phi, eta, lambda.
 
     Args:
-      spec: an EstimatorSpec, which says what is learned and where eta and lambda start.
+      spec: an EstimatorSpec, which says what is learned and where it starts.
       network: c_hat_phi, for relax: z -> [B] in the sequence form, (features, z) -> [B, T] in the
         others. None: as for an estimator without one.
     """
 
     def __init__(self, spec: EstimatorSpec, network: keras.Model | None = None):
         self.network = network if spec.traits.network else None
-        self._eta = LearnedScalar(spec.eta) if spec.learn_eta else spec.eta
+        self._eta = LearnedScalar(spec.eta) if spec.learn_eta else None
         self._temperature = (
-            LearnedScalar(spec.temperature, positive=True)
-            if spec.learn_temperature
-            else spec.temperature
+            LearnedScalar(spec.temperature, positive=True) if spec.learn_temperature else None
         )
 
     @classmethod
@@ -240,25 +238,30 @@ class ControlVariate:
     @property
     def variables(self) -> list:
         """The network's Keras variables, then those of eta and lambda where they are learned."""
-        scalars = [x for x in (self._eta, self._temperature) if isinstance(x, LearnedScalar)]
         network = list(self.network.trainable_variables) if self.network else []
-        return network + [scalar.variable for scalar in scalars]
+        return network + [x.variable for x in (self._eta, self._temperature) if x]
 
-    def scalars(self, dtype: Any) -> tuple[Any, Any]:
-        """eta and lambda: plain numbers, or the present values of what is learned."""
+    def learns(self, spec: EstimatorSpec) -> bool:
+        """Whether it holds what the spec wants learned, and no more."""
+        held = self.network is not None, self._eta is not None, self._temperature is not None
+        return held == (spec.traits.network, spec.learn_eta, spec.learn_temperature)
 
-        def present(x):
-            return tf.cast(x.value(), dtype) if isinstance(x, LearnedScalar) else x
+    def scalars(self, spec: EstimatorSpec, dtype: Any) -> tuple[Any, Any]:
+        """eta and lambda: the spec's, or the present values of what is learned."""
 
-        return present(self._eta), present(self._temperature)
+        def present(learned, fixed):
+            return tf.cast(learned.value(), dtype) if learned else fixed
+
+        return present(self._eta, spec.eta), present(self._temperature, spec.temperature)
 
     def context(
         self,
+        spec: EstimatorSpec,
         generator: SequenceGenerator,
         reward: rewards.Reward,
         unrolled: Unrolled,
         gumbel: tf.Tensor,
     ) -> Context:
         """What c may depend on besides z; differentiable in `variables`."""
-        eta, temperature = self.scalars(gumbel.dtype)
+        eta, temperature = self.scalars(spec, gumbel.dtype)
         return Context(generator, reward, self.network, unrolled, gumbel, temperature, eta)

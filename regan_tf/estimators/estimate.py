@@ -55,9 +55,10 @@ def estimate_gradient(
         g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)
                                   + grad c_t(z_jt) - grad c_t(z~_jt) ]
 
-    Equations (8)-(12) in the sequence form. The gradient of c reaches theta through z and z~ alone,
-    that is through the log-probabilities l: what else c contains is constant. With an end token the
-    sum over t ends there.
+    In the sequence form, equations (8)-(12), c(z) - c(z~) is one for all t and stands outside the
+    sum over t. The gradient of c reaches theta through z and z~ alone, that is through the
+    log-probabilities l: what else c contains is constant. With an end token the sum over t ends
+    there.
 
     Args:
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
@@ -122,7 +123,7 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
     b, log_probs, relaxed = unrolled.tokens, unrolled.log_probs, spec.traits.relaxed
     r = rewards.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)  # line 7: R = D(b)
-    context = control.context(generator, reward, unrolled, noise.gumbel)
+    context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
         log_p = chosen(log_probs, b)  # line 8: log p(b_t | b_<t)
@@ -197,19 +198,14 @@ def _tokens(spec, generator, noise, data):
 
 
 def _control(spec, control):
-    """The given one; or, where nothing is learned, that of the spec."""
-    if control is None:
-        if spec.learn_eta or spec.learn_temperature or spec.traits.network:
-            raise ValueError(
-                f"estimator={spec.estimator!r} with these settings learns a control variate: pass "
-                "control=ControlVariate.create(spec, generator, reward)"
-            )
-        return ControlVariate(spec)
-    if spec.traits.network and control.network is None:
+    """The given one; or, where nothing is learned, an empty one."""
+    found = ControlVariate(EstimatorSpec()) if control is None else control
+    if not found.learns(spec):
         raise ValueError(
-            f"estimator={spec.estimator!r} needs a control with a network; rebar has none"
+            f"estimator={spec.estimator!r} with these settings learns a control variate, or none, "
+            "unlike `control`: pass control=ControlVariate.create(spec, generator, reward)"
         )
-    return control
+    return found
 
 
 def _check_batch(spec, batch_size, data):

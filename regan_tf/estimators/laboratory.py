@@ -2,7 +2,6 @@
 draws.
 """
 
-import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -32,8 +31,9 @@ _OPTIONS = (
 )
 
 
-def parse(text: str) -> EstimatorSpec | None:
-    """The spec that `estimator[:option...]` stands for; None for the reference.
+def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpec | None:
+    """The spec that `estimator[:option...]` stands for, at this eta and lambda; None for the
+    reference.
 
     Raises ValueError, naming what is allowed.
     """
@@ -57,9 +57,12 @@ def parse(text: str) -> EstimatorSpec | None:
     if estimator == "mle":
         raise ValueError(f"{text!r} takes no account of the reward; {_OPTIONS}")
     try:
-        return EstimatorSpec(estimator, **settings)
+        spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
+    if settings.keys() - {"leave_one_out"} and not spec.traits.relaxed:
+        raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
+    return spec
 
 
 class Measurement(NamedTuple):
@@ -79,7 +82,7 @@ class Laboratory:
 
     Args:
       generator, reward: as for `estimate_gradient`.
-      batch_size, temperature, eta: of every estimate.
+      batch_size: of every estimate.
       seed: of all draws.
       control_steps: Adam steps by which what is learned in a control variate is trained, at this
         state, before measuring.
@@ -93,8 +96,6 @@ class Laboratory:
         reward,
         *,
         batch_size,
-        temperature=1.0,
-        eta=1.0,
         seed=0,
         control_steps=0,
         control_learning_rate=3e-3,
@@ -103,7 +104,6 @@ class Laboratory:
     ):
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
-        self._scalars = {"temperature": temperature, "eta": eta}
         self._seed = seed
         self._control_steps = control_steps
         self._control_rate = control_learning_rate
@@ -181,7 +181,6 @@ class Laboratory:
         """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
         if spec is None:
             return self._reference, None
-        spec = dataclasses.replace(spec, **self._scalars)
         control = ControlVariate.create(
             spec, self.generator, self.reward, self._filters, self._units
         )
@@ -197,7 +196,7 @@ class Laboratory:
             shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]
             gumbel = gumbel_noise(shape, seed)
             unrolled = autoregressive.unroll(self.generator, gumbel)
-            return control.context(self.generator, self.reward, unrolled, gumbel)
+            return control.context(spec, self.generator, self.reward, unrolled, gumbel)
 
         return lambda seed: _flat(estimate(seed)[0]), context_of if spec.traits.relaxed else None
 

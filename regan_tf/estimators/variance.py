@@ -13,8 +13,9 @@ def loss(kind: str, gradient: list, row_gradients: RowGradients | None) -> tf.Te
     """What is learned in a control variate lowers this, a scalar: equation (19).
 
     Args:
-      kind: "batch", the squared norm of the batch's mean gradient, whose mean is its variance but
-        for a constant; or "per_example", the mean over rows of the squared norm of the row's.
+      kind: "batch", the squared norm of the batch's mean gradient, whose mean is, for an unbiased
+        form, its variance and a constant (a biased one's mean gradient moves, too); or
+        "per_example", the mean over rows of the squared norm of the row's.
       gradient: a tensor a variable.
       row_gradients: for "per_example".
     """

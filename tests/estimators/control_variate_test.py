@@ -67,6 +67,35 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
             )
 
 
+class OfAnotherSpecTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ({"learn_eta": True}, {}),
+        ({}, {"learn_eta": True}),
+        ({"learn_temperature": True}, {"learn_eta": True}),
+        ({}, {"estimator": "relax"}),
+    )
+    def test_what_is_learned_must_be_what_the_spec_says(self, made, asked):
+        generator, discriminator = problems.networks(0)
+        reward = DiscriminatorReward(discriminator)
+        control = ControlVariate.create(EstimatorSpec(**made), generator, reward)
+        spec = EstimatorSpec(**asked)
+        with self.assertRaisesRegex(ValueError, "unlike `control`: pass control="):
+            regan_tf.estimate_gradient(
+                spec, generator, reward, batch_size=4, seed=0, control=control
+            )
+
+    def test_eta_and_lambda_that_are_not_learned_are_the_specs(self):
+        generator, discriminator = problems.networks(0)
+        spec = EstimatorSpec("rebar", eta=0.5, temperature=0.3)
+        found, expected = (
+            regan_tf.estimate_gradient(
+                spec, generator, discriminator.probability, batch_size=4, seed=0, control=control
+            )[0]
+            for control in (ControlVariate(EstimatorSpec("rebar")), None)
+        )
+        self.assertAllClose(problems.flat(found), problems.flat(expected))
+
+
 class SizesTest(tf.test.TestCase):
     def test_networks_have_the_size_that_their_form_asks_for(self):
         generator, discriminator = problems.networks(0)

@@ -266,6 +266,12 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class TemperatureTest(tf.test.TestCase, parameterized.TestCase):
+    def _gradient(self, generator, discriminator, temperature):
+        options = {"batch_size": 4, "seed": 0, "temperature": temperature}
+        return estimate.estimate_gradient("rebar", generator, discriminator.probability, **options)[
+            0
+        ]
+
     @parameterized.parameters(0, -1.0, float("nan"), np.float32(0), np.float64(-1))
     def test_no_kind_of_number_that_is_not_above_0_is_taken(self, value):
         generator, discriminator = problems.networks(2, 3, 2)
@@ -273,28 +279,14 @@ class TemperatureTest(tf.test.TestCase, parameterized.TestCase):
             with self.assertRaisesRegex(
                 ValueError, "temperature=.* is not allowed: it must be (above 0|a finite number)"
             ):
-                estimate.estimate_gradient(
-                    "rebar",
-                    generator,
-                    discriminator.probability,
-                    batch_size=4,
-                    seed=0,
-                    temperature=temperature,
-                )
+                self._gradient(generator, discriminator, temperature)
 
     def test_tensors_are_taken_also_where_their_value_is_not_known_yet(self):
         generator, discriminator = problems.networks(2, 3, 2)
 
         @tf.function
         def gradient(temperature):
-            return estimate.estimate_gradient(
-                "rebar",
-                generator,
-                discriminator.probability,
-                batch_size=4,
-                seed=0,
-                temperature=temperature,
-            )[0]
+            return self._gradient(generator, discriminator, temperature)
 
         for found in (gradient(0.5), gradient(np.float32(0.5))):
             self.assertAllClose(problems.flat(gradient(tf.constant(0.5))), problems.flat(found))

@@ -99,6 +99,9 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "straight_through:loo",
         "reference:loo",
         "reinforce:rollout",
+        "reinforce:per_example",
+        "reinforce:sequence",
+        "reinforce_loo:x1",
     )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(ValueError, f"^'{text}'.*; write ESTIMATOR"):
@@ -247,6 +250,7 @@ class CommandTest(tf.test.TestCase):
         for argument, message in (
             ("--temperatures=0", "--temperatures=0 is not allowed"),
             ("--workdir=/nowhere", "--workdir=/nowhere holds no run"),
+            ("--eta=nan", "eta=nan is not allowed"),
             ("--estimators=rebar:stp", "--estimators: 'rebar:stp' has the unknown option 'stp'"),
         ):
             result = subprocess.run(
