@@ -24,8 +24,7 @@ class Estimator(NamedTuple):
     rollouts: bool = False  # the reward is one a token, by Monte Carlo continuation
 
 
-# To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`, and
-# what it needs of memory into `training/memory.py`.
+# To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
 ESTIMATORS = {
     "mle": Estimator("1", tokens="data"),
     "reinforce": Estimator("R"),

@@ -7,19 +7,6 @@ from regan_tf.config import UserError
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
-# Tensors of [rows, T, V] and of [rows, T, units] that are alive at once, as `benchmark --growth`
-# finds them.
-_PER_CELL = {
-    "mle": 6,
-    "reinforce": 6,
-    "reinforce_loo": 6,
-    "reinforce_rollout": 6,
-    "straight_through": 14,
-    "rebar": 19,
-    "relax": 23,
-}
-_PER_STATE = dict.fromkeys(_PER_CELL, 25) | {"rebar": 50, "relax": 90, "straight_through": 50}
-
 
 def update_bytes(config, vocab_size, replicas=1):
     """An estimate of what one generator update allocates on a replica, in bytes.
@@ -34,17 +21,14 @@ def update_bytes(config, vocab_size, replicas=1):
       replicas: that share the minibatch.
     """
     steps = config.batch_size * config.seq_len / config.row_parts / replicas
-    copies = config.control_samples
+    traits, copies = config.estimator_spec.traits, config.control_samples
     if config.control_variate == "rollout":
         copies *= config.seq_len / 2
-    if config.estimator == "reinforce_rollout":
+    if traits.rollouts:
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
-    floats = (
-        copies
-        * steps
-        * (_PER_CELL[config.estimator] * vocab_size + _PER_STATE[config.estimator] * units)
-    )
+    per_cell, per_state = _alive_at_once(traits)
+    floats = copies * steps * (per_cell * vocab_size + per_state * units)
     sizes = vocab_size * (config.embed_dim + config.generator_dim) + 4 * config.generator_dim * (
         config.embed_dim + config.generator_dim
     )
@@ -56,6 +40,17 @@ def available_bytes():
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def _alive_at_once(traits):
+    """Tensors of [rows, T, V] and of [rows, T, units] that are alive at once, as `benchmark
+    --growth` finds them.
+    """
+    if traits.network:
+        return 23, 90
+    if traits.relaxed:
+        return 19, 50
+    return (14, 50) if traits.tokens == "straight_through" else (6, 25)
 
 
 def require(config, vocab_size, replicas=1):

@@ -149,7 +149,8 @@ class Trainer:
             lambda array: tf.reshape(array.concat(), [parts * size, *array.element_shape[1:]]),
             by_row,
         )
-        return mean["theta"], found._replace(control_gradient=mean["phi"])
+        rows = found.row_gradients or None
+        return mean["theta"], found._replace(row_gradients=rows, control_gradient=mean["phi"])
 
     def _arrays(self, parts, size, row_gradients):
         """Diagnostics of tf.TensorArrays, for what `parts` estimates of `size` rows leave behind a
