@@ -159,14 +159,11 @@ def _print(curves, means, ideal, baseline):
     print(tabulate(rows, headers, floatfmt=".4f", disable_numparse=[1, 6]))
     print(
         "Best: the temperature at which BLEU and self-BLEU are closest to those of as many "
-        "training texts (< or >: the first or\n"
-        "last of --temperatures). NLL: of the held-out texts under the distribution at that "
-        "temperature.\nLast column: at equal self-BLEU, "
-        "mean over the temperatures (their number) at which both have one, +- the standard "
-        "deviation of\n"
-        "a single curve's gain above a single one of the baseline's, over the draws and seeds of "
-        "both\n"
-        "(none where either has one curve);\n"
+        "training\ntexts (< or >: the first or last of --temperatures). NLL: of the held-out texts "
+        "under the\ndistribution at that temperature. Last column: at equal self-BLEU, mean over "
+        "the temperatures\n(their number) at which both have one, +- the standard deviation of a "
+        "single curve's gain above\na single one of the baseline's, over the draws and seeds of "
+        "both (none where either has one\ncurve);\n"
         f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
     )
 

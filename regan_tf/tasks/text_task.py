@@ -97,13 +97,13 @@ class Texts(Task):
         "exponential. BLEU-n: mean over samples of the sentence BLEU with n-grams up to n, all "
         "held-out texts being the references; self-BLEU-n: with all other samples as references, "
         "high where samples resemble each other (NLTK, smoothing method 1 with 0.1). Distinct-n: "
-        "different n-grams over all. KL-n: divergence of the samples' distribution of n-grams from"
-        " the held-out texts' [nats], 0.5 added to every count; reverse: the other way round. "
+        "different n-grams over all. KL-n: divergence of the samples' distribution of n-grams "
+        "from the held-out texts' [nats], 0.5 added to every count; reverse: the other way round. "
         "Length: mean number of tokens; its distance: the first Wasserstein distance from the "
-        "held-out texts'. Copied: share of samples that are training texts. Log var: the logarithm"
-        " of the gradient's variance between the rows of a minibatch [nats], of the paper's one "
-        "parameter and as the mean over all, mean over the run. The last row is that of as many "
-        "training texts: what a perfect generator would have. Seconds: of one run."
+        "held-out texts'. Copied: share of samples that are training texts. Log var: the "
+        "logarithm of the gradient's variance between the rows of a minibatch [nats], of the "
+        "paper's one parameter and as the mean over all, mean over the run. The last row is that "
+        "of as many training texts: what a perfect generator would have. Seconds: of one run."
     )
 
     @property

@@ -8,22 +8,9 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.config import Config, UserError
+from regan_tf.config import UserError
 from regan_tf.training import algorithm
-from regan_tf.training.experiment import Experiment
-
-_SMALL = {
-    "data_size": 640,
-    "heldout_size": 50,
-    "eval_samples": 500,
-    "embed_dim": 8,
-    "generator_dim": 8,
-    "batch_size": 64,
-}
-
-
-def _experiment(**options):
-    return Experiment(Config(**(_SMALL | options)).resolved())
+from tests.training import small
 
 
 def _records(experiment):
@@ -33,7 +20,9 @@ def _records(experiment):
 
 class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
     def test_every_epoch_and_iteration_has_a_record_and_groups_have_none(self):
-        experiment = _experiment(pretrain_epochs=1.5, iterations=2, d_steps=1, generator_dim=400)
+        experiment = small.experiment(
+            pretrain_epochs=1.5, iterations=2, d_steps=1, generator_dim=400
+        )
         steps = list(algorithm.regan(experiment))
         found = [(r["phase"], r["iteration"]) for r in steps if r]
         adversarial = [("adversarial", i) for i in range(3)]
@@ -44,7 +33,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_left_between_two_iterations_it_goes_on_with_the_same_numbers(self):
         options = {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 3}
-        whole, resumed = _experiment(**options), _experiment(**options)
+        whole, resumed = small.experiment(**options), small.experiment(**options)
         steps = _records(whole)
         next(steps), next(steps)
         resumed.checkpoint.read(whole.checkpoint.write(f"{self.get_temp_dir()}/state"))
@@ -52,7 +41,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(found | {"seconds": 0}, expected | {"seconds": 0})
 
     def test_pretraining_learns_the_grammar(self):
-        experiment = _experiment(pretrain_epochs=10, pretrain_learning_rate=1e-2)
+        experiment = small.experiment(pretrain_epochs=10, pretrain_learning_rate=1e-2)
         *_, record = filter(None, algorithm.pretrain(experiment))
         self.assertGreater(record["goodness"], 0.9)
         self.assertLess(record["nll_excess"], 0.3)
@@ -68,7 +57,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
             "batch_size": 32,
         }
         options |= {"pretrain_learning_rate": 3e-2, "pretrain_patience": 2, "eval_samples": 20}
-        whole = _experiment(**options)
+        whole = small.experiment(**options)
         nlls = []
         for record in filter(None, algorithm.pretrain(whole)):
             nlls.append(record["nll"])
@@ -77,7 +66,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
         self.assertBetween(len(nlls), 4, 59)
         self.assertEqual(int(np.argmin(nlls)), len(nlls) - 3)
         self.assertAllClose(next(_records(whole))["nll"], min(nlls), rtol=1e-5)
-        resumed = _experiment(**options)
+        resumed = small.experiment(**options)
         resumed.checkpoint.read(path)
         rest = [record["nll"] for record in filter(None, algorithm.pretrain(resumed))]
         self.assertAllEqual([*nlls[:3], *rest], nlls)
@@ -93,14 +82,14 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
             "pretrain_learning_rate": 3e-3,
             "pretrain_epochs": 5,
         }
-        experiment = _experiment(estimator=estimator, d_steps=20, iterations=40, **options)
+        experiment = small.experiment(estimator=estimator, d_steps=20, iterations=40, **options)
         start, *_ = [r for r in _records(experiment) if r["phase"] == "adversarial"]
         self.assertLess(start["goodness"], 0.7)
         self.assertGreater(experiment.evaluation.measure(40)["goodness"], 0.9)
 
     def test_a_reward_of_ones_own_replaces_the_discriminator(self):
         options = {"reward": "tests.problems:many_plus", "iterations": 40, "pretrain_epochs": 0}
-        experiment = _experiment(estimator="rebar", control_variate="step", **options)
+        experiment = small.experiment(estimator="rebar", control_variate="step", **options)
         start, *_, record = _records(experiment)
         self.assertIsNone(record["discriminator_loss"])
         self.assertGreater(record["unigram"]["+"], start["unigram"]["+"] + 0.5)
@@ -111,7 +100,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
             "pretrain_learning_rate": 1e-2,
             "generator_learning_rate": 0.5,
         }
-        experiment = _experiment(d_steps=1, eval_every=1, patience=2, **options)
+        experiment = small.experiment(d_steps=1, eval_every=1, patience=2, **options)
         for record in _records(experiment):
             if record["phase"] == "adversarial" and record["iteration"] == 0:
                 start = record
@@ -126,14 +115,14 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(found["nll"], start["nll"])
 
     def test_nan_is_named_with_its_step(self):
-        experiment = _experiment(pretrain_epochs=0)
+        experiment = small.experiment(pretrain_epochs=0)
         steps = algorithm.regan(experiment)
         next(steps), next(steps)
         experiment.models.discriminator.head.kernel.assign(np.full([32, 1], np.nan))
         message = "at adversarial iteration 2 .*reward is nan"
         with self.assertRaisesRegex(algorithm.NotFiniteError, message):
             next(steps)
-        experiment = _experiment(pretrain_epochs=1)
+        experiment = small.experiment(pretrain_epochs=1)
         experiment.generator.output_layer.bias.assign([np.nan] * 5)
         message = "at pre-training minibatch 1 the loss is nan"
         with self.assertRaisesRegex(algorithm.NotFiniteError, message):
@@ -142,7 +131,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
 
 def _rewarded(reward, estimator="reinforce_loo"):
     options = {"pretrain_epochs": 0, "iterations": 1, "estimator": estimator}
-    return _experiment(reward=f"tests.problems:{reward}", **options)
+    return small.experiment(reward=f"tests.problems:{reward}", **options)
 
 
 class RewardTest(tf.test.TestCase, parameterized.TestCase):
