@@ -6,6 +6,9 @@ once.
 
 import dataclasses
 import math
+import numbers
+import operator
+import typing
 from typing import Any
 
 
@@ -21,6 +24,9 @@ class SettingError(ValueError):
     def __init__(self, name: str, value: Any, reason: str, against: tuple | None = None):
         self._parts = name, value, reason, against
         super().__init__(self._told(lambda name, value: f"{name}={value!r}"))
+
+    def __reduce__(self):
+        return type(self), self._parts
 
     def _told(self, written):
         name, value, reason, against = self._parts
@@ -66,24 +72,46 @@ def same_as(other: type, name: str) -> Any:
 
 
 def check(settings: Any) -> None:
-    """Raises SettingError unless every field of a dataclass of settings is allowed by itself."""
+    """Raises SettingError unless every field of a dataclass of settings is allowed by itself: of
+    the type that is annotated, finite, and within its bounds. A float may be a scalar tensor.
+    """
     for field in dataclasses.fields(settings):
         value, rule = getattr(settings, field.name), field.metadata
-        if value is None or _is_symbolic(value):
+        kind, *others = typing.get_args(field.type) or (field.type,)
+        if value is None and others:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise SettingError(field.name, value, "it must be a finite number")
+        if not _is_of(kind, value):
+            reason = f"it must be of type {kind.__name__}"
+            raise SettingError(field.name, value, reason + (", or None" if others else ""))
         if rule["choices"] and value not in rule["choices"]:
             raise SettingError(field.name, value, f"it must be one of {', '.join(rule['choices'])}")
-        for bound, holds, words in (
-            (rule["at_least"], lambda x, bound: x >= bound, "at least"),
-            (rule["at_most"], lambda x, bound: x <= bound, "at most"),
-            (rule["above"], lambda x, bound: x > bound, "above"),
-        ):
-            if bound is not None and not holds(value, bound):
-                raise SettingError(field.name, value, f"it must be {words} {bound}")
+        if kind in (int, float) and (number := _known(value)) is not None:
+            _check_number(field.name, number, rule)
 
 
-def _is_symbolic(value):
-    """Whether it is a tensor of a graph, which has no value yet."""
-    return hasattr(value, "shape") and not (hasattr(value, "numpy") or hasattr(value, "item"))
+def _is_of(kind, value):
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    abstract = numbers.Integral if kind is int else numbers.Real
+    is_tensor = kind is float and hasattr(value, "shape") and not tuple(value.shape)
+    return is_tensor or (isinstance(value, abstract) and not isinstance(value, bool))
+
+
+def _known(value):
+    """A number as Python has it; None for a tensor of a graph, which has no value yet."""
+    try:
+        return value if isinstance(value, numbers.Integral) else float(value)
+    except (TypeError, AttributeError, NotImplementedError):
+        return None
+
+
+def _check_number(name, value, rule):
+    if not math.isfinite(value):
+        raise SettingError(name, value, "it must be a finite number")
+    for bound, holds, words in (
+        (rule["at_least"], operator.ge, "at least"),
+        (rule["at_most"], operator.le, "at most"),
+        (rule["above"], operator.gt, "above"),
+    ):
+        if bound is not None and not holds(value, bound):
+            raise SettingError(name, value, f"it must be {words} {bound}")

@@ -6,33 +6,38 @@ laboratory from `rebar:step:loo`, Python from a name and keywords. Nothing here 
 """
 
 import dataclasses
+import numbers
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from regan_tf.settings import SettingError, check, setting
 
 
-class Estimator(NamedTuple):
+class Traits(NamedTuple):
     """What an estimator is made of: one row of the table."""
 
     # The learning signal, which weighs grad log p: "1", "R", or "R - c"; None: no score term.
     signal: str | None
-    relaxed: bool = False  # there is a control variate c, eta R(s_lambda(z)) ...
-    network: bool = False  # ... plus c_hat_phi(z), equation (10)
-    leave_one_out: bool = False
+    network: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
+    leave_one_out: bool = False  # by nature, not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
-    rollouts: bool = False  # the reward is one a token, by Monte Carlo continuation
+    continued: bool = False  # the reward is one a token, by Monte Carlo continuation
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether there is a control variate c of relaxed tokens."""
+        return self.signal == "R - c"
 
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
 ESTIMATORS = {
-    "mle": Estimator("1", tokens="data"),
-    "reinforce": Estimator("R"),
-    "reinforce_loo": Estimator("R", leave_one_out=True),
-    "reinforce_rollout": Estimator("R", rollouts=True),
-    "rebar": Estimator("R - c", relaxed=True),
-    "relax": Estimator("R - c", relaxed=True, network=True),
-    "straight_through": Estimator(None, tokens="straight_through"),
+    "mle": Traits("1", tokens="data"),
+    "reinforce": Traits("R"),
+    "reinforce_loo": Traits("R", leave_one_out=True),
+    "reinforce_rollout": Traits("R", continued=True),
+    "rebar": Traits("R - c"),
+    "relax": Traits("R - c", network=True),
+    "straight_through": Traits(None, tokens="straight_through"),
 }
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
 
@@ -96,10 +101,10 @@ class EstimatorSpec:
     )
 
     @classmethod
-    def of(cls, estimator: "str | EstimatorSpec", **settings: Any) -> "EstimatorSpec":
+    def of(cls, estimator: "str | EstimatorSpec", /, **settings: Any) -> "EstimatorSpec":
         """A spec as it is, or with some settings changed; or that of a name."""
         if isinstance(estimator, EstimatorSpec):
-            return dataclasses.replace(estimator, **settings)
+            return dataclasses.replace(estimator, **settings) if settings else estimator
         return cls(estimator, **settings)
 
     def __post_init__(self):
@@ -124,7 +129,7 @@ class EstimatorSpec:
             raise SettingError("batch_size", batch_size, "leave-one-out needs at least 2 rows")
 
     @property
-    def traits(self) -> Estimator:
+    def traits(self) -> Traits:
         """The estimator's row of the table."""
         return ESTIMATORS[self.estimator]
 
@@ -154,4 +159,4 @@ def is_zero(eta: Any) -> bool:
     """Whether eta is the plain number 0: R is then left out of c, and need not be defined on
     relaxed rows.
     """
-    return isinstance(eta, (int, float)) and eta == 0
+    return isinstance(eta, numbers.Real) and eta == 0

@@ -136,7 +136,7 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
         c_tilde, *slopes = control_variate.evaluate(spec, z, z_tilde, context)
     credit = r[:, tf.newaxis]
-    if spec.traits.rollouts:
+    if spec.traits.continued:
         credit = rewards.of_continuations(generator, reward, b, spec.rollouts, noise.seed)
     signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)  # R, or R - c(z~)
     if spec.leaves_one_out:

@@ -24,7 +24,7 @@ def update_bytes(config, vocab_size, replicas=1):
     traits, copies = config.estimator_spec.traits, config.control_samples
     if config.control_variate == "rollout":
         copies *= config.seq_len / 2
-    if traits.rollouts:
+    if traits.continued:
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)
