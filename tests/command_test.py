@@ -330,6 +330,10 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             run_module.run(self._config("run", generator_learning_rate=1e38, checkpoint_every=1))
         self.assertNotEmpty(list((self.directory / "run/checkpoints").iterdir()))
 
+    def test_a_run_that_diverges_at_once_has_no_checkpoint_to_name(self):
+        with self.assertRaisesRegex(UserError, "pre-training minibatch .*; there is no checkpoint"):
+            run_module.run(self._config("run", pretrain_learning_rate=1e38, pretrain_epochs=1.0))
+
     def test_help_reads_without_tensorflow(self):
         without = self._without("tensorflow", "tensorflow_probability", "keras")
         result = subprocess.run(

@@ -58,13 +58,13 @@ def step(z: tf.Tensor, context: Context) -> tf.Tensor:
     prefix fixed, if R is continuous (`reward_trial.discontinuity`); the score's share of the prefix
     is carried by the terms of the earlier steps.
     """
-    if is_zero(context.eta) and not isinstance(context.reward, rewards.PrefixReward):
-        value, features = tf.zeros_like(z[..., 0]), tf.zeros_like(z[..., :0])
-    else:
-        value, features = rewards.prefix_values(
+    has_reward = not is_zero(context.eta)
+    value, features = tf.zeros_like(z[..., 0]), tf.zeros_like(z[..., :0])
+    if has_reward or isinstance(context.reward, rewards.PrefixReward):
+        of_reward, features = rewards.prefix_values(
             context.reward, context.unrolled.tokens, _relax(z, context)
         )
-        value = context.eta * value
+        value = context.eta * of_reward if has_reward else value
     return (
         value + context.network(_features(context.unrolled, features), z)
         if context.network
@@ -221,19 +221,21 @@ class ControlVariate:
         filters: int = 32,
         units: int = 64,
     ) -> "ControlVariate":
-        """With a new network, if the estimator has one, of the size that the form asks for.
+        """With a new network, if the estimator has one, of the size that the form asks for and the
+        generator's dtype.
 
         Args:
           spec, generator, reward: as for `estimate_gradient`.
           filters: of the sequence form's convolutions.
           units: of the other forms' hidden layers.
         """
+        dtype = generator.compute_dtype
         if not spec.traits.network:
             return cls(spec)
         if spec.control_variate == "sequence":
-            return cls(spec, ControlNetwork(generator.vocab_size, filters))
+            return cls(spec, ControlNetwork(generator.vocab_size, filters, dtype=dtype))
         features = feature_dim(generator, reward)
-        return cls(spec, StepControlNetwork(features, generator.vocab_size, units))
+        return cls(spec, StepControlNetwork(features, generator.vocab_size, units, dtype=dtype))
 
     @property
     def variables(self) -> list:

@@ -1,7 +1,10 @@
-"""What a generator of one's own must have, and what it may have besides to be faster."""
+"""What a generator of one's own must have, and what it may have besides to be faster; and what a
+reward must be.
+"""
 
 import abc
 import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -80,11 +83,20 @@ def end_token(network: Any) -> int | None:
 def check_generator(generator: SequenceGenerator) -> None:
     """Raises TypeError, which says what is missing, unless a generator has what it must."""
     name = type(generator).__name__
-    for attribute, kind in (("vocab_size", int), ("seq_len", int), ("compute_dtype", str)):
-        value = getattr(generator, attribute, None)
-        if not isinstance(value, kind):
-            raise TypeError(f"{name}.{attribute} is {value!r}: it must be of type {kind.__name__}")
-    if not generator.trainable_variables:
+    for attribute in ("vocab_size", "seq_len"):
+        value: Any = getattr(generator, attribute, None)
+        if not _is_int(value) or value < 1:
+            raise TypeError(f"{name}.{attribute} is {value!r}: it must be an int above 0")
+    dtype = getattr(generator, "compute_dtype", None)
+    if not isinstance(dtype, str):
+        raise TypeError(f"{name}.compute_dtype is {dtype!r}: it must be of type str")
+    end = end_token(generator)
+    if end is not None and not (_is_int(end) and 0 <= end < generator.vocab_size):
+        raise TypeError(
+            f"{name}.end_token is {end!r}: it must be None, or an int from 0 to "
+            f"{generator.vocab_size - 1}"
+        )
+    if not getattr(generator, "trainable_variables", None):
         raise TypeError(f"{name} has no trainable_variables: it must be built before")
     for method, arguments in (("initial_state", ["batch_size"]), ("step", ["inputs", "state"])):
         _check_call(f"{name}.{method}", getattr(generator, method, None), arguments)
@@ -92,7 +104,13 @@ def check_generator(generator: SequenceGenerator) -> None:
 
 def check_reward(reward: Callable) -> None:
     """Raises TypeError unless a reward can be called with rows alone."""
+    if isinstance(reward, type):
+        raise TypeError(f"the reward is the class {reward.__name__}: give an instance of it")
     _check_call("the reward", reward, ["rows"])
+
+
+def _is_int(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _check_call(name, function, arguments):

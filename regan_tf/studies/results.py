@@ -252,8 +252,12 @@ def _words(config, fields):
 
 
 def _default(config, name):
+    """What the flag would be in such a run if it were not given."""
     field = next(f for f in dataclasses.fields(config) if f.name == name)
-    return getattr(dataclasses.replace(config, **{name: field.default}).resolved(), name)
+    try:
+        return getattr(dataclasses.replace(config, **{name: field.default}).resolved(), name)
+    except UserError:  # the run could not do without it
+        return field.default
 
 
 def _order(config):

@@ -179,9 +179,12 @@ def _train(experiment, workdir, records):
                 if stop:
                     break
     except algorithm.NotFiniteError as error:
-        raise algorithm.NotFiniteError(
-            f"{error}; the last good checkpoint is in {workdir.path}/checkpoints"
-        ) from None
+        where = (
+            f"the last good checkpoint is in {workdir.path}/checkpoints"
+            if workdir.has_checkpoint()
+            else "there is no checkpoint yet"
+        )
+        raise algorithm.NotFiniteError(f"{error}; {where}") from None
     return progress.finished
 
 

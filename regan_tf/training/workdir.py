@@ -40,6 +40,10 @@ class Workdir:
         """Writes the configuration: from here on the directory is this run's."""
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
 
+    def has_checkpoint(self):
+        """Whether there is one to go on from."""
+        return bool(_checkpoints(self.path))
+
     def save(self, checkpoint, position):
         """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow.
         Raises NotWrittenError.

@@ -22,6 +22,12 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
     )
     @pytest.mark.slow
     def test_gradient_of_the_variance_loss_matches_finite_differences(self, form, loss, options):
+        self._check_variance_gradient(form, loss, options)
+
+    def test_in_short_gradient_of_the_variance_loss_matches_finite_differences(self):
+        self._check_variance_gradient("step", "batch", {"leave_one_out": True})
+
+    def _check_variance_gradient(self, form, loss, options):
         generator, discriminator = problems.networks(3, 3, 3, dtype="float64")
         reward = DiscriminatorReward(discriminator)
         spec = EstimatorSpec(
@@ -104,6 +110,18 @@ class SizesTest(tf.test.TestCase):
             reward = DiscriminatorReward(discriminator)
             network = ControlVariate.create(spec, generator, reward, 7, 5).network
             self.assertEqual(network.head.kernel.shape, (size, 1))
+
+    def test_network_has_the_generators_dtype(self):
+        generator, discriminator = problems.networks(0, dtype="float64")
+        reward = DiscriminatorReward(discriminator)
+        for form in ("sequence", "step"):
+            spec = EstimatorSpec("relax", control_variate=form)
+            control = ControlVariate.create(spec, generator, reward)
+            gradient, _ = regan_tf.estimate_gradient(
+                spec, generator, reward, batch_size=2, seed=0, control=control
+            )
+            self.assertEqual({v.dtype for v in control.variables}, {"float64"})
+            self.assertEqual({g.dtype for g in gradient}, {tf.float64})
 
     def test_rebar_has_none(self):
         generator, discriminator = problems.networks(0)

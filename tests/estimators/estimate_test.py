@@ -12,7 +12,7 @@ from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetw
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward
 from regan_tf.networks import autoregressive, lstm
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
@@ -292,6 +292,20 @@ class TemperatureTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(problems.flat(gradient(tf.constant(0.5))), problems.flat(found))
 
 
+class _AtCorners:
+    """A reward that is NaN in relaxed rows."""
+
+    def __call__(self, rows):
+        return tf.where(
+            tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan
+        )
+
+
+class _PrefixesAtCorners(_AtCorners, PrefixReward):
+    def prefixes(self, tokens, last_rows):
+        return np.nan * last_rows[..., 0], tf.zeros_like(last_rows)
+
+
 class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ({"estimator": "rebarr"}, "estimator='rebarr' is not allowed: it must be one of mle"),
@@ -344,15 +358,11 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
                 arguments.pop("estimator"), generator, arguments.pop("reward"), **arguments
             )
 
-    @parameterized.parameters(*FORMS)
-    def test_a_reward_that_is_undefined_off_the_corners_serves_relax_of_c_hat_alone(self, form):
+    @parameterized.product(form=FORMS, reward=[_AtCorners(), _PrefixesAtCorners()])
+    def test_a_reward_that_is_undefined_off_the_corners_serves_relax_of_c_hat_alone(
+        self, form, reward
+    ):
         generator, _ = problems.networks(2, 3, 3)
-
-        def reward(rows):
-            return tf.where(
-                tf.reduce_all((rows == 0) | (rows == 1), axis=[1, 2]), rows[:, 0, 0], np.nan
-            )
-
         spec = EstimatorSpec("relax", control_variate=form, eta=0)
         control = ControlVariate.create(spec, generator, reward)
         gradient, _ = estimate.estimate_gradient(

@@ -12,9 +12,14 @@ from tests import problems
 
 class CheckTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
-        ("vocab_size", None, "Protocol.vocab_size is None: it must be of type int"),
-        ("seq_len", 3.0, "Protocol.seq_len is 3.0: it must be of type int"),
+        ("vocab_size", None, "Protocol.vocab_size is None: it must be an int above 0"),
+        ("seq_len", 3.0, "Protocol.seq_len is 3.0: it must be an int above 0"),
+        ("seq_len", True, "Protocol.seq_len is True: it must be an int above 0"),
+        ("seq_len", 0, "Protocol.seq_len is 0: it must be an int above 0"),
+        ("compute_dtype", tf.float32, "compute_dtype is tf.float32: it must be of type str"),
+        ("end_token", 3, "Protocol.end_token is 3: it must be None, or an int from 0 to 2"),
         ("trainable_variables", [], "Protocol has no trainable_variables: it must be built"),
+        ("trainable_variables", None, "Protocol has no trainable_variables: it must be built"),
         ("step", None, r"Protocol.step must be callable with \(inputs, state\), and is None"),
         ("step", lambda inputs: inputs, r"with \(inputs, state\): too many positional arguments"),
         ("initial_state", lambda: (), r"with \(batch_size\): too many positional arguments"),
@@ -29,13 +34,6 @@ class CheckTest(tf.test.TestCase, parameterized.TestCase):
                 "reinforce", own, discriminator.probability, batch_size=2, seed=0
             )
 
-    def test_a_method_that_only_looks_like_a_faster_way_is_none(self):
-        generator, discriminator = problems.networks(0)
-        own = problems.Protocol(generator)
-        own.unroll = own.pullback = lambda *_: self.fail("it is no FastGenerator")
-        reward = discriminator.probability
-        regan_tf.estimate_gradient("reinforce", own, reward, batch_size=2, seed=0)
-
     def test_a_faster_generator_has_all_of_it(self):
         class Half(regan_tf.FastGenerator):
             def unroll(self, noise):
@@ -46,6 +44,7 @@ class CheckTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         (None, "the reward must be callable with .rows., and is None"),
+        (regan_tf.DiscriminatorReward, "the class DiscriminatorReward: give an instance of it"),
         (lambda: 0, "too many positional arguments"),
         (lambda rows, more: 0, "missing a required argument: 'more'"),
     )

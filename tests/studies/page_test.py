@@ -84,6 +84,15 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertLen(re.findall(r"</table></div>", text), tables)
         self.assertRegex(text, r"\.scrolls \{ overflow-x: auto")
 
+    def test_a_flag_that_a_run_cannot_do_without_is_shown(self):
+        steps = {"reward": "tests.problems:many_plus", "estimator": "reinforce"}
+        options = [{"d_steps": 5}, steps | {"d_steps": 0}]
+        runs = [_run(self._directory.name, 0, **o) for o in options]
+        labels = [group.label for group in results.grouped(runs)[3]]
+        self.assertEqual(
+            labels, ["reinforce tests.problems:many_plus d_steps=0", "rebar d_steps=5"]
+        )
+
     @parameterized.parameters((1, False), (2, True))
     def test_one_seed_has_no_interval(self, seeds, expected):
         groups = self._groups(seeds)
