@@ -10,9 +10,9 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
@@ -25,9 +25,7 @@ METRICS = {
     **dict.fromkeys(_TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
 }
 
-# The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's value
-# is taken.
-_LONG = 9
+_LONG = 9  # between the paper's two lengths, 3 and 15
 _GRAMMAR_SIZE = 10_000  # training sequences (section 4.1)
 
 
@@ -221,6 +219,11 @@ class Config:
             self.estimator_spec.check_batch(self.batch_size)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
+        self._check_data()
+        self._check_steps()
+        self._check_row_parts()
+
+    def _check_data(self):
         most = self.data_size or (math.inf if self._is_text else _GRAMMAR_SIZE)
         if self.batch_size > most:
             raise UserError(
@@ -242,6 +245,8 @@ class Config:
                 f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of "
                 f"{', '.join(self._metrics)}"
             )
+
+    def _check_steps(self):
         if self.track_variance and self.batch_size < 2:
             raise UserError(
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
@@ -251,6 +256,12 @@ class Config:
                 f"--d_steps=0 contradicts --estimator={self.estimator}, which is rewarded by the "
                 "discriminator; mle is not"
             )
+        if self.iterations == 0 and self.pretrain_epochs == 0:
+            raise UserError(
+                "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
+            )
+
+    def _check_row_parts(self):
         if self.batch_size % self.row_parts or (
             self.row_parts > 1 and self.batch_size < 2 * self.row_parts
         ):
@@ -263,10 +274,6 @@ class Config:
                 f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
                 "take more replicas"
             )
-        if self.iterations == 0 and self.pretrain_epochs == 0:
-            raise UserError(
-                "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
-            )
 
     @property
     def estimator_spec(self) -> EstimatorSpec:
@@ -276,31 +283,7 @@ class Config:
 
     def resolved(self) -> "Config":
         """The run with every None replaced."""
-        if self._is_text:
-            defaults: dict[str, Any] = {
-                "seq_len": 32 if self.tokens == "word" else 100,
-                "pretrain_epochs": 10.0,
-                "pretrain_learning_rate": 1e-3,
-                "iterations": 200,
-                "d_steps": 10,
-                "generator_learning_rate": 1e-4,
-                "eval_samples": 2_000,
-            }
-        else:
-            seq_len, data_size = self.seq_len or 3, self.data_size or _GRAMMAR_SIZE
-            is_long = seq_len >= _LONG
-            defaults = {
-                "seq_len": seq_len,
-                "data_size": data_size,
-                "heldout_size": 1_000,
-                "pretrain_epochs": 3.0 if is_long else 1.0,
-                "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
-                "iterations": 234 if is_long else 200,
-                "d_steps": data_size // self.batch_size,
-                "generator_learning_rate": 1e-2,
-                "eval_samples": 10_000,
-            }
-        defaults["metric"] = self._metrics[0]
+        defaults = DEFAULTS[self.dataset](self) | {"metric": self._metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
         return dataclasses.replace(
@@ -327,3 +310,41 @@ class Config:
     def text_name(self):
         """What to call the texts."""
         return Path(self.data_file).stem or self.dataset
+
+
+def _grammar_defaults(config):
+    """The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's
+    value is taken.
+    """
+    seq_len, data_size = config.seq_len or 3, config.data_size or _GRAMMAR_SIZE
+    is_long = seq_len >= _LONG
+    return {
+        "seq_len": seq_len,
+        "data_size": data_size,
+        "heldout_size": 1_000,
+        "pretrain_epochs": 3.0 if is_long else 1.0,
+        "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
+        "iterations": 234 if is_long else 200,
+        "d_steps": data_size // config.batch_size,
+        "generator_learning_rate": 1e-2,
+        "eval_samples": 10_000,
+    }
+
+
+def _text_defaults(config):
+    return {
+        "seq_len": 32 if config.tokens == "word" else 100,
+        "pretrain_epochs": 10.0,
+        "pretrain_learning_rate": 1e-3,
+        "iterations": 200,
+        "d_steps": 10,
+        "generator_learning_rate": 1e-4,
+        "eval_samples": 2_000,
+    }
+
+
+# What is not given, by --dataset.
+DEFAULTS: dict[str, Callable[[Config], dict]] = {
+    "grammar": _grammar_defaults,
+    **dict.fromkeys(_TEXTS, _text_defaults),
+}

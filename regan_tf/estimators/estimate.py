@@ -138,11 +138,7 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
     credit = r[:, tf.newaxis]
     if spec.traits.continued:
         credit = rewards.of_continuations(generator, reward, b, spec.rollouts, noise.seed)
-    signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)  # R, or R - c(z~)
-    if spec.leaves_one_out:
-        signal = signals.held(signal, autoregressive.alive(generator, b))
-        mean = replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True))
-        signal = signals.leave_one_out(signal, mean, batch_size)
+    signal = _signal(spec, credit, c_tilde, autoregressive.alive(generator, b), batch_size)
     signal = tf.broadcast_to(signal, tf.shape(log_p))
     if not relaxed:
         return _Draw(b, r, signal, pullback)  # line 11: R grad log p(b), equation (7)
@@ -151,6 +147,16 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
     # tape sees phi in them.
     weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=[signal, *slopes])
     return _Draw(b, r, weights, pullback)
+
+
+def _signal(spec, credit, c_tilde, mask, batch_size):
+    """R, or R - c(z~); with leave-one-out less the other rows' mean."""
+    signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)
+    if not spec.leaves_one_out:
+        return signal
+    signal = signals.held(signal, mask)
+    mean = replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True))
+    return signals.leave_one_out(signal, mean, batch_size)
 
 
 def _straight_through(spec, control, generator, reward, noise, batch_size, data):

@@ -1,14 +1,10 @@
 """The estimators' algebra, ReGAN equations (4)-(12) and (17)-(18): pure functions, no randomness,
 no variables.
 
-Every score-function estimator of the gradient of J(theta) = E[R] is a batch mean of one form,
-
-    g_hat = 1/B sum_j sum_t [ signal_jt grad log p(b_jt | b_j<t)
-                              + grad c_t(z_jt) - grad c_t(z~_jt) ]
-
-and they differ in the learning signal, and in the control variate c. In the paper's sequence form
-there is one c for all steps. The paper's equations (5)-(12) write a sum over the batch in the first
-term and a mean in the others; a sum there would weigh the score term B times too much.
+Every score-function estimator of the gradient of J(theta) = E[R] is a batch mean of the one form
+that `estimate.estimate_gradient` gives; they differ in the learning signal, and in the control
+variate c. The paper's equations (5)-(12) write a sum over the batch in the first term and a mean in
+the others; a sum there would weigh the score term B times too much.
 """
 
 import tensorflow as tf

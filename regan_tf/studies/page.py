@@ -17,8 +17,8 @@ from regan_tf.tasks.task import Column
 _SAMPLES = 8
 _ROUNDING = 1e-12  # a smaller number is what float arithmetic left of zero
 
-# What a column of the table of scores shows of a group, by `Column.form`.
-FORMS = {
+# What a column of the table of scores shows of a group, by `Column.statistic`.
+STATISTICS = {
     "label": lambda group, _: group.label,
     "seeds": lambda group, _: str(len(group.runs)),
     "interval": lambda group, score: _interval(group.mean(score)),
@@ -58,11 +58,13 @@ def score_table(groups):
     """The scores of groups on the same data."""
     task = groups[0].task
     columns = (*_FIRST, *task.columns, *_LAST)
-    rows = [[FORMS[c.form](group, c.score) for c in columns] for group in groups]
+    rows = [[STATISTICS[c.statistic](group, c.score) for c in columns] for group in groups]
     if task.has_row_of_real:
         ideal = groups[0].runs[0].summary["ideal"]
         real = [ideal.get(column.score) for column in columns[1:]]
-        rows.append([task.real, *("" if value is None else _number(value) for value in real)])
+        rows.append(
+            [task.perfect_name, *("" if value is None else _number(value) for value in real)]
+        )
     return Table(columns, rows)
 
 
@@ -169,7 +171,7 @@ def _breakdown(groups, breakdown):
         for g in groups
     ]
     rows = [[g.label, *map(_number, row)] for g, row in zip(groups, parts, strict=True)]
-    real = [f"the {groups[0].task.real}", *map(_number, breakdown.real.values())]
+    real = [f"the {groups[0].task.perfect_name}", *map(_number, breakdown.real.values())]
     return {"title": breakdown.title, "headers": ["", *breakdown.real], "rows": [*rows, real]}
 
 

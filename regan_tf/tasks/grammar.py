@@ -28,6 +28,7 @@ class Grammar(Task):
 
     headline = "goodness"
     lower_is_better = frozenset({"nll_excess"})
+    not_shown = frozenset({"goodness_max"})
     end_scores = METRICS["grammar"]
     tested = (
         ("learning", "learning (mean goodness over the run)"),
@@ -36,7 +37,7 @@ class Grammar(Task):
     )
     data_fields = ("seq_len",)
     compares_data = True
-    real = "data's distribution"
+    perfect_name = "data's distribution"
     columns = (
         Column("start", "goodness at 0", printed=True),
         Column("goodness", "at the end", printed=True),

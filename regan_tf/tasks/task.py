@@ -1,8 +1,8 @@
 """A task: what is learned, how samples of it are judged, and what people are shown of that.
 
 Training, reports and pictures ask the run's Task, and know no task by name. Another task is a class
-like `grammar.Grammar`, an entry of `registry.TASKS`, and one of `config.METRICS`; it takes the
-grammar's defaults unless `Config.resolved` gets its own.
+like `grammar.Grammar`, an entry of `registry.TASKS`, and one each of `config.METRICS`
+and `config.DEFAULTS`.
 """
 
 import abc
@@ -16,13 +16,17 @@ from regan_tf.tasks.text import Vocabulary
 
 
 class Metrics(Protocol):
-    """Judges samples: NumPy in, numbers out, by their names in metrics.jsonl."""
+    """Judges samples: NumPy in, numbers out, by their names in metrics.jsonl. A metric may be a
+    dict of numbers.
+    """
 
     def describe(self, tokens: np.ndarray) -> dict:
         """All metrics of samples int [N, T]."""
 
     def of_likelihood(self, nll: float) -> dict:
-        """What follows from the held-out negative log-likelihood in nats per sequence."""
+        """The held-out negative log-likelihood in nats per sequence, "nll", and what follows from
+        it.
+        """
 
     def ideal(self, size: int) -> dict:
         """The metrics that so many samples of a perfect generator would have."""
@@ -32,13 +36,13 @@ class Column(NamedTuple):
     """A column of the table of scores.
 
     Attributes:
-      form: what is shown of the seeds' scores, a key of `page.FORMS`.
+      statistic: what is shown of the seeds' scores, a key of `page.STATISTICS`.
       printed: whether the terminal's table has it, not the page's alone.
     """
 
     score: str
     header: str
-    form: str = "interval"
+    statistic: str = "interval"
     printed: bool = False
 
 
@@ -92,6 +96,7 @@ class Task(abc.ABC):
     judges_each_iteration: ClassVar[bool] = True  # or at evaluation points only
     end_scores: ClassVar[tuple]  # metrics by whose values at the end runs are compared
     tested: ClassVar[tuple]  # scores whose differences are tested, each with its name in words
+    not_shown: ClassVar[frozenset] = frozenset()  # metrics that a run's last table leaves out
     has_temperature_curve: ClassVar[bool] = False  # needs all of TextMetrics
 
     # Data: runs that agree in these flags have the same.
@@ -100,7 +105,7 @@ class Task(abc.ABC):
     compares_data: ClassVar[bool] = False  # whether scores on different data stand on one scale
 
     # What is shown.
-    real: ClassVar[str]  # what to call the samples of a perfect generator
+    perfect_name: ClassVar[str]  # what to call the samples of a perfect generator
     has_row_of_real: ClassVar[bool] = False  # in the table of scores
     sample_fills_line: ClassVar[bool] = False  # or several stand in one
     columns: ClassVar[tuple]  # of Column
@@ -109,6 +114,12 @@ class Task(abc.ABC):
     run_figures: ClassVar[tuple]  # file names, each with a tuple of RunPanel
     event_metrics: ClassVar[tuple]  # TensorBoard's, beside the hyperparameters
     picture_prefix: ClassVar[str]  # of the names of pictures that show several of its data
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        missing = [name for name in Task.__annotations__ if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"{cls.__name__} lacks {', '.join(missing)}: Task says what they are")
 
     def __init__(self, config: Config):
         self.config: Any = config  # resolved: none of its fields is None
@@ -180,7 +191,7 @@ class Task(abc.ABC):
         """That of the data, which are loaded for it where it depends on them."""
         return self.load().vocabulary
 
-    def described(self, dataset: Dataset) -> Config:
+    def completed(self, dataset: Dataset) -> Config:
         """The config with what it left to the data."""
         return self.config
 
@@ -188,7 +199,7 @@ class Task(abc.ABC):
         """How many samples are judged at a time."""
         return self.config.eval_samples
 
-    def tokens(self, metrics: dict) -> float:
+    def mean_length(self, metrics: dict) -> float:
         """Mean length of the held-out sequences, from all metrics of a generator."""
         return self.config.seq_len
 

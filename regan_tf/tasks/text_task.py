@@ -51,7 +51,7 @@ class Texts(Task):
     )
     name_fields = ("dataset", "data_file", "eval_file")
 
-    real = "training texts"
+    perfect_name = "training texts"
     has_row_of_real = True
     sample_fills_line = True
     columns = (
@@ -133,7 +133,7 @@ class Texts(Task):
             raise UserError("one training text is too few: there must be 2, to be compared")
         return dataset
 
-    def described(self, dataset):
+    def completed(self, dataset):
         """The config with the texts' digest, and how many there are."""
         return dataclasses.replace(
             self.config,
@@ -148,7 +148,7 @@ class Texts(Task):
         """
         return min(self.config.eval_samples, len(dataset.real))
 
-    def tokens(self, metrics):
+    def mean_length(self, metrics):
         return metrics["nll"] / metrics["nll_per_token"]
 
 

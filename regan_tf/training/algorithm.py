@@ -63,29 +63,10 @@ def pretrain(experiment: Experiment) -> Iterator[dict | None]:
     The groups' size follows from the configuration alone: workers that share the minibatches must
     call the compiled step alike.
     """
-    config, progress = experiment.config, experiment.progress
-    minibatches, seconds, size = None, 0.0, _group_size(experiment)
-    while progress.pretraining:
-        started = time.perf_counter()
-        epoch, first = divmod(progress.pretrained, progress.batches_per_epoch)
-        if minibatches is None:  # at an epoch's start, and after a resume
-            minibatches = _epoch(experiment, epoch)
-        end = min((epoch + 1) * progress.batches_per_epoch, progress.pretrain_batches)
-        steps = min(size, end - progress.pretrained)
-        losses = experiment.trainer.pretrain(minibatches, tf.constant(first), tf.constant(steps))
-        _require_finite_losses(losses.numpy(), progress.pretrained)
-        progress.count_pretraining(steps)
-        seconds += time.perf_counter() - started
-        if progress.pretrained < end:
-            yield None
-            continue
-        started = time.perf_counter() - seconds
-        minibatches, seconds = None, 0.0
-        samples = experiment.evaluation.draw(progress.iteration)
-        record = _record(experiment, "pretrain", progress.pretrained, samples, started)
-        if config.pretrain_patience:
-            _keep_best_of_pretraining(experiment, record["nll"])
-        yield record
+    size = _group_size(experiment)
+    while experiment.progress.pretraining:
+        for seconds in _pretrain_epoch(experiment, size):
+            yield None if seconds is None else _end_epoch(experiment, seconds)
 
 
 def warm_up(experiment: Experiment) -> float:
@@ -97,6 +78,35 @@ def warm_up(experiment: Experiment) -> float:
     seed = streams.seed(experiment.config, streams.NEGATIVES, 0)
     losses, _ = experiment.trainer.train_discriminator(next(_minibatches(experiment, 0)), seed)
     return float(losses["discriminator_loss"])
+
+
+def _pretrain_epoch(experiment, size):
+    """What is left of an epoch, in groups of at most `size` minibatches. Yields None after a group,
+    and after the last the seconds that all took.
+    """
+    progress, seconds = experiment.progress, 0.0
+    started = time.perf_counter()
+    epoch, first = divmod(progress.pretrained, progress.batches_per_epoch)
+    minibatches = _epoch(experiment, epoch)
+    last = min(progress.batches_per_epoch, progress.pretrain_batches - progress.pretrained + first)
+    for start in range(first, last, size):
+        steps = min(size, last - start)
+        losses = experiment.trainer.pretrain(minibatches, tf.constant(start), tf.constant(steps))
+        _require_finite_losses(losses.numpy(), progress.pretrained)
+        progress.count_pretraining(steps)
+        seconds += time.perf_counter() - started
+        yield seconds if start + steps == last else None
+        started = time.perf_counter()
+
+
+def _end_epoch(experiment, seconds):
+    """Judges the generator and returns the epoch's record."""
+    progress, started = experiment.progress, time.perf_counter() - seconds
+    samples = experiment.evaluation.draw(progress.iteration)
+    record = _record(experiment, "pretrain", progress.pretrained, samples, started)
+    if experiment.config.pretrain_patience:
+        _keep_best_of_pretraining(experiment, record["nll"])
+    return record
 
 
 def _epoch(experiment, number):
@@ -160,9 +170,9 @@ def _update_generator(experiment, update, real):
 def _end_iteration(experiment, scalars, negatives, started):
     """Counts an iteration and returns its record.
 
-    Its metrics are those of the last negatives, which are fresh samples anyway; at an evaluation
-    point, or where there is no discriminator to train, of `eval_samples` more. Texts, whose metrics
-    take longer, are judged at evaluation points only.
+    Its metrics are those of the last negatives, which are samples of the generator after its
+    update, too; at an evaluation point, or where no discriminator is trained, those of
+    `eval_samples` more. A task whose metrics take long is judged at evaluation points only.
     """
     config, progress = experiment.config, experiment.progress
     values = {name: float(value) for name, value in scalars.items()}

@@ -8,7 +8,7 @@ from tabulate import tabulate
 from regan_tf.cli import command, config_flags
 
 SAMPLES_SHOWN = 8
-_NOT_SHOWN = ("goodness_max", "samples", "phase", "iteration", "seconds", "nll")
+_NOT_SHOWN = {"samples", "phase", "iteration", "seconds", "nll"}
 _FAR_WORSE = 0.1  # of the best, or nats a token
 
 
@@ -44,14 +44,14 @@ def _metrics_table(task, summary):
     rows = [
         [name, *(command.figure(column.get(name)) for column in columns)]
         for name in columns[1]
-        if name not in _NOT_SHOWN
+        if name not in _NOT_SHOWN | task.not_shown
     ]
     headers = [
         "",
         "iteration 0",
         f"last ({summary['iterations']})",
         f"best ({summary['best_iteration']})",
-        task.real,
+        task.perfect_name,
     ]
     alignment = ["left", *["right"] * len(columns)]
     return tabulate(rows, headers, disable_numparse=True, colalign=alignment)
@@ -77,7 +77,7 @@ def _has_collapsed(task, last, best):
     name = task.config.metric
     if name not in task.lower_is_better:
         return not last[name] >= (1 - _FAR_WORSE) * best[name]
-    return not last[name] - best[name] <= _FAR_WORSE * task.tokens(best)
+    return not last[name] - best[name] <= _FAR_WORSE * task.mean_length(best)
 
 
 def _warn_of_collapse(config, path, summary):
@@ -98,10 +98,11 @@ def _warn_of_collapse(config, path, summary):
 
 
 def _flat(metrics):
-    """Metrics without the levels between: {"unigram": {"x": 0.5}} -> {"frequency of x": 0.5}."""
-    frequencies = {
-        f"frequency of {symbol}": share for symbol, share in metrics.get("unigram", {}).items()
+    """Metrics without the levels between: {"unigram": {"x": 0.5}} -> {"unigram of x": 0.5}."""
+    parts = {
+        f"{name} of {part}": share
+        for name, value in metrics.items()
+        if isinstance(value, dict)
+        for part, share in value.items()
     }
-    return {
-        name: value for name, value in metrics.items() if not isinstance(value, dict)
-    } | frequencies
+    return {name: value for name, value in metrics.items() if not isinstance(value, dict)} | parts

@@ -33,13 +33,6 @@ _STRAIGHT_THROUGH = (
     "straight_through is biased; "
     "reinforce, and rebar and relax with --control_variate=step, are not"
 )
-_REMARKS = {
-    ("rebar", "sequence"): _SEQUENCE.format("rebar"),
-    ("relax", "sequence"): _SEQUENCE.format("relax"),
-    ("rebar", "rollout"): _ROLLOUT,
-    ("relax", "rollout"): _ROLLOUT,
-    ("straight_through", None): _STRAIGHT_THROUGH,
-}
 
 
 def run(config, wait=False):
@@ -53,7 +46,7 @@ def run(config, wait=False):
     path = _directory(config)
     task = task_of(config)
     dataset = task.load()
-    config = task.described(dataset)
+    config = task.completed(dataset)
     with _disk(config, path), replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
@@ -115,9 +108,7 @@ def _say_that_it_is_finished(progress, path):
 
 def _introduce(config, dataset, needed):
     """Says what to know of the estimator, the texts, and the memory that is needed, in bytes."""
-    if remark := _REMARKS.get((config.estimator, config.control_variate)) or _REMARKS.get(
-        (config.estimator, None)
-    ):
+    if remark := _remark(config.estimator_spec):
         print(f"note: {remark}")
     for remark in dataset.remarks:
         print(remark)
@@ -126,6 +117,13 @@ def _introduce(config, dataset, needed):
             f"an update takes about {needed / 2**20:.0f} MB of memory; a larger --row_parts "
             f"(now {config.row_parts}) less"
         )
+
+
+def _remark(spec):
+    if spec.traits.relaxed:
+        forms = {"sequence": _SEQUENCE.format(spec.estimator), "rollout": _ROLLOUT}
+        return forms.get(spec.control_variate)
+    return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
 
 
 def _assist(config, dataset, path):

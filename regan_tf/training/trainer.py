@@ -103,7 +103,9 @@ class Trainer:
 
     def _update_generator(self, seed, real):
         config = self.config
+        # Lines 6-12, and what 14-15 need.
         gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
+        # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
         reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
         scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
@@ -111,7 +113,7 @@ class Trainer:
             scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
                 diagnostics.row_gradients, gradient
             )
-        if diagnostics.control_gradient:
+        if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
         return scalars

@@ -44,7 +44,7 @@ class _Oracle(Task):
     end_scores = ("oracle_nll", "nll")
     tested = (("oracle_nll", "the samples' NLL"),)
     data_fields = ("seq_len",)
-    real = "the oracle's own"
+    perfect_name = "the oracle's own"
     has_row_of_real = True
     columns = (Column("oracle_nll", "NLL under the oracle", printed=True), Column("nll", "NLL"))
     panels = flag_panels = tuple(
@@ -70,7 +70,8 @@ class _Oracle(Task):
 
 class TaskTest(parameterized.TestCase, tf.test.TestCase):
     def test_every_dataset_has_a_task_and_metrics(self):
-        self.assertEqual(list(registry.TASKS), list(configuration.METRICS))
+        for table in (configuration.METRICS, configuration.DEFAULTS):
+            self.assertEqual(list(registry.TASKS), list(table))
 
     @parameterized.parameters("grammar", "pydoc")
     def test_it_names_no_metric_that_a_run_does_not_have(self, dataset):
@@ -100,13 +101,15 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         scores = results.Run("/nowhere", config, summary, [record | {"iteration": 1}]).scores
         shown = (*task.columns, *task.flag_panels)
         self.assertContainsSubset({x.score for x in shown} | dict(task.tested).keys(), set(scores))
-        self.assertContainsSubset({column.form for column in task.columns}, set(page.FORMS))
+        self.assertContainsSubset(
+            {column.statistic for column in task.columns}, set(page.STATISTICS)
+        )
 
-    @parameterized.parameters("grammar", "pydoc")
-    def test_nothing_that_it_must_say_is_left_out(self, dataset):
-        task = registry.task_of(Config(dataset=dataset).resolved())
-        for name in (*Task.__annotations__, "name", "full_name", "explanation"):
-            self.assertTrue(hasattr(task, name), name)
+    def test_what_it_must_say_and_does_not_is_named(self):
+        with self.assertRaisesRegex(TypeError, "^Half lacks headline, end_scores, .*columns"):
+
+            class Half(Task):
+                """Says nothing."""
 
     def test_what_is_better(self):
         grammar, texts = (

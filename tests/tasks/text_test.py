@@ -125,7 +125,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(part.heldout, 100)
         self.assertEqual(part.sha256, whole.sha256)
         config = Config(dataset="text", data_file="x", batch_size=2).resolved()
-        described = task_of(config).described(part)
+        described = task_of(config).completed(part)
         self.assertEqual(
             (described.data_size, described.heldout_size, described.data_sha256),
             (100, 100, part.sha256),
