@@ -224,7 +224,7 @@ class Config:
         self._check_row_parts()
 
     def _check_data(self):
-        most = self.data_size or (math.inf if self._is_text else _GRAMMAR_SIZE)
+        most = self.data_size or (_GRAMMAR_SIZE if self.dataset == "grammar" else math.inf)
         if self.batch_size > most:
             raise UserError(
                 f"--batch_size={self.batch_size} is not allowed: at most --data_size={most}"
@@ -300,11 +300,9 @@ class Config:
 
     @property
     def _kind(self):
-        return (
-            f"{re.sub(r'[^A-Za-z0-9_.]+', '_', self.text_name)}-{self.tokens}"
-            if self._is_text
-            else f"{self.seq_len}"
-        )
+        if self._is_text:
+            return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', self.text_name)}-{self.tokens}"
+        return f"{self.seq_len}" if self.dataset == "grammar" else f"{self.dataset}-{self.seq_len}"
 
     @property
     def text_name(self):
@@ -343,7 +341,8 @@ def _text_defaults(config):
     }
 
 
-# What is not given, by --dataset.
+# What is not given, by --dataset: all fields of Config that are None by default, unless the task
+# does without.
 DEFAULTS: dict[str, Callable[[Config], dict]] = {
     "grammar": _grammar_defaults,
     **dict.fromkeys(_TEXTS, _text_defaults),

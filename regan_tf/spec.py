@@ -18,10 +18,10 @@ class Traits(NamedTuple):
 
     # The learning signal, which weighs grad log p: "1", "R", or "R - c"; None: no score term.
     signal: str | None
-    network: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
-    leave_one_out: bool = False  # by nature, not only where it is asked for
+    has_c_hat: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
+    always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
-    continued: bool = False  # the reward is one a token, by Monte Carlo continuation
+    reward_per_token: bool = False  # by Monte Carlo continuation
 
     @property
     def relaxed(self) -> bool:
@@ -33,10 +33,10 @@ class Traits(NamedTuple):
 ESTIMATORS = {
     "mle": Traits("1", tokens="data"),
     "reinforce": Traits("R"),
-    "reinforce_loo": Traits("R", leave_one_out=True),
-    "reinforce_rollout": Traits("R", continued=True),
+    "reinforce_loo": Traits("R", always_leave_one_out=True),
+    "reinforce_rollout": Traits("R", reward_per_token=True),
     "rebar": Traits("R - c"),
-    "relax": Traits("R - c", network=True),
+    "relax": Traits("R - c", has_c_hat=True),
     "straight_through": Traits(None, tokens="straight_through"),
 }
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
@@ -96,8 +96,8 @@ class EstimatorSpec:
     rollouts: int = setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
     coupled: bool | None = setting(
         None,
-        "Evaluate c once, at z = z~, instead of at independent z and z~; by default wherever it is "
-        "not the paper's form.",
+        "Evaluate c once, at z = z~, instead of at independent z and z~; by default in the step "
+        "and rollout forms.",
     )
 
     @classmethod
@@ -125,7 +125,7 @@ class EstimatorSpec:
 
     def check_batch(self, batch_size: int) -> None:
         """Raises SettingError if the estimator needs more rows."""
-        if self.leaves_one_out and batch_size < 2:
+        if self.uses_leave_one_out and batch_size < 2:
             raise SettingError("batch_size", batch_size, "leave-one-out needs at least 2 rows")
 
     @property
@@ -139,9 +139,9 @@ class EstimatorSpec:
         return self.traits.signal is not None and self.traits.tokens == "sampled"
 
     @property
-    def leaves_one_out(self) -> bool:
+    def uses_leave_one_out(self) -> bool:
         """Whether the other rows' mean signal is subtracted, asked for or by nature."""
-        return self.leave_one_out or self.traits.leave_one_out
+        return self.leave_one_out or self.traits.always_leave_one_out
 
     @property
     def is_coupled(self) -> bool:

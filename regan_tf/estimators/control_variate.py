@@ -206,7 +206,8 @@ class ControlVariate:
     """
 
     def __init__(self, spec: EstimatorSpec, network: keras.Model | None = None):
-        self.network = network if spec.traits.network else None
+        self.network = network if spec.traits.has_c_hat else None
+        self._form = spec.control_variate
         self._eta = LearnedScalar(spec.eta) if spec.learn_eta else None
         self._temperature = (
             LearnedScalar(spec.temperature, positive=True) if spec.learn_temperature else None
@@ -230,7 +231,7 @@ class ControlVariate:
           units: of the other forms' hidden layers.
         """
         dtype = generator.compute_dtype
-        if not spec.traits.network:
+        if not spec.traits.has_c_hat:
             return cls(spec)
         if spec.control_variate == "sequence":
             return cls(spec, ControlNetwork(generator.vocab_size, filters, dtype=dtype))
@@ -244,9 +245,11 @@ class ControlVariate:
         return network + [x.variable for x in (self._eta, self._temperature) if x]
 
     def learns(self, spec: EstimatorSpec) -> bool:
-        """Whether it holds what the spec wants learned, and no more."""
+        """Whether it holds what the spec wants learned, and no more; c_hat is of one form."""
         held = self.network is not None, self._eta is not None, self._temperature is not None
-        return held == (spec.traits.network, spec.learn_eta, spec.learn_temperature)
+        is_of_form = self.network is None or self._form == spec.control_variate
+        wanted = spec.traits.has_c_hat, spec.learn_eta, spec.learn_temperature
+        return is_of_form and held == wanted
 
     def scalars(self, spec: EstimatorSpec, dtype: Any) -> tuple[Any, Any]:
         """eta and lambda: the spec's, or the present values of what is learned."""

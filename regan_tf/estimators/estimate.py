@@ -33,7 +33,7 @@ class Diagnostics(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]; for mle the data's
     reward: tf.Tensor  # R, [B]
-    row_gradients: RowGradients | None  # if asked for
+    row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
 
@@ -112,10 +112,10 @@ class _Draw(NamedTuple):
 
     b: tf.Tensor  # int32 [B, T]
     r: tf.Tensor  # [B]
-    # g_hat is the sum over a row's weights times the gradients of what they weigh: log p(b), its
-    # log-probabilities l, or relaxed rows.
-    weights: tf.Tensor  # [B, T], [B, T, V]
-    pullback: Callable  # from weights to theta
+    # B g_hat = pullback(weights), the sum of weights times the gradients of what they weigh: log
+    # p(b), [B, T]; the log-probabilities l, or relaxed rows, [B, T, V].
+    weights: tf.Tensor
+    pullback: Callable
 
 
 def _score_function(spec, control, generator, reward, noise, batch_size, data):
@@ -134,25 +134,26 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
     c_tilde = None
     if relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
-        c_tilde, *slopes = control_variate.evaluate(spec, z, z_tilde, context)
-    credit = r[:, tf.newaxis]
-    if spec.traits.continued:
+        c_tilde, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
+    credit = r[:, tf.newaxis]  # of each token: R, or
+    if spec.traits.reward_per_token:
         credit = rewards.of_continuations(generator, reward, b, spec.rollouts, noise.seed)
     signal = _signal(spec, credit, c_tilde, autoregressive.alive(generator, b), batch_size)
     signal = tf.broadcast_to(signal, tf.shape(log_p))
     if not relaxed:
         return _Draw(b, r, signal, pullback)  # line 11: R grad log p(b), equation (7)
-    # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12).
-    # Signal and slopes are made outside this tape: nothing in them reaches theta, but the variance
-    # tape sees phi in them.
-    weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=[signal, *slopes])
+    # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
+    # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl. Signal and slopes are made outside this
+    # tape: nothing in them reaches theta, but the variance tape sees phi in them.
+    factors = [signal, slope, minus_slope_tilde]
+    weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=factors)
     return _Draw(b, r, weights, pullback)
 
 
 def _signal(spec, credit, c_tilde, mask, batch_size):
     """R, or R - c(z~); with leave-one-out less the other rows' mean."""
     signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)
-    if not spec.leaves_one_out:
+    if not spec.uses_leave_one_out:
         return signal
     signal = signals.held(signal, mask)
     mean = replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True))
@@ -207,11 +208,21 @@ def _control(spec, control):
     """The given one; or, where nothing is learned, an empty one."""
     found = ControlVariate(EstimatorSpec()) if control is None else control
     if not found.learns(spec):
+        given = "" if control is None else ", unlike the one given"
         raise ValueError(
-            f"estimator={spec.estimator!r} with these settings learns a control variate, or none, "
-            "unlike `control`: pass control=ControlVariate.create(spec, generator, reward)"
+            f"estimator={spec.estimator!r} with these settings learns {_learned(spec)}{given}: "
+            "pass control=ControlVariate.create(spec, generator, reward)"
         )
     return found
+
+
+def _learned(spec):
+    parts = {
+        f"c_hat in {spec.control_variate} form": spec.traits.has_c_hat,
+        "eta": spec.learn_eta,
+        "lambda": spec.learn_temperature,
+    }
+    return " and ".join(name for name, learned in parts.items() if learned) or "nothing"
 
 
 def _check_batch(spec, batch_size, data):

@@ -24,8 +24,9 @@ from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
+_NAMES = [name for name in ESTIMATORS if name != "mle"]
 _OPTIONS = (
-    f"write ESTIMATOR[:OPTION...] with one of {', '.join(list(ESTIMATORS)[1:])}, {REFERENCE}, and "
+    f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
     "x4 ... (draws of z~)"
 )

@@ -1,13 +1,11 @@
 """The tasks, by --dataset."""
 
-from collections.abc import Callable
-
 from regan_tf.config import Config
 from regan_tf.tasks.grammar import Grammar
 from regan_tf.tasks.task import Task
 from regan_tf.tasks.text_task import Texts
 
-TASKS: dict[str, Callable[[Config], Task]] = {"grammar": Grammar, "text": Texts, "pydoc": Texts}
+TASKS: dict[str, type[Task]] = {"grammar": Grammar, "text": Texts, "pydoc": Texts}
 
 
 def task_of(config: Config) -> Task:

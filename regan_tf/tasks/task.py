@@ -1,7 +1,7 @@
 """A task: what is learned, how samples of it are judged, and what people are shown of that.
 
 Training, reports and pictures ask the run's Task, and know no task by name. Another task is a class
-like `grammar.Grammar`, an entry of `registry.TASKS`, and one each of `config.METRICS`
+like `grammar.Grammar`, and an entry each, in the same order, of `registry.TASKS`, `config.METRICS`
 and `config.DEFAULTS`.
 """
 

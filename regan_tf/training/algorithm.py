@@ -149,7 +149,7 @@ def _measure_start(experiment):
     started = time.perf_counter()
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
-    return _judged(experiment, _record(experiment, "adversarial", 0, samples, started))
+    return _kept_if_best(experiment, _record(experiment, "adversarial", 0, samples, started))
 
 
 def _update_generator(experiment, update, real):
@@ -180,16 +180,16 @@ def _end_iteration(experiment, scalars, negatives, started):
     progress.count_iteration()
     number = progress.iteration
     at_evaluation_point = number % config.eval_every == 0
-    judged = experiment.task.judges_each_iteration
-    if at_evaluation_point or (negatives is None and judged):
+    each_iteration = experiment.task.judges_each_iteration
+    if at_evaluation_point or (negatives is None and each_iteration):
         samples = experiment.evaluation.draw(number)
     else:
-        samples = negatives.numpy() if judged else None
+        samples = negatives.numpy() if each_iteration else None
     record = _record(experiment, "adversarial", number, samples, started, values)
-    return _judged(experiment, record) if at_evaluation_point else record
+    return _kept_if_best(experiment, record) if at_evaluation_point else record
 
 
-def _judged(experiment, record):
+def _kept_if_best(experiment, record):
     """The record of an evaluation point, whose generator is kept if it is the best so far."""
     if experiment.progress.judge(record[experiment.config.metric]):
         experiment.models.keep_best()
@@ -197,6 +197,9 @@ def _judged(experiment, record):
 
 
 def _record(experiment, phase, number, samples, started, values=None):
+    """A line of metrics.jsonl; number: of the iteration, in pre-training of the minibatch. Of
+    several --g_steps the last one's values stand.
+    """
     names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
     record = {"phase": phase, "iteration": number} | (
         {} if samples is None else experiment.evaluation.describe(samples)

@@ -24,7 +24,7 @@ def update_bytes(config, vocab_size, replicas=1):
     traits, copies = config.estimator_spec.traits, config.control_samples
     if config.control_variate == "rollout":
         copies *= config.seq_len / 2
-    if traits.continued:
+    if traits.reward_per_token:
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)
@@ -46,7 +46,7 @@ def _alive_at_once(traits):
     """Tensors of [rows, T, V] and of [rows, T, units] that are alive at once, as `benchmark
     --growth` finds them.
     """
-    if traits.network:
+    if traits.has_c_hat:
         return 23, 90
     if traits.relaxed:
         return 19, 50

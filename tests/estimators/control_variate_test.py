@@ -79,13 +79,17 @@ class OfAnotherSpecTest(tf.test.TestCase, parameterized.TestCase):
         ({}, {"learn_eta": True}),
         ({"learn_temperature": True}, {"learn_eta": True}),
         ({}, {"estimator": "relax"}),
+        (
+            {"estimator": "relax", "control_variate": "step"},
+            {"estimator": "relax", "control_variate": "sequence"},
+        ),
     )
     def test_what_is_learned_must_be_what_the_spec_says(self, made, asked):
         generator, discriminator = problems.networks(0)
         reward = DiscriminatorReward(discriminator)
         control = ControlVariate.create(EstimatorSpec(**made), generator, reward)
         spec = EstimatorSpec(**asked)
-        with self.assertRaisesRegex(ValueError, "unlike `control`: pass control="):
+        with self.assertRaisesRegex(ValueError, ", unlike the one given: pass control="):
             regan_tf.estimate_gradient(
                 spec, generator, reward, batch_size=4, seed=0, control=control
             )

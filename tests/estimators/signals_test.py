@@ -9,11 +9,15 @@ from regan_tf.estimators.control_networks import ControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.networks.noise import gumbel_noise
-from regan_tf.spec import EstimatorSpec
+from regan_tf.spec import ESTIMATORS, EstimatorSpec
 from tests import problems
 
 
 class SignalTest(tf.test.TestCase):
+    def test_every_estimator_has_a_signal_that_there_is(self):
+        named = {traits.signal for traits in ESTIMATORS.values()}
+        self.assertEqual(named - {None}, set(signals.SIGNALS))
+
     def test_hand_computed_signals(self):
         reward, control = tf.constant([[0.9], [0.2]]), tf.constant([[0.5], [0.3]])
         self.assertAllClose(signals.reinforce(reward, None), [[0.9], [0.2]])
