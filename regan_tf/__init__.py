@@ -22,6 +22,7 @@ _PUBLIC = {
     "FastGenerator": "networks.protocol",
     "Generator": "networks.generator",
     "PrefixReward": "estimators.rewards",
+    "TrainedRun": "training.trained",
     "RelaxedTokens": "estimators.relaxation",
     "Reward": "estimators.rewards",
     "SequenceGenerator": "networks.protocol",
@@ -29,6 +30,7 @@ _PUBLIC = {
     "TokenReward": "estimators.rewards",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
+    "load_run": "training.trained",
 }
 __all__ = list(_PUBLIC)
 

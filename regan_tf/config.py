@@ -9,6 +9,7 @@ refused at once.
 import dataclasses
 import itertools
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from regan_tf.spec import EstimatorSpec
 
 BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
 _TEXTS = ("text", "pydoc")
+_PATHS = ("data_file", "eval_file")
 # What --metric may be, by --dataset; the first is the default. tasks/ has what else they are.
 METRICS = {
     "grammar": ("goodness", "validity", "distinct", "nll_excess"),
@@ -282,13 +284,15 @@ class Config:
         return EstimatorSpec(**{name: getattr(self, name) for name in names})
 
     def resolved(self) -> "Config":
-        """The run with every None replaced."""
+        """The run with every None replaced, and the paths of texts absolute: it may go on from
+        another directory.
+        """
         defaults = DEFAULTS[self.dataset](self) | {"metric": self._metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
-        return dataclasses.replace(
-            found, model_name=self.model_name or f"regan-{self.estimator}-{found._kind}"
-        )
+        paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}
+        model_name = self.model_name or f"regan-{self.estimator}-{found._kind}"
+        return dataclasses.replace(found, model_name=model_name, **paths)
 
     @property
     def _is_text(self):

@@ -6,8 +6,6 @@
 A version is verified first, appears complete, and never replaces another.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from regan_tf.cli import command, config_flags
@@ -27,21 +25,11 @@ def main():
     """Publishes the generator and prints where."""
     config = config_flags.read_run(_WORKDIR.value)
     command.start_tensorflow(config.threads)
-    from regan_tf.serving import publishing
-    from regan_tf.tasks.registry import task_of
-    from regan_tf.training.evaluation import Evaluation
-    from regan_tf.training.models import Models
-    from regan_tf.training.progress import Progress
+    from regan_tf.training.trained import load_run
 
-    run, which = _WORKDIR.value, _GENERATOR.value
-    task = task_of(config)
-    dataset = task.load()
-    models, progress = Models(config, dataset.vocabulary), Progress(task, len(dataset.real))
-    models.restore(run, **progress.checkpoint_parts())
-    metrics = Evaluation(task, dataset, models).measure(progress.iteration, which)
-    directory = Path(_EXPORT_DIR.value) / (_MODEL_NAME.value or config.model_name)
-    path = publishing.publish_run(models, progress, which, metrics, run, directory)
-    print(f"published {path}; try it with\n  make serve MODEL={directory}")
+    run = load_run(_WORKDIR.value)
+    path = run.export(_EXPORT_DIR.value, _MODEL_NAME.value, generator=_GENERATOR.value)
+    print(f"published {path}; try it with\n  make serve MODEL={path.parent}")
 
 
 if __name__ == "__main__":

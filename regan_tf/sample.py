@@ -1,7 +1,7 @@
 """Prints sequences from a trained run.
 
 python -m regan_tf.sample --workdir=RUN --num=20 --seed=7
-python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5
+python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5 --prefix="x+"
 """
 
 import json
@@ -9,6 +9,7 @@ import json
 from absl import flags
 
 from regan_tf.cli import command, config_flags
+from regan_tf.config import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
@@ -22,6 +23,7 @@ _SEED = flags.DEFINE_integer(
 _TEMPERATURE = flags.DEFINE_float(
     "sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied."
 )
+_PREFIX = flags.DEFINE_string("prefix", "", "What all of them begin with.")
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
 _FORMAT = flags.DEFINE_enum(
     "format",
@@ -37,18 +39,22 @@ def main():
     path = _WORKDIR.value
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
-    from regan_tf.tasks.registry import task_of
-    from regan_tf.training.models import Models
+    from regan_tf.training.trained import load_run
 
-    vocabulary = task_of(config).vocabulary()
-    models = Models(config, vocabulary)
-    models.restore(path)
-    generator = models.named(_GENERATOR.value)
-    tokens = generator.sample(_NUM.value, _SEED.value, temperature)
-    log_probs = generator.log_prob(tokens).numpy().sum(axis=1)
-    for text, row, log_prob in zip(
-        vocabulary.to_text(tokens.numpy()), tokens.numpy().tolist(), log_probs.tolist(), strict=True
-    ):
+    run, which = load_run(path), _GENERATOR.value
+    try:
+        tokens = run.sample_tokens(
+            _NUM.value,
+            temperature=temperature,
+            prefix=_PREFIX.value,
+            seed=_SEED.value,
+            generator=which,
+        )
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+    log_probs = run.named(which).log_prob(tokens).numpy().sum(axis=1)
+    texts = run.vocabulary.to_text(tokens)
+    for text, row, log_prob in zip(texts, tokens.tolist(), log_probs.tolist(), strict=True):
         print(
             text
             if _FORMAT.value == "text"

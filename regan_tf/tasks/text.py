@@ -3,7 +3,9 @@ Python. No TensorFlow here.
 """
 
 import collections
+import dataclasses
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,16 @@ class Vocabulary:
             (s for s in counts if counts[s] > 1), key=lambda symbol: (-counts[symbol], symbol)
         )
         return cls((*_SPECIAL, *ordered[: size - len(_SPECIAL)]), separator, _END, _UNKNOWN)
+
+    def to_json(self):
+        """A JSON object of its arguments."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text):
+        """The vocabulary that `to_json` wrote. Raises ValueError or TypeError if it is none."""
+        found = json.loads(text)
+        return cls(**found | {"symbols": tuple(found["symbols"])})
 
     def __len__(self):
         return len(self.symbols)

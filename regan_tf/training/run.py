@@ -57,7 +57,7 @@ def run(config, wait=False):
         if experiment.progress.finished and (workdir.path / SUMMARY).exists():
             _say_that_it_is_finished(experiment.progress, path)
             return 0
-        workdir.record(config)
+        workdir.record(config, dataset.vocabulary)
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)

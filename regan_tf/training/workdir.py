@@ -19,6 +19,7 @@ from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
 
 RECORDS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+VOCABULARY = "vocabulary.json"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
 
@@ -36,8 +37,11 @@ class Workdir:
         self._lock = _locked(self.path, wait)  # held until the process ends
         _require_same_run(self.path, config)
 
-    def record(self, config):
-        """Writes the configuration: from here on the directory is this run's."""
+    def record(self, config, vocabulary):
+        """Writes configuration and vocabulary, a text.Vocabulary: from here on the directory is
+        this run's.
+        """
+        write_atomically(self.path / VOCABULARY, vocabulary.to_json() + "\n")
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
 
     def has_checkpoint(self):

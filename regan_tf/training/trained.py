@@ -1,0 +1,199 @@
+"""A run as its directory holds it: what sampling, scoring and exporting need, and no more. Neither
+the texts that it learned from nor its reward are asked for.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.random.experimental import stateless_split
+
+from regan_tf.cli import config_flags
+from regan_tf.config import UserError
+from regan_tf.networks.autoregressive import stateless
+from regan_tf.networks.discriminator import Discriminator
+from regan_tf.networks.generator import Generator
+from regan_tf.tasks.registry import task_of
+from regan_tf.tasks.text import Vocabulary, split
+from regan_tf.training.models import Models
+from regan_tf.training.progress import Progress
+from regan_tf.training.workdir import VOCABULARY, read_metrics
+
+_SMALLEST = 2.0**-53  # of the uniform numbers, which are in (0, 1)
+
+
+class TrainedRun:
+    """A run of `regan_tf.main`, finished or not, at its newest checkpoint.
+
+    Attributes:
+      path, config: its directory, and its resolved Config.
+      vocabulary: what its tokens stand for.
+      generator, best_generator: as they were last, and at the best evaluation point.
+      discriminator: as it was last; with a reward of one's own it was never trained.
+      records: the lines of its metrics.jsonl, as dicts.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path, self.config = Path(path), config_flags.read_run(path)
+        self.vocabulary = _vocabulary(self.path, self.config)
+        self._models = Models(self.config, self.vocabulary)
+        self._progress = Progress(task_of(self.config), self.config.data_size)
+        self._models.restore(self.path, **self._progress.checkpoint_parts())
+        self.records: list[dict] = read_metrics(self.path)
+
+    @property
+    def generator(self) -> Generator:
+        return self._models.generator
+
+    @property
+    def best_generator(self) -> Generator:
+        return self._models.best_generator
+
+    @property
+    def discriminator(self) -> Discriminator:
+        return self._models.discriminator
+
+    @property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The adversarial iterations' numbers by name, [N] each; NaN where one was not measured."""
+        records = [r for r in self.records if r["phase"] == "adversarial"]
+        names = {n: None for r in records for n, x in r.items() if isinstance(x, int | float)}
+        return {n: np.array([_number(r.get(n)) for r in records]) for n in names}
+
+    def sample(
+        self,
+        num: int = 10,
+        *,
+        temperature: float = 1.0,
+        prefix: str = "",
+        seed: int = 0,
+        generator: str = "last",
+    ) -> list[str]:
+        """Sequences as text, `num` of them; see `sample_tokens`."""
+        options = {"temperature": temperature, "prefix": prefix, "seed": seed}
+        return self.vocabulary.to_text(self.sample_tokens(num, generator=generator, **options))
+
+    def sample_tokens(
+        self,
+        num: int = 10,
+        *,
+        temperature: float = 1.0,
+        prefix: str = "",
+        seed: int = 0,
+        generator: str = "last",
+    ) -> np.ndarray:
+        """Sequences as tokens, int32 [num, T].
+
+        Args:
+          num: how many, above 0.
+          temperature: divides the logits, above 0.
+          prefix: what all of them begin with.
+          seed: the same seed gives the same sequences.
+          generator: "last" or "best".
+        Raises:
+          ValueError: an argument is not allowed; the message names it.
+        """
+        for name, value in (("num", num), ("temperature", temperature)):
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name}={value} is not allowed: it must be above 0")
+        chosen = self.named(generator)
+        if not prefix:
+            return chosen.sample(num, seed, temperature).numpy()
+        shape = [num, chosen.seq_len]
+        uniform = tf.random.stateless_uniform(
+            shape, stateless_split(stateless(seed), 2)[1], _SMALLEST, 1, tf.float64
+        )
+        given = np.tile(self._encoded_prefix(prefix), [num, 1])
+        return chosen.complete(given, uniform, tf.fill([num], float(temperature)))[0].numpy()
+
+    def score(self, texts: Sequence[str], *, generator: str = "last") -> np.ndarray:
+        """log p of each text under the generator, in nats: [N].
+
+        Raises ValueError if a text has more than T tokens, or one that is not in the vocabulary
+        where there is no unknown token.
+        """
+        tokens = self.vocabulary.encode(list(texts), self.config.seq_len)
+        return self.named(generator).log_prob(tokens).numpy().sum(axis=1)
+
+    def export(
+        self, export_dir: str | Path = "export", model_name: str = "", *, generator: str = "last"
+    ) -> Path:
+        """Publishes a generator as a SavedModel for TF Serving, the next numbered version in
+        export_dir/model_name. Returns the version's path.
+
+        Args:
+          export_dir: where models are.
+          model_name: by default regan-<estimator>-<length or texts>.
+          generator: "last" or "best".
+        Raises:
+          UserError: there is no best generator yet, or the directory cannot be written.
+        """
+        from regan_tf.serving import publishing  # it loads what no other use of a run needs
+
+        self.named(generator)
+        directory = Path(export_dir) / (model_name or self.config.model_name)
+        metrics = self._recorded(generator)
+        return Path(
+            publishing.publish_run(
+                self._models, self._progress, generator, metrics, self.path, directory
+            )
+        )
+
+    def named(self, which: str) -> Generator:
+        """The "last" generator, or the "best" one. Raises ValueError for another name."""
+        if which not in ("last", "best"):
+            raise ValueError(f"generator={which!r} is not allowed: it must be 'last' or 'best'")
+        return self._models.named(which)
+
+    def _recorded(self, which):
+        """The generator's metrics as training recorded them last."""
+        progress = self._progress
+        best = which == "best"
+        last = progress.best_iteration if best else progress.iteration
+        headline = task_of(self.config).headline
+        measured = [
+            r
+            for r in self.records
+            if r.get(headline) is not None and (r["phase"] == "pretrain" or r["iteration"] <= last)
+        ]
+        return measured[-1] if measured else {}
+
+    def _encoded_prefix(self, prefix):
+        """int32 [T]: the prefix' tokens, then -1."""
+        length, known = self.config.seq_len, self.vocabulary.symbols
+        symbols = split(prefix, self.vocabulary.separator)
+        if len(symbols) > length or not set(symbols) <= set(known):
+            raise ValueError(
+                f"prefix={prefix!r} is not allowed: it must have at most {length} tokens, all of "
+                "the run's vocabulary"
+            )
+        given = [known.index(symbol) for symbol in symbols]
+        return np.array(given + [-1] * (length - len(given)), np.int32)
+
+
+def load_run(path: str | Path) -> TrainedRun:
+    """The run in a directory.
+
+        run = regan_tf.load_run("runs/mine")
+        run.sample(20, temperature=0.8, prefix="x+")
+
+    Raises UserError if there is none that can be read, or no checkpoint yet.
+    """
+    return TrainedRun(path)
+
+
+def _vocabulary(path, config):
+    """That of the run; of one from before it was kept, that of its data."""
+    file = path / VOCABULARY
+    if not file.exists():
+        return task_of(config).vocabulary()
+    try:
+        return Vocabulary.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} cannot be read: {error!r}") from None
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan
