@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 shows it
 
 _PUBLIC = {
+    "Callback": "training.callbacks",
     "Config": "config",
     "ControlNetwork": "estimators.control_networks",
     "ControlVariate": "estimators.control_variate",
@@ -31,6 +32,7 @@ _PUBLIC = {
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
     "load_run": "training.trained",
+    "train": "training.train",
 }
 __all__ = list(_PUBLIC)
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 class Bars:

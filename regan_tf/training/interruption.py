@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 
 _STOPPING = (
     "\nstopping after this step; press Ctrl-C again to stop at once "
@@ -17,9 +18,10 @@ class Interruption:
 
     def __enter__(self):
         self._came = False
-        self._previous = {
-            s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)
-        }
+        # Python lets no other thread than the main one handle signals.
+        is_main = threading.current_thread() is threading.main_thread()
+        handled = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        self._previous = {s: signal.signal(s, self._handle) for s in handled}
         return self
 
     def __exit__(self, *_):

@@ -15,6 +15,7 @@ from regan_tf.files import NotWrittenError
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import algorithm, closing, memory, outcome
 from regan_tf.training.bars import Bars
+from regan_tf.training.callbacks import call
 from regan_tf.training.events import EventLog
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.interruption import Interruption
@@ -35,15 +36,16 @@ _STRAIGHT_THROUGH = (
 )
 
 
-def run(config, wait=False):
+def run(config, wait=False, callbacks=()):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
     Args:
       wait: while another process runs in the directory, wait for it.
+      callbacks: of class Callback.
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
-    path = _directory(config)
+    path = directory(config)
     task = task_of(config)
     dataset = task.load()
     config = task.completed(dataset)
@@ -66,7 +68,7 @@ def run(config, wait=False):
             f"{'going on in' if resumed else 'run in'} {path}"
         )
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment.progress))
-        if not _train(experiment, workdir, records):
+        if not _train(experiment, workdir, records, callbacks):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
@@ -77,7 +79,8 @@ def run(config, wait=False):
     return 0
 
 
-def _directory(config):
+def directory(config):
+    """Where the run is kept: --workdir, or a new directory. Raises UserError."""
     if config.distribution == "multi_worker" and not config.workdir:
         raise UserError(
             "--distribution=multi_worker needs --workdir: a directory that all workers see"
@@ -155,7 +158,7 @@ def _others(config, path):
         ) from None
 
 
-def _train(experiment, workdir, records):
+def _train(experiment, workdir, records, callbacks):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
     config, progress = experiment.config, experiment.progress
     try:
@@ -169,6 +172,8 @@ def _train(experiment, workdir, records):
                 if record:
                     _keep(record, experiment, workdir, events)
                     records.append(record)
+                    judged = record["iteration"] % config.eval_every == 0
+                    call(callbacks, record, experiment.generator, judged)
                 bars.show(record)
                 # The interruption is asked about once a step: what ends the loop is also saved.
                 stop = bool(interruption)

@@ -72,8 +72,10 @@ class TrainedRun:
         generator: str = "last",
     ) -> list[str]:
         """Sequences as text, `num` of them; see `sample_tokens`."""
-        options = {"temperature": temperature, "prefix": prefix, "seed": seed}
-        return self.vocabulary.to_text(self.sample_tokens(num, generator=generator, **options))
+        tokens = self.sample_tokens(
+            num, temperature=temperature, prefix=prefix, seed=seed, generator=generator
+        )
+        return self.vocabulary.to_text(tokens)
 
     def sample_tokens(
         self,

@@ -1,0 +1,86 @@
+"""The main job from Python, with callbacks."""
+
+import tempfile
+import threading
+
+import tensorflow as tf
+
+import regan_tf
+from regan_tf.config import UserError
+from tests.training.small import SMALL
+
+
+class _Log(regan_tf.Callback):
+    def __init__(self):
+        self.calls, self.sampled = [], None
+
+    def on_pretraining(self, record, generator):
+        self.calls.append(("pretraining", record["iteration"]))
+
+    def on_iteration(self, record, generator):
+        self.calls.append(("iteration", record["iteration"]))
+
+    def on_evaluation(self, record, generator):
+        self.calls.append(("evaluation", record["iteration"]))
+        self.sampled = generator.sample(4, 0)
+
+
+class TrainTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.directory = self.enterContext(tempfile.TemporaryDirectory())
+        self.settings = SMALL | {
+            "estimator": "reinforce_loo",
+            "eval_every": 2,
+            "d_steps": 1,
+            "export_generator": "none",
+            "workdir": f"{self.directory}/run",
+        }
+
+    def test_callbacks_are_called_as_the_run_goes_and_goes_on(self):
+        log = _Log()
+        first = regan_tf.train(iterations=2, callbacks=[log], **self.settings)
+        self.assertEqual(
+            log.calls,
+            [
+                ("pretraining", 10),
+                ("iteration", 0),
+                ("evaluation", 0),
+                ("iteration", 1),
+                ("iteration", 2),
+                ("evaluation", 2),
+            ],
+        )
+        self.assertAllEqual(log.sampled, first.sample_tokens(4, seed=0))
+        more = regan_tf.train(iterations=3, callbacks=[log], **self.settings)
+        self.assertEqual(log.calls[6:], [("iteration", 3)])
+        self.assertAllEqual(more.metrics["iteration"], [0, 1, 2, 3])
+
+    def test_it_runs_in_another_thread_and_what_a_callback_raises_ends_it(self):
+        class Stop(regan_tf.Callback):
+            def on_iteration(self, record, generator):
+                raise KeyError("enough")
+
+        found = []
+
+        def train():
+            try:
+                regan_tf.train(iterations=1, callbacks=[Stop()], **self.settings)
+            except KeyError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+        self.assertLen(found, 1)
+
+    def test_bad_settings_are_named_as_arguments(self):
+        config = regan_tf.Config(**self.settings)
+        with self.assertRaisesRegex(UserError, "^batch_size=0 is not allowed"):
+            regan_tf.train(config, batch_size=0)
+        with self.assertRaisesRegex(TypeError, "batchsize"):
+            regan_tf.train(batchsize=8)
+
+
+if __name__ == "__main__":
+    tf.test.main()
