@@ -14,6 +14,7 @@ from regan_tf.tasks.task import Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
 
 _SPLIT_SEED = 0  # which texts are held out does not depend on the run's seed: runs can be compared
+_MANY_UNKNOWN = 0.2  # of the held-out tokens: so many will spoil the samples
 _NLL, _SELF_BLEU = "Held-out NLL [nats per token]", "Self-BLEU: lower is more varied"
 
 
@@ -175,6 +176,12 @@ def _dataset(config):
         f"{len(real)} training and {len(heldout)} held-out texts, {len(vocabulary)} tokens with "
         f"the end and the unknown one, which {unknown:.1%} of the held-out tokens are"
     ]
+    if unknown >= _MANY_UNKNOWN:
+        remarks.append(
+            f"warning: {unknown:.0%} of the held-out tokens are unknown, and will be in samples: "
+            f"raise --vocab_size (now {config.vocab_size}) where more tokens occur twice, give "
+            "more texts, or take --tokens=char"
+        )
     if left_out:
         longest = f"--seq_len={config.seq_len} {config.tokens}s"
         remarks.append(f"{left_out} texts of more than {longest} are left out")

@@ -64,6 +64,15 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         config = Config(dataset="text", data_file=str(path), batch_size=2, **options)
         return task_of(config.resolved()).load()
 
+    def test_many_unknown_tokens_are_said_with_what_to_do(self):
+        lines = b"\n".join(b"one w%d" % i for i in range(20))
+        self.assertRegex(
+            self._load(lines).remarks[1],
+            r"^warning: 50% of the held-out tokens are unknown.* raise --vocab_size \(now 5000\)",
+        )
+        known = b"\n".join(b" ".join(b"ab"[i >> k & 1 :][:1] for k in range(4)) for i in range(16))
+        self.assertLen(self._load(known).remarks, 1)
+
     @parameterized.parameters(
         (b"", "empty"),
         (b" \n\r\n\t\n", "empty"),
