@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import Any
 
+__version__ = "0.1.0"
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 shows it
 
 _PUBLIC = {

@@ -54,9 +54,7 @@ def main(arguments):
 
         client = Client(_ADDRESS.value, _MODEL.value, _VERSION.value, _DEADLINE.value)
     except ImportError as error:
-        raise UserError(
-            f"{error}; the client needs `pip install -r requirements-serving.txt`"
-        ) from None
+        raise UserError(f"{error}; the client needs `pip install 'regan-tf[serving]'`") from None
     with client:
         actions[arguments[0]](client, arguments[1:])
 

@@ -29,7 +29,7 @@ def main():
 
     run = load_run(_WORKDIR.value)
     path = run.export(_EXPORT_DIR.value, _MODEL_NAME.value, generator=_GENERATOR.value)
-    print(f"published {path}; try it with\n  make serve MODEL={path.parent}")
+    print(f"published {path}; try it with\n  python -m regan_tf.serve --model_dir={path.parent}")
 
 
 if __name__ == "__main__":

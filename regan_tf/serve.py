@@ -56,9 +56,7 @@ def main():
         from regan_tf.serving.model import Model
         from regan_tf.serving.servable import Limits
     except ImportError as error:
-        raise UserError(
-            f"{error}; serving needs `pip install -r requirements-serving.txt`"
-        ) from None
+        raise UserError(f"{error}; serving needs `pip install 'regan-tf[serving]'`") from None
     limits = Limits(batch_rows=_BATCH_ROWS.value, body_bytes=_BODY_BYTES.value)
     model = Model(_MODEL_NAME.value, directory, limits, _BATCHING.value)
     asyncio.run(
@@ -72,7 +70,9 @@ def main():
 def _exported_last(export):
     versions = [version for model in export.glob("*/") for version in numbered(model)]
     if not versions:
-        raise UserError("nothing is exported yet: `make train` does it, or give --model_dir")
+        raise UserError(
+            "nothing is exported yet: `python -m regan_tf.main` does it, or give --model_dir"
+        )
     return max(versions, key=lambda p: p.stat().st_mtime).parent
 
 

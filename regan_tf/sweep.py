@@ -1,7 +1,7 @@
 """Runs a grid of flags times seeds, several runs at a time, each in a directory of its own.
 
-  python -m regan_tf.sweep --sweep=configs/figure_4.toml
-  python -m regan_tf.sweep --sweep=configs/figure_4.toml --ray_address=auto      (on a Ray cluster)
+  python -m regan_tf.sweep --sweep=figure_4
+  python -m regan_tf.sweep --sweep=figure_4 --ray_address=auto      (on a Ray cluster)
 
 The same command goes on with a sweep that was stopped, and tries again what failed.
 regan_tf/studies/grid.py tells what such a file holds.
@@ -17,11 +17,11 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from regan_tf.cli import command
+from regan_tf.cli import command, flagfiles
 from regan_tf.studies import grid, pool
 
 _SWEEP = flags.DEFINE_multi_string(
-    "sweep", None, "File of a sweep; may be given several times.", required=True
+    "sweep", None, "File of a sweep, or its name; may be given several times.", required=True
 )
 _OUTPUT = flags.DEFINE_string(
     "output", "runs", "Runs go to <output>/<name of the file>/<flags>/<seed>."
@@ -35,14 +35,15 @@ _WORKERS = flags.DEFINE_integer(
 _RAY = flags.DEFINE_string(
     "ray_address",
     "",
-    "Run on this Ray cluster instead (auto, local or host:port); needs requirements-ray.txt.",
+    "Run on this Ray cluster instead (auto, local or host:port); needs regan-tf[ray].",
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only list the runs.")
 
 
 def main():
     """Runs what is not finished; returns the exit code: 1 if a run failed."""
-    directories = {path: Path(_OUTPUT.value).resolve() / Path(path).stem for path in _SWEEP.value}
+    files = [flagfiles.found(name, "sweep") for name in _SWEEP.value]
+    directories = {path: Path(_OUTPUT.value).resolve() / path.stem for path in files}
     jobs = [
         job
         for path, directory in directories.items()

@@ -20,6 +20,7 @@ _FLOORS = (
     {"client", "serve", "training"},
     {"benchmark_serving", "compare", "export", "main", "sample", "studies"},
     {"benchmark", "report", "sweep", "temperature_curve"},
+    {"__main__"},
 )
 
 

@@ -9,6 +9,7 @@ import sys
 
 from absl import app, logging
 
+from regan_tf.cli import flagfiles
 from regan_tf.config import UserError
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
@@ -36,7 +37,17 @@ def run(main, takes_arguments=False):
             print(f"error: {error}", file=sys.stderr)
             return 1
 
-    app.run(checked)
+    app.run(checked, flags_parser=_parsed)
+
+
+def _parsed(argv):
+    """As absl parses, but flagfiles are found by name, and from within each other."""
+    try:
+        argv = [argv[0], *flagfiles.expanded(argv[1:])]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    return app.parse_flags_with_usage(argv)
 
 
 def start_tensorflow(threads, precision="float32"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf.cli import config_flags
+from regan_tf.cli import config_flags, flagfiles
 from regan_tf.config import Config, UserError
 
 # The sweep says these itself.
@@ -59,7 +59,7 @@ def read(path, directory, seeds=None):
 
     The file is TOML:
 
-      flagfile = "configs/paper_15.flags"       # what all runs share (as --flagfile); optional
+      flagfile = "paper_15.flags"               # what all runs share (as --flagfile); optional
       seeds = 10                                # 0 to 9
       [[grid]]                                  # any number of grids; each is the product of its
       flags' values estimator = ["rebar", "relax"]
@@ -142,7 +142,8 @@ def _config(path, arguments):
     flag_values = flags.FlagValues()
     config_flags.define(flag_values)
     try:
-        _, *left_over = flag_values(["", *arguments])
+        found = flagfiles.expanded(arguments, Path(path).parent)
+        _, *left_over = flag_values(["", *found])
         if left_over:
             raise UserError(f"{left_over[0]!r} is not a flag: flags are written --name=value")
         return config_flags.parsed(flag_values)

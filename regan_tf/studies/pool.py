@@ -78,7 +78,7 @@ def connect(address):
         ray.init(address, log_to_driver=False, configure_logging=False)
     except ImportError:
         raise UserError(
-            "--ray_address needs Ray, which is not installed: pip install -r requirements-ray.txt"
+            "--ray_address needs Ray, which is not installed: pip install 'regan-tf[ray]'"
         ) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--ray_address={address}: {str(error).splitlines()[0]}") from None

@@ -31,7 +31,7 @@ def report(task, dataset, path, summary, samples):
     print(f"  tensorboard --logdir={path}/events")
     if summary["export"]:
         print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
-        print(f"  make serve MODEL={Path(summary['export']).parent}")
+        print(f"  python -m regan_tf.serve --model_dir={Path(summary['export']).parent}")
     else:
         print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={path}")
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
