@@ -33,9 +33,9 @@ def _command(*args, module="main"):
     return [sys.executable, "-m", f"regan_tf.{module}", *args]
 
 
-def _run(*args, module="main"):
+def _run(*args, module="main", env=None):
     return subprocess.run(
-        _command(*args, module=module), capture_output=True, text=True, check=False
+        _command(*args, module=module), capture_output=True, text=True, check=False, env=env
     )
 
 
@@ -53,7 +53,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             *args,
         )
         # Training and its export do without.
-        without = self._without("tensorflow_serving", "aiohttp", "tenacity")
+        without = self._without("tensorflow_serving", "aiohttp", "tenacity", "jinja2")
         return subprocess.run(
             command, capture_output=True, text=True, check=False, env=without
         ), self.directory / name
@@ -133,7 +133,9 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(manifest["config"]["estimator"], "relax")
             self.assertIn("goodness", manifest["metrics"])
 
-        sampled = _run(f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl", module="sample")
+        arguments = [f"--workdir={run}", "--num=5", "--seed=3", "--format=jsonl"]
+        without = self._without("tensorflow_probability", "nltk", "tensorboard")
+        sampled = _run(*arguments, module="sample", env=without)
         self.assertEqual(sampled.returncode, 0, sampled.stderr)
         experiment = Experiment(self._config("run", estimator="relax"))
         require_checkpoint(run, experiment.checkpoint)

@@ -64,7 +64,6 @@ def start_tensorflow(threads, precision="float32"):
     """
     with silent_stderr():
         import tensorflow as tf
-        import tensorflow_probability  # noqa: F401
     if precision == "bfloat16":
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     tf.config.experimental.enable_op_determinism()
