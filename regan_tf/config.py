@@ -11,24 +11,14 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from regan_tf.defaults import DEFAULTS, METRICS
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
 
-BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
-_TEXTS = ("text", "pydoc")
 _PATHS = ("data_file", "eval_file")
-# What --metric may be, by --dataset; the first is the default. tasks/ has what else they are.
-METRICS = {
-    "grammar": ("goodness", "validity", "distinct", "nll_excess"),
-    **dict.fromkeys(_TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
-}
-
-_LONG = 9  # between the paper's two lengths, 3 and 15
-_GRAMMAR_SIZE = 10_000  # training sequences (section 4.1)
 
 
 class UserError(Exception):
@@ -42,7 +32,13 @@ class Config:
     """One run. A None is resolved by `resolved`, from the other fields."""
 
     # What is trained.
-    estimator: str = same_as(EstimatorSpec, "estimator")
+    estimator: str | None = same_as(
+        EstimatorSpec,
+        "estimator",
+        default=None,
+        doc="Estimator of the generator's gradient (sections 3.1-3.3), by default rebar, for texts "
+        "reinforce_loo; mle: maximum likelihood goes on.",
+    )
     control_variate: str = same_as(EstimatorSpec, "control_variate")
     leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
     temperature: float = same_as(EstimatorSpec, "temperature")
@@ -80,9 +76,10 @@ class Config:
     )
     seq_len: int | None = setting(
         None,
-        "Sequence length T; the paper uses 3 (default) and 15. Of texts the longest, by default "
-        "32 words, 100 characters.",
+        "Sequence length T; the paper uses 3 (default) and 15. Longer texts are left out; by "
+        "default 99 % of them are not longer, and it is at most 256.",
         at_least=3,
+        optional=True,
     )
     data_size: int | None = setting(
         None,
@@ -101,8 +98,12 @@ class Config:
         "", "Refuse other texts than these; a run records that of its own.", optional=True
     )
     # Networks, section 4.3 (the paper gives no sizes).
-    embed_dim: int = setting(32, "Size of the generator's token embedding.", at_least=1)
-    generator_dim: int = setting(32, "Hidden units of the generator's LSTM.", at_least=1)
+    embed_dim: int | None = setting(
+        None, "Size of the generator's token embedding; by default 32, for texts 128.", at_least=1
+    )
+    generator_dim: int | None = setting(
+        None, "Hidden units of the generator's LSTM; by default 32, for texts 128.", at_least=1
+    )
     discriminator_dim: int = setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
     control_filters: int = setting(
         32, "Filters of relax's convolutions (sequence form).", at_least=1
@@ -111,23 +112,27 @@ class Config:
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
     # Training, Algorithm 1.
-    batch_size: int = setting(128, "Sequences per minibatch (BATCH_SIZE).", at_least=1)
+    batch_size: int | None = setting(
+        None,
+        "Sequences per minibatch (BATCH_SIZE); by default 128, for texts 32.",
+        at_least=1,
+    )
     pretrain_epochs: float | None = setting(
         None,
         "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for "
-        "short, 3 for long, 10 for texts.",
+        "short, 3 for long, at most 200 for texts.",
         at_least=0,
     )
     pretrain_learning_rate: float | None = setting(
         None,
         "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
-        "about where the paper's curves start, 1e-3 for texts.",
+        "about where the paper's curves start, 3e-3 for texts.",
         above=0,
     )
-    pretrain_patience: int = setting(
-        0,
+    pretrain_patience: int | None = setting(
+        None,
         "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
-        "goes on. 0: all epochs.",
+        "goes on. 0 (default, but 2 for texts): all epochs.",
         at_least=0,
     )
     iterations: int | None = setting(
@@ -201,7 +206,9 @@ class Config:
     checkpoint_every: int = setting(10, "Iterations between checkpoints.", at_least=1, extends=True)
     # Where.
     workdir: str = setting(
-        "", "Directory of the run; by default runs/<time>-<estimator>-<length>.", local=True
+        "",
+        "Directory of the run; by default runs/<time>-<estimator>-<length or texts>.",
+        local=True,
     )
     export_dir: str = setting(
         "export", "SavedModels go to <export_dir>/<model_name>/<version>.", local=True
@@ -218,7 +225,7 @@ class Config:
     def __post_init__(self):
         try:
             check(self)
-            self.estimator_spec.check_batch(self.batch_size)
+            self.estimator_spec.check_batch(self._default("batch_size"))
         except SettingError as error:
             raise UserError(error.of_flags()) from None
         self._check_data()
@@ -226,11 +233,9 @@ class Config:
         self._check_row_parts()
 
     def _check_data(self):
-        most = self.data_size or (_GRAMMAR_SIZE if self.dataset == "grammar" else math.inf)
-        if self.batch_size > most:
-            raise UserError(
-                f"--batch_size={self.batch_size} is not allowed: at most --data_size={most}"
-            )
+        most, batch_size = self._default("data_size") or math.inf, self._default("batch_size")
+        if batch_size > most:
+            raise UserError(f"--batch_size={batch_size} is not allowed: at most --data_size={most}")
         if self.dataset == "text" and not self.data_file:
             raise UserError("--dataset=text needs --data_file")
         if self.data_file and self.dataset != "text":
@@ -249,13 +254,14 @@ class Config:
             )
 
     def _check_steps(self):
-        if self.track_variance and self.batch_size < 2:
+        if self.track_variance and self.batch_size == 1:
             raise UserError(
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
             )
-        if self.d_steps == 0 and self.estimator != "mle" and not self.reward:
+        estimator = self.estimator_spec.estimator
+        if self.d_steps == 0 and estimator != "mle" and not self.reward:
             raise UserError(
-                f"--d_steps=0 contradicts --estimator={self.estimator}, which is rewarded by the "
+                f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
                 "discriminator; mle is not"
             )
         if self.iterations == 0 and self.pretrain_epochs == 0:
@@ -264,12 +270,11 @@ class Config:
             )
 
     def _check_row_parts(self):
-        if self.batch_size % self.row_parts or (
-            self.row_parts > 1 and self.batch_size < 2 * self.row_parts
-        ):
+        batch_size = self._default("batch_size")
+        if batch_size % self.row_parts or 1 < self.row_parts > batch_size // 2:
             raise UserError(
                 f"--row_parts={self.row_parts} is not allowed: it must divide "
-                f"--batch_size={self.batch_size}, two rows a part"
+                f"--batch_size={batch_size}, two rows a part"
             )
         if self.row_parts > 1 and self.distribution != "none":
             raise UserError(
@@ -280,23 +285,34 @@ class Config:
     @property
     def estimator_spec(self) -> EstimatorSpec:
         """The estimator that the flags describe. Raises SettingError where they do not fit."""
-        names = [f.name for f in dataclasses.fields(EstimatorSpec) if f.name != "coupled"]
-        return EstimatorSpec(**{name: getattr(self, name) for name in names})
+        names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
+        settings = {name: getattr(self, name) for name in names}
+        return EstimatorSpec(self._default("estimator"), **settings)
+
+    def _default(self, name):
+        """A field's value, or what it is by default."""
+        value = getattr(self, name)
+        return DEFAULTS[self.dataset](self).get(name) if value is None else value
 
     def resolved(self) -> "Config":
-        """The run with every None replaced, and the paths of texts absolute: it may go on from
-        another directory.
+        """The run with every None replaced but those that the data decide (`Task.completed`), and
+        the paths of texts absolute: it may go on from another directory.
         """
         defaults = DEFAULTS[self.dataset](self) | {"metric": self._metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
         paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}
-        model_name = self.model_name or f"regan-{self.estimator}-{found._kind}"
+        model_name = self.model_name or f"regan-{found.name}"
         return dataclasses.replace(found, model_name=model_name, **paths)
 
     @property
+    def name(self) -> str:
+        """What to call the run: <estimator>-<length or texts>."""
+        return f"{self.estimator}-{self._kind}"
+
+    @property
     def _is_text(self):
-        return self.dataset in _TEXTS
+        return self.dataset != "grammar"
 
     @property
     def _metrics(self):
@@ -312,42 +328,3 @@ class Config:
     def text_name(self):
         """What to call the texts."""
         return Path(self.data_file).stem or self.dataset
-
-
-def _grammar_defaults(config):
-    """The paper's two lengths (section 5; figures 4 and 5) set what is not given: the nearer one's
-    value is taken.
-    """
-    seq_len, data_size = config.seq_len or 3, config.data_size or _GRAMMAR_SIZE
-    is_long = seq_len >= _LONG
-    return {
-        "seq_len": seq_len,
-        "data_size": data_size,
-        "heldout_size": 1_000,
-        "pretrain_epochs": 3.0 if is_long else 1.0,
-        "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
-        "iterations": 234 if is_long else 200,
-        "d_steps": data_size // config.batch_size,
-        "generator_learning_rate": 1e-2,
-        "eval_samples": 10_000,
-    }
-
-
-def _text_defaults(config):
-    return {
-        "seq_len": 32 if config.tokens == "word" else 100,
-        "pretrain_epochs": 10.0,
-        "pretrain_learning_rate": 1e-3,
-        "iterations": 200,
-        "d_steps": 10,
-        "generator_learning_rate": 1e-4,
-        "eval_samples": 2_000,
-    }
-
-
-# What is not given, by --dataset: all fields of Config that are None by default, unless the task
-# does without.
-DEFAULTS: dict[str, Callable[[Config], dict]] = {
-    "grammar": _grammar_defaults,
-    **dict.fromkeys(_TEXTS, _text_defaults),
-}

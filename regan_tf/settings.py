@@ -65,10 +65,10 @@ def setting(
     return dataclasses.field(default=default, metadata={"doc": doc, **checks})
 
 
-def same_as(other: type, name: str) -> Any:
-    """A field as another dataclass has it: default, help and checks."""
+def same_as(other: type, name: str, **changed: Any) -> Any:
+    """A field as another dataclass has it: default, help and checks, but for what is `changed`."""
     field = next(f for f in dataclasses.fields(other) if f.name == name)
-    return dataclasses.field(default=field.default, metadata=field.metadata)
+    return setting(**{"default": field.default, **field.metadata, **changed})
 
 
 def check(settings: Any) -> None:

@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parent.parent / "regan_tf"
 # Rooms, and modules beside them, from the ground up. Each imports from its own room and from the
 # floors below.
 _FLOORS = (
-    {"graphs", "settings"},
+    {"defaults", "graphs", "settings"},
     {"spec"},
     {"config"},
     {"files", "networks"},

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from regan_tf.config import METRICS
+from regan_tf.defaults import METRICS
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.task import Breakdown, Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary

@@ -1,8 +1,8 @@
 """A task: what is learned, how samples of it are judged, and what people are shown of that.
 
 Training, reports and pictures ask the run's Task, and know no task by name. Another task is a class
-like `grammar.Grammar`, and an entry each, in the same order, of `registry.TASKS`, `config.METRICS`
-and `config.DEFAULTS`.
+like `grammar.Grammar`, and an entry each, in the same order, of `registry.TASKS`,
+`defaults.METRICS` and `defaults.DEFAULTS`.
 """
 
 import abc
@@ -202,6 +202,17 @@ class Task(abc.ABC):
     def mean_length(self, metrics: dict) -> float:
         """Mean length of the held-out sequences, from all metrics of a generator."""
         return self.config.seq_len
+
+    def doubts(self, pretraining: list[dict], start: dict, ideal: dict) -> list[str]:
+        """What speaks against going on from pre-training as it ended: sentences, each with what to
+        do instead.
+
+        Args:
+          pretraining: the records of its epochs.
+          start: that of iteration 0.
+          ideal: the metrics of as many samples of a perfect generator.
+        """
+        return []
 
     def more_scores(self, end: dict, records: list) -> dict:
         """Scores of a run besides `end_scores`; end: its last metrics; records: the adversarial

@@ -12,7 +12,7 @@ import numpy as np
 from nltk.translate.bleu_score import Fraction, SmoothingFunction, brevity_penalty
 from scipy import stats
 
-from regan_tf.config import BLEU_ORDERS
+from regan_tf.defaults import BLEU_ORDERS
 
 _LONGEST = max(BLEU_ORDERS)
 _KL_ORDERS, _DISTINCT_ORDERS = (1, 2), (1, 2, 3)

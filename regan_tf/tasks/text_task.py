@@ -7,14 +7,18 @@ import hashlib
 
 import numpy as np
 
-from regan_tf.config import BLEU_ORDERS, UserError
+from regan_tf.config import UserError
+from regan_tf.defaults import BLEU_ORDERS
 from regan_tf.tasks import text
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.task import Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
 
 _SPLIT_SEED = 0  # which texts are held out does not depend on the run's seed: runs can be compared
+_COVERED, _LONGEST = 0.99, 256  # --seq_len by default: share of the lines, and at most
 _MANY_UNKNOWN = 0.2  # of the held-out tokens: so many will spoil the samples
+_STILL_FALLING = 0.01  # of the held-out NLL in the last epoch: it was not the last that helps
+_FAR = 0.5  # of the training texts' BLEU-2: samples below it are no such texts
 _NLL, _SELF_BLEU = "Held-out NLL [nats per token]", "Self-BLEU: lower is more varied"
 
 
@@ -135,9 +139,10 @@ class Texts(Task):
         return dataset
 
     def completed(self, dataset):
-        """The config with the texts' digest, and how many there are."""
+        """The config with the texts' digest and length, and how many there are."""
         return dataclasses.replace(
             self.config,
+            seq_len=dataset.real.shape[1],
             data_sha256=dataset.sha256,
             data_size=len(dataset.real),
             heldout_size=len(dataset.heldout),
@@ -152,6 +157,26 @@ class Texts(Task):
     def mean_length(self, metrics):
         return metrics["nll"] / metrics["nll_per_token"]
 
+    def doubts(self, pretraining, start, ideal):
+        return [*self._unfinished(pretraining), *self._far(start, ideal)]
+
+    def _unfinished(self, pretraining):
+        before, last = ([None, None] + [r["nll_per_token"] for r in pretraining])[-2:]
+        if before and last < (1 - _STILL_FALLING) * before:
+            yield (
+                f"pre-training ended while the held-out NLL was falling, from {before:.3f} to "
+                f"{last:.3f} a token in the last epoch: raise --pretrain_epochs (now "
+                f"{self.config.pretrain_epochs:g})"
+            )
+
+    def _far(self, start, ideal):
+        if start["bleu_2"] < _FAR * ideal["bleu_2"]:
+            yield (
+                f"after pre-training the samples are far from the training texts, with a BLEU-2 of "
+                f"{start['bleu_2']:.2f} against {ideal['bleu_2']:.2f}: more texts, a longer "
+                "pre-training or larger networks (--generator_dim, --embed_dim) come first"
+            )
+
 
 def _dataset(config):
     """Texts from files, or from Python's help topics; those of more than --seq_len tokens are left
@@ -159,6 +184,7 @@ def _dataset(config):
     """
     flag = "data_file" if config.data_file else "dataset"
     lines, eval_lines, digest = _read(config)
+    config = dataclasses.replace(config, seq_len=config.seq_len or _length(lines, config.tokens))
     lines, left_out = _short(lines, config, flag)
     if eval_lines is None:
         real, heldout = _split(lines, config, flag)
@@ -198,6 +224,15 @@ def _read(config):
         return lines, None, digest
     eval_lines, eval_digest = text.read(config.eval_file, "eval_file")
     return lines, eval_lines, hashlib.sha256((digest + eval_digest).encode()).hexdigest()
+
+
+def _length(lines, tokens):
+    """T that fits the lines: nearly all are kept whole, and one that is far longer than the others
+    does not cost them time.
+    """
+    lengths = [len(text.split(line, text.SEPARATORS[tokens])) for line in lines]
+    covering = int(np.quantile(lengths, _COVERED, method="inverted_cdf"))
+    return int(np.clip(covering, 3, _LONGEST))
 
 
 def _short(lines, config, flag):

@@ -29,6 +29,11 @@ class Bars:
         done = self._progress.iteration if adversarial else self._progress.pretrained
         self._bar.update(done - self._bar.n)
 
+    def say(self, lines):
+        """Prints lines beside the bar."""
+        for line in lines:
+            self._bar.write(line)
+
     def _turn(self):
         """To the adversarial iterations."""
         self._bar.close()

@@ -24,8 +24,7 @@ def finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
     columns["best"] = evaluation.measure(progress.iteration, "best")
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
-    ideal = evaluation.metrics.ideal(evaluation.size)
-    _plot(records, experiment.task, workdir.path / "figures", ideal)
+    _plot(records, experiment.task, workdir.path / "figures", evaluation.ideal)
     summary = {
         "dataset": config.dataset,
         "estimator": config.estimator,
@@ -36,7 +35,7 @@ def finish(experiment, workdir, records):
         "converged": progress.converged,
         "best_iteration": progress.best_iteration,
         **columns,
-        "ideal": ideal,
+        "ideal": evaluation.ideal,
         "export": _export(experiment, columns, workdir),
         "seconds": sum(r["seconds"] for r in records),
     }

@@ -1,5 +1,7 @@
 """What generators are judged by: samples with their metrics, and the held-out likelihood."""
 
+import functools
+
 import tensorflow as tf
 
 from regan_tf.graphs import compiled
@@ -29,6 +31,11 @@ class Evaluation:
         generators = {which: models.named(which) for which in ("last", "best")}
         self._sample = {which: self._sampler(g) for which, g in generators.items()}
         self._nll = {which: nll_function(g, dataset.heldout) for which, g in generators.items()}
+
+    @functools.cached_property
+    def ideal(self) -> dict:
+        """The metrics that as many samples of a perfect generator would have."""
+        return self.metrics.ideal(self.size)
 
     def _sampler(self, generator):
         return compiled(lambda seed: generator.sample(self.size, seed))

@@ -85,10 +85,7 @@ def directory(config):
         raise UserError(
             "--distribution=multi_worker needs --workdir: a directory that all workers see"
         )
-    return (
-        config.workdir
-        or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.estimator}-{config.seq_len}"
-    )
+    return config.workdir or f"runs/{datetime.now():%Y%m%d-%H%M%S-%f}-{config.name}"
 
 
 @contextlib.contextmanager
@@ -175,6 +172,8 @@ def _train(experiment, workdir, records, callbacks):
                     judged = record["iteration"] % config.eval_every == 0
                     call(callbacks, record, experiment.generator, judged)
                 bars.show(record)
+                if record and progress.iteration == 0:
+                    bars.say(_doubts(experiment, records))
                 # The interruption is asked about once a step: what ends the loop is also saved.
                 stop = bool(interruption)
                 if stop or _is_due(record, experiment):
@@ -189,6 +188,15 @@ def _train(experiment, workdir, records, callbacks):
         )
         raise algorithm.NotFiniteError(f"{error}; {where}") from None
     return progress.finished
+
+
+def _doubts(experiment, records):
+    """Warnings of what pre-training left, before the adversarial phase; records: up to iteration
+    0.
+    """
+    *pretraining, start = records
+    found = experiment.task.doubts(pretraining, start, experiment.evaluation.ideal)
+    return [f"warning: {doubt}" for doubt in found]
 
 
 def _keep(record, experiment, workdir, events):

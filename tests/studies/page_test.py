@@ -14,7 +14,8 @@ from absl.testing import parameterized
 from matplotlib import pyplot as plt
 from tensorboard.plugins.hparams import metadata
 
-from regan_tf.config import BLEU_ORDERS, Config
+from regan_tf.config import Config
+from regan_tf.defaults import BLEU_ORDERS
 from regan_tf.plots import comparisons, drawing, runs, temperature
 from regan_tf.studies import page, results
 from regan_tf.tasks.registry import task_of

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf import config as configuration
+from regan_tf import defaults
 from regan_tf.config import Config, UserError
 from regan_tf.studies import page, results
 from regan_tf.tasks import registry
@@ -60,6 +60,9 @@ class _Oracle(Task):
     def metrics(self, dataset):
         return _OracleMetrics()
 
+    def doubts(self, pretraining, start, ideal):
+        return [f"{len(pretraining)} epoch, NLL {start['nll']:.1f}, at best {ideal['oracle_nll']}"]
+
     def _load(self):
         rng = np.random.default_rng(self.config.seed)
         real, heldout = (
@@ -70,7 +73,7 @@ class _Oracle(Task):
 
 class TaskTest(parameterized.TestCase, tf.test.TestCase):
     def test_every_dataset_has_a_task_and_metrics(self):
-        for table in (configuration.METRICS, configuration.DEFAULTS):
+        for table in (defaults.METRICS, defaults.DEFAULTS):
             self.assertEqual(list(registry.TASKS), list(table))
 
     @parameterized.parameters("grammar", "pydoc")
@@ -83,7 +86,7 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         record = end | dict.fromkeys(("log_variance", "log_variance_all"), 0.0)
         self.assertContainsSubset(
             {
-                *configuration.METRICS[dataset],
+                *defaults.METRICS[dataset],
                 task.headline,
                 *task.event_metrics,
                 *(panel.score for panel in task.panels),
@@ -138,15 +141,17 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         ]
         runs = [results.Run("/nowhere", Config(**o).resolved(), {}, []) for o in options]
         groups = results.grouped(runs)
-        rest = "seq_len=32, data_size=None, heldout_size=None, eval_samples=2000, texts "
+        rest = "seq_len=None, data_size=None, heldout_size=None, eval_samples=2000, texts "
         words = [f"pydoc (words), vocab_size={v}, {rest}" for v in ("50", "9")]
         self.assertEqual(list(groups), [3, 15, "pydoc (chars)", words[0] + "01234567", words[1]])
         titles = [members[0].task.title(name) for name, members in groups.items()]
         self.assertEqual(titles[:3], ["Length 3", "Length 15", "pydoc (chars)"])
 
     def test_one_text_is_too_few(self):
-        task = registry.task_of(Config(dataset="pydoc", data_size=1, batch_size=1,
-                                       track_variance=False).resolved())  # fmt: skip
+        config = Config(
+            dataset="pydoc", estimator="mle", data_size=1, batch_size=1, track_variance=False
+        )
+        task = registry.task_of(config.resolved())
         with self.assertRaisesRegex(UserError, "one training text is too few"):
             task.load()
 
@@ -172,6 +177,7 @@ class OtherTaskTest(tf.test.TestCase):
             self.assertEqual(running.run(config), 0)
         self.assertRegex(output.getvalue(), r"\noracle_nll .*\n")
         self.assertIn("the oracle's own", output.getvalue())
+        self.assertRegex(output.getvalue(), r"\nwarning: 1 epoch, NLL \d\.\d, at best 1\.0\n")
         self.assertTrue((self.directory / "run/figures/oracle.png").exists())
 
         groups = results.grouped(results.read([self.directory])[0])

@@ -1,5 +1,6 @@
 """Texts as data: files, vocabularies, splits and metrics; BLEU against NLTK's own."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -57,6 +58,24 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
                 grammar.VOCABULARY.encode([wrong], 3)
 
 
+class DoubtsTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ([5.0, 4.0, 3.9], 0.2, ["from 4.000 to 3.900 a token .* raise --pretrain_epochs"]),
+        ([5.0, 4.0, 3.99], 0.2, []),
+        ([4.0, 4.1, 4.2], 0.2, []),
+        ([], 0.2, []),
+        ([4.0], 0.09, ["BLEU-2 of 0.09 against 0.20"]),
+        ([5.0, 4.0], 0.0, ["--pretrain_epochs", "far from the training texts"]),
+    )
+    def test_pretraining_that_did_not_get_there_is_said(self, nll, bleu, expected):
+        task = task_of(Config(dataset="pydoc").resolved())
+        pretraining = [{"nll_per_token": value} for value in nll]
+        doubts = task.doubts(pretraining, {"bleu_2": bleu}, {"bleu_2": 0.2})
+        self.assertLen(doubts, len(expected))
+        for doubt, pattern in zip(doubts, expected, strict=True):
+            self.assertRegex(doubt, pattern)
+
+
 class FilesTest(tf.test.TestCase, parameterized.TestCase):
     def _load(self, content, **options):
         path = pathlib.Path(self.get_temp_dir(), "texts.txt")
@@ -80,7 +99,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         (b"good\nbad \xff\n", "not UTF-8: byte 9, in line 2, is 0xff"),
         (b"only one line\n", "too few different lines .1. to hold some out"),
         (b"same\n" * 50, "too few different lines .1."),
-        (b"a " * 10**6, "no line of at most --seq_len=32 words"),
+        (b"a " * 10**6, "no line of at most --seq_len=256 words"),
         (b"\n".join(b"<unk> " * i for i in range(20)), "no token but the unknown one"),
     )
     def test_what_is_no_text_is_refused_with_the_cause(self, content, message):
@@ -94,6 +113,30 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertLen(dataset.real, 27)
         self.assertIn("2 texts of more than --seq_len=20 chars are left out", dataset.remarks)
+
+    @parameterized.parameters(
+        ("word", [f"a b c d {i % 40}" for i in range(50)], 5),
+        ("char", [chr(97 + i % 26) for i in range(60)], 3),  # the shortest that there is
+        ("word", ["a b c d"] * 100 + [f"a {i % 50}" for i in range(200)] + ["w " * 9], 4),
+        ("word", ["w " * (1 + i % 300) for i in range(3000)], 256),
+    )
+    def test_without_seq_len_nearly_all_lines_fit(self, tokens, lines, expected):
+        dataset = self._load("\n".join(lines).encode(), tokens=tokens)
+        self.assertEqual(dataset.real.shape[1], expected)
+        longer = sum(len(line.split() if tokens == "word" else line) > expected for line in lines)
+        self.assertLessEqual(longer / len(lines), 0.01 if expected < 256 else 1)
+        left_out = f"{longer} texts of more than --seq_len={expected} {tokens}s are left out"
+        self.assertEqual(left_out in dataset.remarks, longer > 0)
+
+    def test_what_the_data_decide_is_recorded(self):
+        path = pathlib.Path(self.get_temp_dir(), "texts.txt")
+        path.write_text("\n".join(f"a b c {i % 30}" for i in range(60)))
+        config = Config(dataset="text", data_file=str(path), batch_size=2).resolved()
+        self.assertEqual((config.estimator, config.pretrain_patience), ("reinforce_loo", 2))
+        task = task_of(config)
+        completed = task.completed(task.load())
+        self.assertEqual((completed.seq_len, completed.heldout_size), (4, 3))
+        self.assertNotIn(None, [getattr(completed, f.name) for f in dataclasses.fields(Config)])
 
     def test_line_ends_and_byte_order_mark(self):
         lines = [f"word{i} and more" for i in range(20)]
