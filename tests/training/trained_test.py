@@ -84,7 +84,7 @@ class TrainedRunTest(tf.test.TestCase, parameterized.TestCase):
         loaded = self._run("text")
         path = loaded.export(self.directory / "export")
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        self.assertEqual(path, self.directory / "export/regan-rebar-texts-word/1")
+        self.assertEqual(path, self.directory / "export/regan-reinforce_loo-texts-word/1")
         recorded = [r for r in loaded.records if r.get("nll") is not None][-1]
         self.assertEqual(manifest["metrics"], recorded)
         served = tf.saved_model.load(str(path)).signatures["score"]
