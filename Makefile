@@ -25,7 +25,7 @@ serve: $(VENV)/.serve
 benchmark: $(VENV)/.train
 	$(PY) -m regan_tf.benchmark
 
-# The study: every sweep in configs/, then a report of each. What is finished is not run again. Hours on two cores: README.
+# The study: every sweep in configs/, then a report of each. What is finished is not run again. Hours on two cores: docs/results.md.
 # study-quick: figure 4 on two seeds, minutes.
 SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes recipes_long
 
