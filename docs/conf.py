@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+from sphinx.util import inspect
+
 import regan_tf
 from regan_tf.cli import command
 
@@ -27,26 +29,31 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # several names may share a line
 default_role = "py:obj"  # `name` in a docstring is code, and a link where it is a public name
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
+_COLON = "\ue000"  # in the place of one before which napoleon would look for a type
 _CODE = re.compile(r"(`[^`]*`)")
-_MARKUP = re.compile(r"(?<![\w*|])\*(?!\*)|\||_(?=[^\w]|$)")  # what would be markup outside of code
+# What would be markup outside of code: * | _ as in emphasis and links, and V. as if it began a list.
+_MARKUP = re.compile(r"(?<![\w*|])\*(?!\*)|\||_(?=[^\w]|$)|(?<=: [A-Z])\.")
 
 
 def _as_written(app, what, name, obj, options, lines):
     """Docstrings are plain text: an indented block is an equation or code, and no sign is markup,
     but for `code`.
     """
-    written, in_block, in_sections = [], False, False
+    written, in_block, section = [], False, ""
     for line in lines:
-        in_sections = in_sections or bool(_SECTION.match(line))
-        is_block = not in_sections and line.startswith("    ")
+        heading = _SECTION.fullmatch(line)
+        section = heading[1] if heading else section
+        is_block = not section and line.startswith("    ")
         if is_block and not in_block:
             written += ["::", ""]
         in_block = is_block or (in_block and not line)
-        written.append(line if is_block else _escaped(line))
+        line = line if is_block or heading else _escaped(line)
+        has_no_type = what == "property" if not section else section in ("Returns", "Yields")
+        written.append(line.replace(":", _COLON) if has_no_type and not heading else line)
     lines[:] = written
 
 
@@ -57,6 +64,7 @@ def _escaped(line):
 
 def _settings(app, what, name, obj, options, lines):
     """The fields of a dataclass of settings, which carry their help with them."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
     if not (what == "class" and dataclasses.is_dataclass(obj)):
         return
     lines += ["", "Settings:", ""]
@@ -64,9 +72,18 @@ def _settings(app, what, name, obj, options, lines):
         lines += [f"``{field.name}`` = ``{field.default!r}``", f"    {_help(field)}", ""]
 
 
-def _short(app, what, name, obj, options, signature, annotation):
-    """The settings of a dataclass are listed below it: not in its signature, too."""
-    return ("(**settings)", annotation) if dataclasses.is_dataclass(obj) else None
+def _signature(app, what, name, obj, options, signature, annotation):
+    """That of a dataclass of settings is listed below it; that of a Keras model is its __init__; a
+    protocol has none.
+    """
+    if dataclasses.is_dataclass(obj):
+        return "(**settings)", annotation
+    if getattr(obj, "_is_protocol", False):
+        return "", annotation
+    if what == "class" and signature == "(*args, **kwargs)":
+        found = inspect.signature(obj.__init__, bound_method=True)
+        return inspect.stringify_signature(found, unqualified_typehints=True), annotation
+    return None
 
 
 def _help(field):
@@ -79,4 +96,4 @@ def setup(app):
     """Before napoleon, which reads the sections, the text; after it the settings."""
     app.connect("autodoc-process-docstring", _as_written, priority=400)
     app.connect("autodoc-process-docstring", _settings, priority=600)
-    app.connect("autodoc-process-signature", _short)
+    app.connect("autodoc-process-signature", _signature)

@@ -17,7 +17,7 @@ def plot_bias_and_variance(results, title, path):
     A filled cross is a bias seen; a ring is none seen, drawn at the bias that noise alone could
     show.
     """
-    height = max(4.5, _GAP * len(results) / _AXES_SHARE)
+    height = max(3.6, _GAP * len(results) / _AXES_SHARE)
     figure, axes = plt.subplots(figsize=(9, height), layout="constrained")
     several = len({r["temperature"] for r in results}) > 1
     points = []
