@@ -28,6 +28,7 @@ pygments_style, pygments_dark_style = "friendly", "monokai"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
+smartquotes = False  # -- is a flag's
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_custom_sections = [("Attributes", "params_style")]  # several names may share a line
 default_role = "py:obj"  # `name` in a docstring is code, and a link where it is a public name
@@ -35,7 +36,7 @@ default_role = "py:obj"  # `name` in a docstring is code, and a link where it is
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
 _COLON = "\ue000"  # in the place of one before which napoleon would look for a type
 _CODE = re.compile(r"(`[^`]*`)")
-# What would be markup outside of code: * | _ as in emphasis and links, and V. as if it began a list.
+# What would be markup outside of code: * | _ of emphasis and links, and V. as if it began a list.
 _MARKUP = re.compile(r"(?<![\w*|])\*(?!\*)|\||_(?=[^\w]|$)|(?<=: [A-Z])\.")
 
 
