@@ -38,6 +38,14 @@ _COLON = "\ue000"  # in the place of one before which napoleon would look for a 
 _CODE = re.compile(r"(`[^`]*`)")
 # What would be markup outside of code: * | _ of emphasis and links, and V. as if it began a list.
 _MARKUP = re.compile(r"(?<![\w*|])\*(?!\*)|\||_(?=[^\w]|$)|(?<=: [A-Z])\.")
+# Files beside docs/ that are pages here, too.
+_INCLUDED = {"../BUILD_NOTES.md": "decisions.md", "../export/README.md": "production.md"}
+
+
+def _to_pages(app, name, source):
+    """Links to what is included lead to the page of it."""
+    for file, page in _INCLUDED.items():
+        source[0] = source[0].replace(f"]({file}", f"]({page}")
 
 
 def _as_written(app, what, name, obj, options, lines):
@@ -95,6 +103,7 @@ def _help(field):
 
 def setup(app):
     """Before napoleon, which reads the sections, the text; after it the settings."""
+    app.connect("source-read", _to_pages)
     app.connect("autodoc-process-docstring", _as_written, priority=400)
     app.connect("autodoc-process-docstring", _settings, priority=600)
     app.connect("autodoc-process-signature", _signature)
