@@ -54,7 +54,7 @@ class StepControlNetwork(keras.Model):
     for every t.
 
     It reads z_t as it is and relaxed: without the former the variance it reaches is nearly twice as
-    high (BUILD_NOTES.md).
+    high (docs/estimators.md).
 
     Smooth, and zero at the start, for the same reasons as `ControlNetwork`.
 

@@ -17,8 +17,8 @@ def plot_bias_and_variance(results, title, path):
     A filled cross is a bias seen; a ring is none seen, drawn at the bias that noise alone could
     show.
     """
-    height = max(6, _GAP * len(results) / _AXES_SHARE)
-    figure, axes = plt.subplots(figsize=(11, height), layout="constrained")
+    height = max(3.6, _GAP * len(results) / _AXES_SHARE)
+    figure, axes = plt.subplots(figsize=(9, height), layout="constrained")
     several = len({r["temperature"] for r in results}) > 1
     points = []
     for r in results:
@@ -55,7 +55,7 @@ def _name_points(axes, points, gap):
     for (y, x, label), place in zip(points, places, strict=True):
         line = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.6}
         at = {"xytext": (1.03, place), "textcoords": "axes fraction", "verticalalignment": "center"}
-        axes.annotate(label, (x, y), fontsize=8, arrowprops=line, zorder=1, **at)
+        axes.annotate(label, (x, y), fontsize=9, arrowprops=line, zorder=1, **at)
 
 
 def _spread(wanted, gap):
