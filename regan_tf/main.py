@@ -5,7 +5,7 @@ The data are the paper's grammar, or texts of your own.
 
   python -m regan_tf.main --estimator=rebar --temperature=0.1
   python -m regan_tf.main --flagfile=paper_15_relax --seed=1
-  python -m regan_tf.main --flagfile=text_words --data_file=texts.txt --seq_len=30
+  python -m regan_tf.main --dataset=text --data_file=texts.txt
   python -m regan_tf.main --flagfile=RUN/config.flags --workdir=RUN      (goes on with an
   interrupted run)
 
