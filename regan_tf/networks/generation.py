@@ -19,15 +19,10 @@ _COLDEST = 1e-30  # colder changes nothing, and would overflow
 
 
 class Generates:
-    """Gives `generate` to a Keras SequenceGenerator that inherits from it. Ours does."""
-
-    # Of the SequenceGenerator.
-    vocab_size: int
-    seq_len: int
-    compute_dtype: str
+    """Gives `generate` to a SequenceGenerator that inherits from it. Ours does."""
 
     def generate(
-        self,
+        self: Any,
         prompts: Any = None,
         *,
         num: int = 1,
@@ -59,8 +54,8 @@ class Generates:
           ValueError, TypeError: an argument is not allowed; the message names it.
         """
         sampler = samplers.get(sampler)
-        length = self.seq_len if max_length is None else max_length
-        self._check(num, length)
+        samplers.positive(num, "num")
+        length = _checked_length(max_length, self.seq_len)
         cold = sampler.temperature if temperature is None else temperature
         cold = tf.constant(max(samplers.positive(cold, "temperature"), _COLDEST), tf.float64)
         given = padded(prompts, length, self.vocab_size, end_token(self))
@@ -71,14 +66,7 @@ class Generates:
         parts = [slice(i, i + part) for i in range(0, len(given), part)]
         return np.concatenate([write(given[rows], uniform[rows], cold) for rows in parts])
 
-    def _check(self, num, length):
-        samplers.positive(num, "num")
-        if not 1 <= length <= self.seq_len:
-            raise ValueError(
-                f"max_length={length} is not allowed: it must be from 1 to {self.seq_len}"
-            )
-
-    def _compiled_for(self, sampler, length):
+    def _compiled_for(self: Any, sampler, length):
         key = (sampler.key(), length)
         if key not in self._compiled:
             rows = [tf.TensorSpec([None, length], dtype) for dtype in (tf.int32, tf.float64)]
@@ -93,6 +81,14 @@ class Generates:
         return {}  # of which Keras knows nothing: it would track what an attribute holds
 
 
+def _checked_length(max_length, seq_len):
+    if max_length is None:
+        return seq_len
+    if not 1 <= max_length <= seq_len:
+        raise ValueError(f"max_length={max_length} is not allowed: it must be from 1 to {seq_len}")
+    return max_length
+
+
 def _write(
     generator: SequenceGenerator,
     sampler: samplers.Sampler,
@@ -100,7 +96,7 @@ def _write(
     uniform: tf.Tensor,
     temperature: tf.Tensor,
 ) -> tf.Tensor:
-    """Continues int32 [B, T], -1 where nothing is given, with a random number [B, T] for each token.
+    """Continues int32 [B, T], -1 where nothing is given, by a random number [B, T] for each token.
 
     A loop even where T is small: unrolled, 120 steps take seconds to trace.
     """

@@ -90,6 +90,8 @@ def check_generator(generator: SequenceGenerator) -> None:
         if not _is_int(value) or value < 1:
             raise TypeError(f"{name}.{attribute} is {value!r}: it must be an int above 0")
     dtype = getattr(generator, "compute_dtype", None)
+    if not isinstance(dtype, str):
+        raise TypeError(f"{name}.compute_dtype is {dtype!r}: it must be of type str")
     if dtype not in dtypes.ALLOWED:
         raise TypeError(
             f"{name}.compute_dtype is {dtype!r}: it must be {' or '.join(dtypes.ALLOWED)}"

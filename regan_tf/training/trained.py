@@ -168,14 +168,15 @@ class TrainedRun:
 
     def _encoded_prefix(self, prefix):
         """The prefix' tokens, a list."""
-        length, known = self.config.seq_len, self.vocabulary.symbols
+        length, end = self.config.seq_len, self.vocabulary.end
+        known = {symbol: i for i, symbol in enumerate(self.vocabulary.symbols) if i != end}
         symbols = split(prefix, self.vocabulary.separator)
-        if len(symbols) > length or not set(symbols) <= set(known):
+        if len(symbols) > length or not set(symbols) <= known.keys():
             raise ValueError(
                 f"prefix={prefix!r} is not allowed: it must have at most {length} tokens, all of "
                 "the run's vocabulary"
             )
-        return [known.index(symbol) for symbol in symbols]
+        return [known[symbol] for symbol in symbols]
 
 
 def load_run(path: str | Path) -> TrainedRun:
