@@ -54,7 +54,7 @@ class Generates:
           ValueError, TypeError: an argument is not allowed; the message names it.
         """
         sampler = samplers.get(sampler)
-        samplers.positive(num, "num")
+        samplers.count(num, "num")
         length = _checked_length(max_length, self.seq_len)
         cold = sampler.temperature if temperature is None else temperature
         cold = tf.constant(max(samplers.positive(cold, "temperature"), _COLDEST), tf.float64)
@@ -84,9 +84,9 @@ class Generates:
 def _checked_length(max_length, seq_len):
     if max_length is None:
         return seq_len
-    if not 1 <= max_length <= seq_len:
-        raise ValueError(f"max_length={max_length} is not allowed: it must be from 1 to {seq_len}")
-    return max_length
+    if samplers.count(max_length, "max_length") > seq_len:
+        raise ValueError(f"max_length={max_length} is not allowed: it must be at most T={seq_len}")
+    return int(max_length)
 
 
 def _write(

@@ -39,7 +39,7 @@ def _rows(prompts):
         return [np.zeros([0], np.int64)]
     if isinstance(prompts, tf.RaggedTensor):
         prompts = prompts.to_list()
-    if isinstance(prompts, str) or any(isinstance(prompt, str) for prompt in prompts):
+    if not np.iterable(prompts) or any(isinstance(prompt, str) for prompt in prompts):
         raise ValueError(f"prompts={prompts!r} is not allowed: it must be tokens, which are ints")
     one = all(np.ndim(token) == 0 for token in prompts)
     rows = [np.asarray(row) for row in ([prompts] if one else prompts)]

@@ -2,6 +2,7 @@
 `Generator.generate`, by the names that KerasHub gave them.
 """
 
+import numbers
 from collections.abc import Hashable
 from typing import Any
 
@@ -88,6 +89,7 @@ class GreedySampler(Sampler):
     """The most likely token."""
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """The argmax, whatever `uniform`; of equally likely tokens the first."""
         return tf.argmax(probabilities, axis=-1, output_type=tf.int32)
 
 
@@ -95,6 +97,7 @@ class RandomSampler(Sampler):
     """A draw from the distribution as it is."""
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Inverts the distribution function."""
         return inverted(probabilities, uniform)
 
 
@@ -108,9 +111,10 @@ class TopKSampler(Sampler):
 
     def __init__(self, k: int = 5, temperature: float = 1.0):
         super().__init__(temperature)
-        self.k = positive(k, "k")
+        self.k = count(k, "k")
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Inverts the distribution function of the k likeliest."""
         likely, tokens = _most_likely(probabilities, self.k)
         return _picked(tokens, inverted(likely, uniform))
 
@@ -130,9 +134,10 @@ class TopPSampler(Sampler):
         super().__init__(temperature)
         if not 0 < p <= 1:
             raise ValueError(f"p={p} is not allowed: it must be above 0 and at most 1")
-        self.p, self.k = p, None if k is None else positive(k, "k")
+        self.p, self.k = p, None if k is None else count(k, "k")
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """Inverts the distribution function of the smallest set."""
         likely, tokens = _most_likely(probabilities, self.k or probabilities.shape[-1])
         kept = tf.cumsum(likely, axis=-1, exclusive=True) < self.p
         return _picked(tokens, inverted(tf.where(kept, likely, 0), uniform))
@@ -168,6 +173,13 @@ def positive(value: Any, name: str) -> Any:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name}={value} is not allowed: it must be above 0")
     return value
+
+
+def count(value: Any, name: str) -> int:
+    """The value. Raises ValueError, which names it, unless it is an int above 0."""
+    if not (isinstance(value, numbers.Integral) and int(value) > 0):
+        raise ValueError(f"{name}={value} is not allowed: it must be an int above 0")
+    return int(value)
 
 
 def _most_likely(probabilities, k):

@@ -12,7 +12,7 @@ from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
-from regan_tf.networks.samplers import Sampler, positive
+from regan_tf.networks.samplers import Sampler, count, positive
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary, split
 from regan_tf.training.models import Models
@@ -112,7 +112,7 @@ class TrainedRun:
                 seed=seed,
             )
         temperature = positive(1.0 if temperature is None else temperature, "temperature")
-        return chosen.sample(positive(num, "num"), seed, temperature).numpy()
+        return chosen.sample(count(num, "num"), seed, temperature).numpy()
 
     def score(self, texts: Sequence[str], *, generator: str = "last") -> np.ndarray:
         """log p of each text under the generator, in nats: [N].
