@@ -21,6 +21,8 @@ class ControlNetwork(keras.Model):
       vocab_size: V.
       filters: channels of both convolutions.
       width: steps that a convolution sees.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(self, vocab_size: int, filters: int = 32, width: int = 3, **kwargs: Any):
@@ -73,6 +75,8 @@ class StepControlNetwork(keras.Model):
         features.
       vocab_size: V.
       units: of both hidden layers.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(self, feature_dim: int, vocab_size: int, units: int = 64, **kwargs: Any):

@@ -25,6 +25,8 @@ class Discriminator(keras.Model):
       vocab_size: V, the width of a row.
       hidden_dim: size of the LSTM's state.
       end_token: see `autoregressive.alive`; None: all sequences have T tokens.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(

@@ -20,12 +20,17 @@ class Generator(keras.Model, Generates, FastGenerator):
     """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and
     b_<t (equation 6).
 
+    As every network here it can be saved and cloned by Keras; `keras.models.load_model` finds the
+    class once it was imported: `from regan_tf import Generator`.
+
     Args:
       vocab_size: V. Token V is the begin symbol; it is read first and never written.
       seq_len: T, the length of every sequence; of the longest, if there is an end token.
       embed_dim, hidden_dim: sizes of the embedding and of the LSTM's state.
       end_token: after which there is nothing but itself, see `autoregressive.alive`; None: all
         sequences have T tokens.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(
