@@ -24,13 +24,18 @@ _PUBLIC = {
     "EstimatorSpec": "spec",
     "FastGenerator": "networks.protocol",
     "Generator": "networks.generator",
+    "GreedySampler": "networks.samplers",
     "PrefixReward": "estimators.rewards",
-    "TrainedRun": "training.trained",
+    "RandomSampler": "networks.samplers",
     "RelaxedTokens": "estimators.relaxation",
     "Reward": "estimators.rewards",
+    "Sampler": "networks.samplers",
     "SequenceGenerator": "networks.protocol",
     "StepControlNetwork": "estimators.control_networks",
     "TokenReward": "estimators.rewards",
+    "TopKSampler": "networks.samplers",
+    "TopPSampler": "networks.samplers",
+    "TrainedRun": "training.trained",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
     "load_run": "training.trained",
@@ -43,3 +48,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'regan_tf' has no attribute '{name}'")
     return getattr(importlib.import_module(f"regan_tf.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -82,6 +82,17 @@ class WheelTest(tf.test.TestCase):
         self.assertEqual(installed, expected)
 
 
+class NamesTest(tf.test.TestCase):
+    def test_what_is_listed_is_what_is_public(self):
+        shown = [name for name in dir(regan_tf) if not name.startswith("__")]
+        self.assertEqual(shown, sorted(regan_tf.__all__))
+        self.assertIn("__version__", dir(regan_tf))
+        for name in regan_tf.__all__:
+            self.assertIsNotNone(getattr(regan_tf, name))
+        with self.assertRaisesRegex(AttributeError, "has no attribute 'networks_'"):
+            _ = regan_tf.networks_
+
+
 class DependenciesTest(tf.test.TestCase):
     def test_what_is_imported_is_declared_and_what_is_declared_is_imported(self):
         extras = _PROJECT["optional-dependencies"]

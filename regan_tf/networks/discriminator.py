@@ -10,8 +10,10 @@ import keras
 import tensorflow as tf
 
 from regan_tf.networks import autoregressive, backprop, lstm
+from regan_tf.networks.dtypes import check_policy
 
 
+@keras.saving.register_keras_serializable("regan_tf")
 class Discriminator(keras.Model):
     """Scores whole sequences: D = sigmoid(logit) is the probability that the rows are real data.
 
@@ -23,18 +25,29 @@ class Discriminator(keras.Model):
       vocab_size: V, the width of a row.
       hidden_dim: size of the LSTM's state.
       end_token: see `autoregressive.alive`; None: all sequences have T tokens.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(
         self, vocab_size: int, hidden_dim: int = 32, end_token: int | None = None, **kwargs: Any
     ):
         super().__init__(**kwargs)
+        check_policy(self)
         self.vocab_size, self.end_token = vocab_size, end_token
         self.cell = lstm.LSTMCell(hidden_dim, dtype=self.dtype_policy, name="cell")
         self.head = keras.layers.Dense(1, dtype=self.dtype_policy, name="head")
         self.cell.build((None, vocab_size))
         self.head.build((None, hidden_dim))
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "vocab_size": self.vocab_size,
+            "hidden_dim": self.cell.units,
+            "end_token": self.end_token,
+        }
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """rows [B, T, V], one-hot or on the simplex, or tokens int32 [B, T] -> logits [B].

@@ -7,15 +7,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import backprop, lstm
+from regan_tf.networks import backprop, lstm, samplers
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless
+from regan_tf.networks.dtypes import check_policy
+from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
-class Generator(keras.Model, FastGenerator):
+@keras.saving.register_keras_serializable("regan_tf")
+class Generator(keras.Model, Generates, FastGenerator):
     """p(b_t | b_<t) = softmax(W h_t + w), h_t from an LSTM over embeddings of the begin symbol and
     b_<t (equation 6).
+
+    As every network here it can be saved and cloned by Keras; `keras.models.load_model` finds the
+    class once it was imported: `from regan_tf import Generator`.
 
     Args:
       vocab_size: V. Token V is the begin symbol; it is read first and never written.
@@ -23,6 +29,8 @@ class Generator(keras.Model, FastGenerator):
       embed_dim, hidden_dim: sizes of the embedding and of the LSTM's state.
       end_token: after which there is nothing but itself, see `autoregressive.alive`; None: all
         sequences have T tokens.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
     """
 
     def __init__(
@@ -35,6 +43,7 @@ class Generator(keras.Model, FastGenerator):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_policy(self)
         self.vocab_size, self.seq_len, self.end_token = vocab_size, seq_len, end_token
         self.embedding = keras.layers.Embedding(
             vocab_size + 1, embed_dim, dtype=self.dtype_policy, name="embedding"
@@ -45,6 +54,16 @@ class Generator(keras.Model, FastGenerator):
         self.cell.build((None, embed_dim))
         self.output_layer.build((None, hidden_dim))
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "vocab_size": self.vocab_size,
+            "seq_len": self.seq_len,
+            "embed_dim": self.embedding.output_dim,
+            "hidden_dim": self.cell.units,
+            "end_token": self.end_token,
+        }
 
     def initial_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The state before the begin symbol is read: (h, c), each [B, H]."""
@@ -127,14 +146,8 @@ class Generator(keras.Model, FastGenerator):
 
         def invert(logits, inputs):
             prefix_t, uniform_t = inputs
-            cold = (logits - tf.reduce_max(logits, axis=-1, keepdims=True)) / temperature[
-                :, tf.newaxis
-            ]
-            # In float64, for rare tokens among many.
-            cumulated = tf.cumsum(tf.exp(tf.cast(cold, tf.float64)), axis=-1)
-            drawn = tf.math.count_nonzero(
-                cumulated <= uniform_t[:, tf.newaxis] * cumulated[:, -1:], axis=-1, dtype=tf.int32
-            )
+            weights = samplers.weights(logits, temperature[:, tf.newaxis])
+            drawn = samplers.inverted(weights, uniform_t)
             return tf.where(prefix_t < 0, drawn, prefix_t)
 
         drawn = self._autoregress(invert, (tf.transpose(prefix), tf.transpose(uniform)))

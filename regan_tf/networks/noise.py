@@ -12,6 +12,11 @@ def uniform_noise(shape, seed, dtype=tf.float32):
     return tf.maximum(tf.random.stateless_uniform(shape, seed, dtype=dtype), tiny)
 
 
+def unit_interval(shape, seed):
+    """Uniform float64 noise in (0, 1), from 2^-53 on: what `Generator.complete` inverts."""
+    return tf.random.stateless_uniform(shape, seed, 2.0**-53, 1, tf.float64)
+
+
 def gumbel_noise(shape, seed, dtype=tf.float32):
     """Gumbel(0, 1) noise: one independent draw for each row, step and token."""
     return to_gumbel(uniform_noise(shape, seed, dtype))

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from regan_tf.networks import dtypes
+
 
 class SequenceGenerator(Protocol):
     """Any Keras model or layer with these may be trained.
 
     Attributes:
       vocab_size, seq_len: V and T; token V is the begin symbol.
-      compute_dtype: of its logits, as every Keras layer has.
+      compute_dtype: of its logits, "float32" or "float64"; every Keras layer has it.
       trainable_variables: theta, Keras variables.
 
     It may also have `end_token`, an int: the token at which a sequence ends before T.
@@ -90,6 +92,10 @@ def check_generator(generator: SequenceGenerator) -> None:
     dtype = getattr(generator, "compute_dtype", None)
     if not isinstance(dtype, str):
         raise TypeError(f"{name}.compute_dtype is {dtype!r}: it must be of type str")
+    if dtype not in dtypes.ALLOWED:
+        raise TypeError(
+            f"{name}.compute_dtype is {dtype!r}: it must be {' or '.join(dtypes.ALLOWED)}"
+        )
     end = end_token(generator)
     if end is not None and not (_is_int(end) and 0 <= end < generator.vocab_size):
         raise TypeError(

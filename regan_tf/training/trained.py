@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.random.experimental import stateless_split
 
 from regan_tf.cli import config_flags
 from regan_tf.config import UserError
-from regan_tf.networks.autoregressive import stateless
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
+from regan_tf.networks.samplers import Sampler, count, positive
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary, split
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
 from regan_tf.training.workdir import VOCABULARY, read_metrics
-
-_SMALLEST = 2.0**-53  # of the uniform numbers, which are in (0, 1)
 
 
 class TrainedRun:
@@ -66,14 +62,20 @@ class TrainedRun:
         self,
         num: int = 10,
         *,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         prefix: str = "",
+        sampler: str | Sampler = "random",
         seed: int = 0,
         generator: str = "last",
     ) -> list[str]:
         """Sequences as text, `num` of them; see `sample_tokens`."""
         tokens = self.sample_tokens(
-            num, temperature=temperature, prefix=prefix, seed=seed, generator=generator
+            num,
+            temperature=temperature,
+            prefix=prefix,
+            sampler=sampler,
+            seed=seed,
+            generator=generator,
         )
         return self.vocabulary.to_text(tokens)
 
@@ -81,8 +83,9 @@ class TrainedRun:
         self,
         num: int = 10,
         *,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         prefix: str = "",
+        sampler: str | Sampler = "random",
         seed: int = 0,
         generator: str = "last",
     ) -> np.ndarray:
@@ -90,25 +93,26 @@ class TrainedRun:
 
         Args:
           num: how many, above 0.
-          temperature: divides the logits, above 0.
+          temperature: divides the logits, above 0; None: the sampler's, which is 1 unless it is
+            given one.
           prefix: what all of them begin with.
+          sampler: "greedy", "random", "top_k", "top_p", or a Sampler; see `Generator.generate`.
           seed: the same seed gives the same sequences.
           generator: "last" or "best".
         Raises:
-          ValueError: an argument is not allowed; the message names it.
+          ValueError, TypeError: an argument is not allowed; the message names it.
         """
-        for name, value in (("num", num), ("temperature", temperature)):
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value} is not allowed: it must be above 0")
         chosen = self.named(generator)
-        if not prefix:
-            return chosen.sample(num, seed, temperature).numpy()
-        shape = [num, chosen.seq_len]
-        uniform = tf.random.stateless_uniform(
-            shape, stateless_split(stateless(seed), 2)[1], _SMALLEST, 1, tf.float64
-        )
-        given = np.tile(self._encoded_prefix(prefix), [num, 1])
-        return chosen.complete(given, uniform, tf.fill([num], float(temperature)))[0].numpy()
+        if prefix or sampler != "random":
+            return chosen.generate(
+                self._encoded_prefix(prefix),
+                num=num,
+                sampler=sampler,
+                temperature=temperature,
+                seed=seed,
+            )
+        temperature = positive(1.0 if temperature is None else temperature, "temperature")
+        return chosen.sample(count(num, "num"), seed, temperature).numpy()
 
     def score(self, texts: Sequence[str], *, generator: str = "last") -> np.ndarray:
         """log p of each text under the generator, in nats: [N].
@@ -163,16 +167,16 @@ class TrainedRun:
         return measured[-1] if measured else {}
 
     def _encoded_prefix(self, prefix):
-        """int32 [T]: the prefix' tokens, then -1."""
-        length, known = self.config.seq_len, self.vocabulary.symbols
+        """The prefix' tokens, a list."""
+        length, end = self.config.seq_len, self.vocabulary.end
+        known = {symbol: i for i, symbol in enumerate(self.vocabulary.symbols) if i != end}
         symbols = split(prefix, self.vocabulary.separator)
-        if len(symbols) > length or not set(symbols) <= set(known):
+        if len(symbols) > length or not set(symbols) <= known.keys():
             raise ValueError(
                 f"prefix={prefix!r} is not allowed: it must have at most {length} tokens, all of "
                 "the run's vocabulary"
             )
-        given = [known.index(symbol) for symbol in symbols]
-        return np.array(given + [-1] * (length - len(given)), np.int32)
+        return [known[symbol] for symbol in symbols]
 
 
 def load_run(path: str | Path) -> TrainedRun:

@@ -17,6 +17,7 @@ class CheckTest(tf.test.TestCase, parameterized.TestCase):
         ("seq_len", True, "Protocol.seq_len is True: it must be an int above 0"),
         ("seq_len", 0, "Protocol.seq_len is 0: it must be an int above 0"),
         ("compute_dtype", tf.float32, "compute_dtype is tf.float32: it must be of type str"),
+        ("compute_dtype", "bfloat16", "compute_dtype is 'bfloat16': it must be float32 or float64"),
         ("end_token", 3, "Protocol.end_token is 3: it must be None, or an int from 0 to 2"),
         ("trainable_variables", [], "Protocol has no trainable_variables: it must be built"),
         ("trainable_variables", None, "Protocol has no trainable_variables: it must be built"),

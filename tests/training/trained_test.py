@@ -61,8 +61,25 @@ class TrainedRunTest(tf.test.TestCase, parameterized.TestCase):
         logits = loaded.generator(np.zeros([1, 3], np.int32))[0, 1]
         self.assertAllClose(frequencies, tf.nn.softmax(logits / 0.5), atol=0.04)
 
+    def test_samplers_by_name_or_instance(self):
+        loaded = self._run("grammar")
+        generator = loaded.generator
+        self.assertAllEqual(loaded.sample_tokens(9, seed=2), generator.sample(9, 2))
+        greedy = loaded.sample_tokens(4, sampler="greedy", prefix="x")
+        self.assertAllEqual(greedy, np.tile(generator.generate([0], sampler="greedy"), [4, 1]))
+        sampler = regan_tf.TopKSampler(2, temperature=2.0)
+        for temperature in (None, 0.5):
+            options = {"sampler": sampler, "temperature": temperature, "seed": 4}
+            self.assertAllEqual(
+                loaded.sample_tokens(9, **options), generator.generate(num=9, **options)
+            )
+        texts = loaded.sample(9, sampler="top_p", prefix="x+", seed=1)
+        self.assertEqual({text[:2] for text in texts}, {"x+"})
+
     @parameterized.parameters(
         ({"num": 0}, "num=0 is not allowed"),
+        ({"num": 0, "prefix": "x"}, "num=0 is not allowed"),
+        ({"sampler": "beam"}, "sampler='beam' is not allowed"),
         ({"temperature": 0.0}, "temperature=0.0 is not allowed"),
         ({"temperature": float("nan")}, "temperature=nan is not allowed"),
         ({"prefix": "x?"}, "prefix='x.' is not allowed: it must have at most 3 tokens"),
