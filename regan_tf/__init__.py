@@ -36,6 +36,7 @@ _PUBLIC = {
     "TopKSampler": "networks.samplers",
     "TopPSampler": "networks.samplers",
     "TrainedRun": "training.trained",
+    "UserError": "config",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
     "load_run": "training.trained",
