@@ -24,6 +24,7 @@ _PUBLIC = {
     "EstimatorSpec": "spec",
     "FastGenerator": "networks.protocol",
     "Generator": "networks.generator",
+    "ParallelGenerator": "networks.parallel",
     "PrefixReward": "estimators.rewards",
     "TrainedRun": "training.trained",
     "RelaxedTokens": "estimators.relaxation",
@@ -31,8 +32,10 @@ _PUBLIC = {
     "SequenceGenerator": "networks.protocol",
     "StepControlNetwork": "estimators.control_networks",
     "TokenReward": "estimators.rewards",
+    "check_generator": "networks.protocol",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
+    "feature_dim": "estimators.control_variate",
     "load_run": "training.trained",
     "train": "training.train",
 }

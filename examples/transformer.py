@@ -1,0 +1,107 @@
+"""A small Transformer as generator: it reads a whole sequence at once, and samples with a cache.
+
+  python -m examples.transformer
+  python -m examples.transformer --benchmark
+
+The first trains it, by REBAR, for the reward of `examples.own_generator`. The second times an
+update of it, and of the library's LSTM, at two lengths.
+"""
+
+import sys
+import time
+
+import keras
+import tensorflow as tf
+
+import regan_tf
+from examples.own_generator import repeats
+
+VOCAB_SIZE, SEQ_LEN, BATCH_SIZE, UPDATES = 4, 16, 64, 200
+
+
+class Block(keras.layers.Layer):
+    """Self-attention and two dense layers, each of them normalised before and added (pre-norm)."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.size = heads, width // heads
+        self.norms = [keras.layers.LayerNormalization() for _ in range(2)]
+        self.heads_in, self.heads_out = keras.layers.Dense(3 * width), keras.layers.Dense(width)
+        self.up = keras.layers.Dense(4 * width, activation="relu")
+        self.down = keras.layers.Dense(width)
+        for layer in [*self.norms, self.heads_in, self.heads_out, self.up]:
+            layer.build((None, width))
+        self.down.build((None, 4 * width))
+        self.built = True
+
+    def call(self, x, mask, cache=None, at=None):
+        """x [B, S, D] -> [B, S, D], and keys and values, each [B, heads, T, D / heads].
+
+        All positions are read at once; or one, S = 1, whose keys and values come into the cache at
+        the place where `at` is 1. The mask says which positions are seen.
+        """
+        heads = tf.reshape(
+            self.heads_in(self.norms[0](x)), [-1, x.shape[1], 3, self.heads, self.size]
+        )
+        query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
+        if cache is not None:
+            key, value = cache[0] + at * key, cache[1] + at * value
+        scores = tf.matmul(query, key, transpose_b=True) * self.size**-0.5
+        seen = tf.matmul(tf.nn.softmax(tf.where(mask, scores, -1e9)), value)
+        seen = tf.reshape(tf.transpose(seen, [0, 2, 1, 3]), tf.shape(x))
+        x += self.heads_out(seen)
+        return x + self.down(self.up(self.norms[1](x))), (key, value)
+
+
+class Transformer(keras.Model, regan_tf.ParallelGenerator):
+    """Causal, with learned positions; the begin symbol is token V."""
+
+    def __init__(self, vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, width=32, heads=2, blocks=2):
+        super().__init__()
+        self.vocab_size, self.seq_len = vocab_size, seq_len
+        self.embedding = keras.layers.Dense(width, use_bias=False)
+        self.positions = keras.layers.Embedding(seq_len, width)
+        self.blocks = [Block(width, heads) for _ in range(blocks)]
+        self.norm, self.head = keras.layers.LayerNormalization(), keras.layers.Dense(vocab_size)
+        self.embedding.build((None, vocab_size + 1))
+        self.positions.build(None)
+        self.norm.build((None, width))
+        self.head.build((None, width))
+        self.built = True
+
+    def logits_and_features(self, tokens):
+        """int32 [B, T] -> logits [B, T, V], and what they are made of [B, T, D]."""
+        x = self._embed(tf.pad(tokens[:, :-1], [[0, 0], [1, 0]], constant_values=self.vocab_size))
+        x += self.positions.embeddings.value
+        causal = tf.linalg.band_part(tf.fill([self.seq_len] * 2, True), -1, 0)
+        for block in self.blocks:
+            x, _ = block(x, causal)
+        x = self.norm(x)
+        return self.head(x), x
+
+    def logits(self, tokens):
+        """int32 [B, T] -> logits [B, T, V] of all positions: that at t is of tokens before t."""
+        return self.logits_and_features(tokens)[0]
+
+    def initial_state(self, batch_size):
+        """The position to come, and keys and values of those before it: tensors [B, ...]."""
+        block = self.blocks[0]
+        empty = tf.zeros([batch_size, block.heads, self.seq_len, block.size])
+        return tf.zeros([batch_size], tf.int32), [(empty, empty) for _ in self.blocks]
+
+    def step(self, inputs, state):
+        """(tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state)."""
+        position, caches = state[0], list(state[1])
+        x = self._embed(inputs) + tf.gather(self.positions.embeddings.value, position)
+        x, seen = x[:, tf.newaxis], tf.range(self.seq_len) <= position[:, tf.newaxis]
+        at = tf.one_hot(position, self.seq_len)[:, tf.newaxis, :, tf.newaxis]
+        for i, block in enumerate(self.blocks):
+            x, caches[i] = block(x, seen[:, tf.newaxis, tf.newaxis], cache=caches[i], at=at)
+        return self.head(self.norm(x))[:, 0], (position + 1, caches)
+
+    def _embed(self, inputs):
+        """Tokens, or rows of probabilities, to vectors."""
+        size = self.vocab_size + 1
+        if inputs.dtype.is_integer:
+            return self.embedding(tf.one_hot(inputs, size))
+        return self.embedding(tf.pad(inputs, [[0, 0], [0, 1]]))

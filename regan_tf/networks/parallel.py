@@ -1,0 +1,154 @@
+"""Generators that see all positions of a sequence at once, as a Transformer does."""
+
+import abc
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from regan_tf.graphs import repeat
+from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
+
+# Steps that `check` takes: eager ones, of which each takes milliseconds.
+_CHECKED = 16
+
+
+class ParallelGenerator(FastGenerator):
+    """A SequenceGenerator that inherits from this gives l_1, ..., l_T of given tokens in one pass.
+
+        logits(b)_t = l_t + a constant,  l_t = log p(. | b_<t)
+
+    Estimators sample by `step`, in a loop that holds it once in the graph, and without a gradient;
+    the gradient is that of the one pass. Straight-through and the rollout form alone differentiate
+    `step`, in the rows that it reads.
+    """
+
+    @abc.abstractmethod
+    def logits(self, tokens: tf.Tensor) -> tf.Tensor:
+        """int32 [B, T] -> [B, T, V], what `step` gives when it reads the begin symbol and then
+        these tokens: at position t a function of b_<t alone. Differentiable in the weights.
+        """
+
+    def logits_and_features(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The logits, and what c_hat reads of b_<t in its step and rollout forms, [B, T, F].
+
+        Here the logits themselves. A generator may give more, such as its last layer's outputs.
+        """
+        logits = self.logits(tokens)
+        return logits, logits
+
+    def unroll(self, noise: tf.Tensor) -> Unrolled:
+        """Samples from Gumbel noise [B, T, V] by `step`, then reads the sample in one pass; as
+        `autoregressive.unroll`.
+        """
+        return self.teacher_force(self._sampled(noise))
+
+    def teacher_force(self, tokens: tf.Tensor) -> Unrolled:
+        """Reads tokens int32 [B, T] in one pass; as `autoregressive.teacher_force`."""
+
+        def read():
+            logits, features = self.logits_and_features(tokens)
+            log_probs = tf.nn.log_softmax(logits)
+            return (Unrolled(tokens, log_probs, tf.transpose(features, [1, 0, 2])),)
+
+        def targets(unrolled):
+            return unrolled.log_probs, chosen(unrolled.log_probs, tokens)
+
+        unrolled, pullback = backprop.with_tape(self, read, targets)
+        return unrolled._replace(saved=pullback)
+
+    def pullback(
+        self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
+    ) -> tuple[list[tf.Tensor], RowGradients | None]:
+        """From a cotangent to the gradient in the weights: see `backprop.with_pullback`. For the
+        rows' gradients every row is read once more, alone; all together, vectorised.
+        """
+
+        def of_row(row):
+            tokens, cotangent = (x[tf.newaxis] for x in row)
+            return self.teacher_force(tokens).saved(cotangent)[0]
+
+        gradient, _ = unrolled.saved(cotangent)
+        if not row_gradients:
+            return gradient, None
+        return gradient, backprop.row_by_row(self, of_row, (unrolled.tokens, cotangent))
+
+    def step_states(self, unrolled: Unrolled) -> Any:
+        """The states from which `step` goes on after each b_<t and l_t: a nest of [T, B, ...]."""
+        return autoregressive.read_by_step(self, unrolled.tokens).states
+
+    def check(self) -> None:
+        """Raises ValueError unless `logits` and `step` agree, to sqrt(epsilon) of their dtype, on
+        random tokens with the present weights, and `logits` sees no token too early.
+
+        Runs eagerly, also where a graph is being traced. Under a strategy of tf.distribute it does
+        nothing.
+        """
+        if tf.distribute.has_strategy():
+            return
+        with tf.init_scope():
+            if tf.executing_eagerly():
+                self._check()
+
+    def _check(self):
+        name, vocab_size, length = type(self).__name__, self.vocab_size, self.seq_len
+        tokens = tf.random.stateless_uniform([2, length], [0, 0], maxval=2**16, dtype=tf.int32)
+        end = end_token(self)  # which is none of the tokens
+        tokens = (
+            tokens % vocab_size
+            if end is None
+            else (end + 1 + tokens % max(1, vocab_size - 1)) % vocab_size
+        )
+        logits = self.logits(tokens)
+        wanted = (2, length, vocab_size)
+        if logits.shape != wanted:
+            raise ValueError(
+                f"{name}.logits gave shape {logits.shape} for tokens {tokens.shape}: it must be "
+                f"{wanted}"
+            )
+        at_once = tf.nn.log_softmax(logits)
+        steps = autoregressive.read_by_step(self, tokens[:, :_CHECKED]).log_probs
+        t = _first_difference(at_once[:, : steps.shape[1]], steps)
+        if t is None:
+            return
+        others = tf.where(tf.range(length) < t, tokens, (tokens + 1) % vocab_size)
+        if _first_difference(at_once, tf.nn.log_softmax(self.logits(others)), t + 1) is not None:
+            raise ValueError(
+                f"{name}.logits sees tokens too early: at position {t}, where step gives other "
+                f"logits, it changes with tokens {t} to {length - 1}. It must read the begin "
+                "symbol and the tokens before that position alone"
+            )
+        raise ValueError(
+            f"{name}.logits and {name}.step disagree from position {t} on, after the same tokens: "
+            "estimates would be wrong"
+        )
+
+    def _sampled(self, noise):
+        """b_t = argmax(l_t + g_t), int32 [B, T]: the loop keeps the last state alone."""
+        batch_size = noise.shape[0] if noise.shape[0] is not None else tf.shape(noise)[0]
+        length, end = noise.shape[1], end_token(self)
+        time_major = tf.transpose(noise, [1, 0, 2])
+
+        def body(t, tokens, read, state):
+            logits, state = self.step(read, state)
+            token = tf.argmax(logits + time_major[t], axis=-1, output_type=tf.int32)
+            if end is not None:
+                token = tf.where(read == end, end, token)
+            return tokens.write(t, token), token, state
+
+        tokens = tf.TensorArray(tf.int32, length, element_shape=noise.shape[:1])
+        begin = tf.fill([batch_size], self.vocab_size)
+        tokens, *_ = repeat(length, body, (tokens, begin, self.initial_state(batch_size)))
+        return tf.transpose(tokens.stack())
+
+
+def _first_difference(one, other, length=None):
+    """The first position t below `length` at which log-probabilities [B, T, V] differ by more than
+    rounding; None if there is none.
+    """
+    one, other = one[:, :length], other[:, :length]
+    tolerance = np.sqrt(np.finfo(one.dtype.as_numpy_dtype).eps) * (1 + tf.abs(other))
+    differ = tf.reduce_any(~(tf.abs(one - other) <= tolerance), axis=[0, 2])  # or are NaN
+    return int(tf.argmax(differ)) if tf.reduce_any(differ) else None
