@@ -25,13 +25,14 @@ class Block(keras.layers.Layer):
     def __init__(self, width, heads):
         super().__init__()
         self.heads, self.size = heads, width // heads
-        self.norms = [keras.layers.LayerNormalization() for _ in range(2)]
-        self.heads_in, self.heads_out = keras.layers.Dense(3 * width), keras.layers.Dense(width)
-        self.up = keras.layers.Dense(4 * width, activation="relu")
+        self.norms = [keras.layers.RMSNormalization() for _ in range(2)]
+        self.heads_in = keras.layers.Dense(3 * width, use_bias=False)
+        self.heads_out = keras.layers.Dense(width)
+        self.up = keras.layers.Dense(2 * width, activation="relu")
         self.down = keras.layers.Dense(width)
         for layer in [*self.norms, self.heads_in, self.heads_out, self.up]:
             layer.build((None, width))
-        self.down.build((None, 4 * width))
+        self.down.build((None, 2 * width))
         self.built = True
 
     def call(self, x, mask, cache=None, at=None):
@@ -45,9 +46,10 @@ class Block(keras.layers.Layer):
         )
         query, key, value = tf.unstack(tf.transpose(heads, [2, 0, 3, 1, 4]))
         if cache is not None:
-            key, value = cache[0] + at * key, cache[1] + at * value
-        scores = tf.matmul(query, key, transpose_b=True) * self.size**-0.5
-        seen = tf.matmul(tf.nn.softmax(tf.where(mask, scores, -1e9)), value)
+            key = tf.tensor_scatter_nd_update(cache[0], at, key[:, :, 0])
+            value = tf.tensor_scatter_nd_update(cache[1], at, value[:, :, 0])
+        scores = tf.matmul(query * self.size**-0.5, key, transpose_b=True) + mask
+        seen = tf.matmul(tf.nn.softmax(scores), value)
         seen = tf.reshape(tf.transpose(seen, [0, 2, 1, 3]), tf.shape(x))
         x += self.heads_out(seen)
         return x + self.down(self.up(self.norms[1](x))), (key, value)
@@ -62,7 +64,7 @@ class Transformer(keras.Model, regan_tf.ParallelGenerator):
         self.embedding = keras.layers.Dense(width, use_bias=False)
         self.positions = keras.layers.Embedding(seq_len, width)
         self.blocks = [Block(width, heads) for _ in range(blocks)]
-        self.norm, self.head = keras.layers.LayerNormalization(), keras.layers.Dense(vocab_size)
+        self.norm, self.head = keras.layers.RMSNormalization(), keras.layers.Dense(vocab_size)
         self.embedding.build((None, vocab_size + 1))
         self.positions.build(None)
         self.norm.build((None, width))
@@ -73,7 +75,7 @@ class Transformer(keras.Model, regan_tf.ParallelGenerator):
         """int32 [B, T] -> logits [B, T, V], and what they are made of [B, T, D]."""
         x = self._embed(tf.pad(tokens[:, :-1], [[0, 0], [1, 0]], constant_values=self.vocab_size))
         x += self.positions.embeddings.value
-        causal = tf.linalg.band_part(tf.fill([self.seq_len] * 2, True), -1, 0)
+        causal = _mask(tf.linalg.band_part(tf.fill([self.seq_len] * 2, True), -1, 0))
         for block in self.blocks:
             x, _ = block(x, causal)
         x = self.norm(x)
@@ -93,8 +95,11 @@ class Transformer(keras.Model, regan_tf.ParallelGenerator):
         """(tokens int32 [B] or rows [B, V], state) -> (logits [B, V], state)."""
         position, caches = state[0], list(state[1])
         x = self._embed(inputs) + tf.gather(self.positions.embeddings.value, position)
-        x, seen = x[:, tf.newaxis], tf.range(self.seq_len) <= position[:, tf.newaxis]
-        at = tf.one_hot(position, self.seq_len)[:, tf.newaxis, :, tf.newaxis]
+        x, seen = x[:, tf.newaxis], _mask(tf.range(self.seq_len) <= position[:, tf.newaxis])
+        place = tf.meshgrid(
+            tf.range(tf.size(position)), tf.range(self.blocks[0].heads), indexing="ij"
+        )
+        at = tf.stack([*place, tf.broadcast_to(position[:, tf.newaxis], tf.shape(place[0]))], -1)
         for i, block in enumerate(self.blocks):
             x, caches[i] = block(x, seen[:, tf.newaxis, tf.newaxis], cache=caches[i], at=at)
         return self.head(self.norm(x))[:, 0], (position + 1, caches)
@@ -105,3 +110,7 @@ class Transformer(keras.Model, regan_tf.ParallelGenerator):
         if inputs.dtype.is_integer:
             return self.embedding(tf.one_hot(inputs, size))
         return self.embedding(tf.pad(inputs, [[0, 0], [0, 1]]))
+
+
+def _mask(seen):
+    return tf.where(seen, 0.0, -1e9)

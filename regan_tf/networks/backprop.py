@@ -17,7 +17,6 @@ rows; and the tape, for generators that have no way of their own.
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -227,58 +226,43 @@ def with_tape(
             )
             return [tf.convert_to_tensor(g) for g in gradient]
 
-        rows = _masked_row_gradients(generator, of, cotangent) if row_gradients else None
-        return of(cotangent), rows
+        return of(cotangent), _row_gradients(of, cotangent) if row_gradients else None
 
     return *results, pullback
 
 
-def _masked_row_gradients(generator, pullback, cotangent):
-    """RowGradients of a pass over the whole batch: one row's are those with the other rows'
-    cotangent put to zero.
+def _row_gradients(pullback, cotangent):
+    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
+    than a generator's own.
     """
     size = cotangent.shape[0]
 
     def of_row(mask):
-        return pullback(tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent)
+        rows = tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent
+        return row_figures(pullback(rows))
 
-    return row_by_row(generator, of_row, tf.eye(size, dtype=cotangent.dtype))
-
-
-def row_by_row(
-    generator: SequenceGenerator, gradient: Callable[[Any], list[tf.Tensor]], rows: Any
-) -> RowGradients:
-    """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
-    than a generator's own.
-
-    The first parameter of the last layer is taken to be the first of the last variable with two
-    axes.
-
-    Args:
-      generator: whose weights they are of.
-      gradient: from one row of `rows` to its gradient, a tensor for each variable.
-      rows: a nest of tensors [B, ...].
-    """
-
-    def of_row(row):
-        gradients = gradient(row)
-        last = next((g for g in reversed(gradients) if g.shape.rank == 2), gradients[-1])
-        return tf.stack([*(tf.reduce_sum(g**2) for g in gradients), tf.reshape(last, [-1])[0]])
-
-    def in_part(x):
-        x = tf.pad(x, [[0, -size % part], *[[0, 0]] * (x.shape.rank - 1)])
-        return tf.reshape(x, [-1, part, *x.shape[1:]])
-
-    size = tf.nest.flatten(rows)[0].shape[0]
-    parameters = sum(v.shape.num_elements() for v in values(generator.trainable_variables))
+    parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
     part = max(1, min(size, autoregressive.AT_ONCE // parameters))
+    padded = tf.eye(size + -size % part, size, dtype=cotangent.dtype)
     figures = tf.map_fn(
-        lambda part: tf.vectorized_map(of_row, part),
-        tf.nest.map_structure(in_part, rows),
+        lambda masks: tf.vectorized_map(of_row, masks),
+        tf.reshape(padded, [-1, part, size]),
         parallel_iterations=1,
-        fn_output_signature=generator.compute_dtype,
     )
-    *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
+    return of_figures(tf.reshape(figures, [-1, figures.shape[-1]])[:size])
+
+
+def row_figures(gradient: list[tf.Tensor]) -> tf.Tensor:
+    """What RowGradients wants of one row's gradient: a squared norm a variable, then the first
+    parameter of the last layer, taken to be the first of the last variable with two axes.
+    """
+    last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
+    return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
+
+
+def of_figures(figures: tf.Tensor) -> RowGradients:
+    """RowGradients from the `row_figures` of all rows, [B, variables + 1]."""
+    *norms, first = tf.unstack(figures, axis=1)
     return RowGradients(norms, first)
 
 

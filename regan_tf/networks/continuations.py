@@ -32,9 +32,7 @@ def relaxed(
     time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
     noise = tf.transpose(noise, [1, 0, 2])
     states = (
-        generator.step_states(unrolled)
-        if isinstance(generator, FastGenerator)
-        else unrolled.states
+        generator.step_states(unrolled) if isinstance(generator, FastGenerator) else unrolled.states
     )
     read, continued = time_major, [time_major]
     for k in range(1, length):  # all prefixes together; the ones that have reached the end drop out

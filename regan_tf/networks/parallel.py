@@ -63,17 +63,22 @@ class ParallelGenerator(FastGenerator):
         self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
     ) -> tuple[list[tf.Tensor], RowGradients | None]:
         """From a cotangent to the gradient in the weights: see `backprop.with_pullback`. For the
-        rows' gradients every row is read once more, alone; all together, vectorised.
+        rows' gradients every row is read once more, alone, one after the other: in a loop in the
+        graph, which takes any operation as it is. `tf.vectorized_map`, which would be faster for
+        small generators, takes tf.pad's constant for 0.
         """
 
         def of_row(row):
             tokens, cotangent = (x[tf.newaxis] for x in row)
-            return self.teacher_force(tokens).saved(cotangent)[0]
+            return backprop.row_figures(self.teacher_force(tokens).saved(cotangent)[0])
 
-        gradient, _ = unrolled.saved(cotangent)
+        gradient = unrolled.saved(cotangent)[0]
         if not row_gradients:
             return gradient, None
-        return gradient, backprop.row_by_row(self, of_row, (unrolled.tokens, cotangent))
+        figures = tf.map_fn(
+            of_row, (unrolled.tokens, cotangent), fn_output_signature=cotangent.dtype
+        )
+        return gradient, backprop.of_figures(figures)
 
     def step_states(self, unrolled: Unrolled) -> Any:
         """The states from which `step` goes on after each b_<t and l_t: a nest of [T, B, ...]."""
@@ -150,5 +155,7 @@ def _first_difference(one, other, length=None):
     """
     one, other = one[:, :length], other[:, :length]
     tolerance = np.sqrt(np.finfo(one.dtype.as_numpy_dtype).eps) * (1 + tf.abs(other))
-    differ = tf.reduce_any(~(tf.abs(one - other) <= tolerance), axis=[0, 2])  # or are NaN
+    # Equal infinities have no difference, and weights that are NaN are another's concern.
+    agree = (one == other) | (tf.abs(one - other) <= tolerance) | tf.math.is_nan(one + other)
+    differ = tf.reduce_any(~agree, axis=[0, 2])
     return int(tf.argmax(differ)) if tf.reduce_any(differ) else None
