@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from regan_tf.graphs import repeat
 from regan_tf.networks import autoregressive, backprop
-from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.autoregressive import chosen, stateless
+from regan_tf.networks.noise import gumbel_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
 
 # Steps that `check` takes: eager ones, of which each takes milliseconds.
@@ -22,8 +23,23 @@ class ParallelGenerator(FastGenerator):
 
     Estimators sample by `step`, in a loop that holds it once in the graph, and without a gradient;
     the gradient is that of the one pass. Straight-through and the rollout form alone differentiate
-    `step`, in the rows that it reads.
+    `step`, in the rows that it reads, and hold it T times in the graph.
     """
+
+    vocab_size: int
+    seq_len: int
+    compute_dtype: str
+    trainable_variables: list
+
+    @abc.abstractmethod
+    def initial_state(self, batch_size: Any) -> Any:
+        """See SequenceGenerator; the keys and values of a Transformer, for instance."""
+
+    @abc.abstractmethod
+    def step(self, inputs: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        """See SequenceGenerator. It need not take rows, nor have a gradient, but for
+        straight-through and the rollout form.
+        """
 
     @abc.abstractmethod
     def logits(self, tokens: tf.Tensor) -> tf.Tensor:
@@ -38,6 +54,13 @@ class ParallelGenerator(FastGenerator):
         """
         logits = self.logits(tokens)
         return logits, logits
+
+    def sample(self, batch_size: int, seed: Any) -> tf.Tensor:
+        """Draws sequences by `step`, int32 [B, T]; no gradient. seed: an int, or two: a stateless
+        seed.
+        """
+        shape = [batch_size, self.seq_len, self.vocab_size]
+        return self._sampled(gumbel_noise(shape, stateless(seed), self.compute_dtype))
 
     def unroll(self, noise: tf.Tensor) -> Unrolled:
         """Samples from Gumbel noise [B, T, V] by `step`, then reads the sample in one pass; as
@@ -85,8 +108,9 @@ class ParallelGenerator(FastGenerator):
         return autoregressive.read_by_step(self, unrolled.tokens).states
 
     def check(self) -> None:
-        """Raises ValueError unless `logits` and `step` agree, to sqrt(epsilon) of their dtype, on
-        random tokens with the present weights, and `logits` sees no token too early.
+        """Raises ValueError unless `logits` and `step` agree at the first positions, to
+        sqrt(epsilon) of their dtype, on random tokens with the present weights: `logits` may see no
+        token too early.
 
         Runs eagerly, also where a graph is being traced. Under a strategy of tf.distribute it does
         nothing.
@@ -95,39 +119,32 @@ class ParallelGenerator(FastGenerator):
             return
         with tf.init_scope():
             if tf.executing_eagerly():
-                self._check()
+                self._check(_trial_tokens(self))
 
-    def _check(self):
-        name, vocab_size, length = type(self).__name__, self.vocab_size, self.seq_len
-        tokens = tf.random.stateless_uniform([2, length], [0, 0], maxval=2**16, dtype=tf.int32)
-        end = end_token(self)  # which is none of the tokens
-        tokens = (
-            tokens % vocab_size
-            if end is None
-            else (end + 1 + tokens % max(1, vocab_size - 1)) % vocab_size
-        )
-        logits = self.logits(tokens)
-        wanted = (2, length, vocab_size)
+    def _check(self, tokens):
+        name, length = type(self).__name__, self.seq_len
+        logits, wanted = self.logits(tokens), (*tokens.shape, self.vocab_size)
         if logits.shape != wanted:
             raise ValueError(
                 f"{name}.logits gave shape {logits.shape} for tokens {tokens.shape}: it must be "
                 f"{wanted}"
             )
         at_once = tf.nn.log_softmax(logits)
-        steps = autoregressive.read_by_step(self, tokens[:, :_CHECKED]).log_probs
-        t = _first_difference(at_once[:, : steps.shape[1]], steps)
+        by_step = autoregressive.read_by_step(self, tokens[:, :_CHECKED]).log_probs
+        t = _first_difference(at_once[:, :_CHECKED], by_step)
         if t is None:
             return
-        others = tf.where(tf.range(length) < t, tokens, (tokens + 1) % vocab_size)
-        if _first_difference(at_once, tf.nn.log_softmax(self.logits(others)), t + 1) is not None:
+        others = tf.where(tf.range(length) < t, tokens, (tokens + 1) % self.vocab_size)
+        of_others = tf.nn.log_softmax(self.logits(others))
+        if _first_difference(at_once[:, : t + 1], of_others[:, : t + 1]) is not None:
             raise ValueError(
                 f"{name}.logits sees tokens too early: at position {t}, where step gives other "
-                f"logits, it changes with tokens {t} to {length - 1}. It must read the begin "
-                "symbol and the tokens before that position alone"
+                f"logits, it changes with tokens {t} to {length - 1}, counted from 0. It must read "
+                "the begin symbol and the tokens before that position alone"
             )
         raise ValueError(
-            f"{name}.logits and {name}.step disagree from position {t} on, after the same tokens: "
-            "estimates would be wrong"
+            f"{name}.logits and {name}.step disagree from position {t} on, counted from 0, after "
+            "the same tokens: estimates would be wrong"
         )
 
     def _sampled(self, noise):
@@ -149,11 +166,18 @@ class ParallelGenerator(FastGenerator):
         return tf.transpose(tokens.stack())
 
 
-def _first_difference(one, other, length=None):
-    """The first position t below `length` at which log-probabilities [B, T, V] differ by more than
-    rounding; None if there is none.
+def _trial_tokens(generator):
+    """Random tokens, int32 [2, T], that do not end early."""
+    shape, vocab_size, end = [2, generator.seq_len], generator.vocab_size, end_token(generator)
+    choices = vocab_size if end is None else max(1, vocab_size - 1)
+    tokens = tf.random.stateless_uniform(shape, [0, 0], maxval=choices, dtype=tf.int32)
+    return tokens if end is None else (tokens + end + 1) % vocab_size
+
+
+def _first_difference(one, other):
+    """The first position at which log-probabilities [B, T, V] differ by more than rounding; None if
+    there is none.
     """
-    one, other = one[:, :length], other[:, :length]
     tolerance = np.sqrt(np.finfo(one.dtype.as_numpy_dtype).eps) * (1 + tf.abs(other))
     # Equal infinities have no difference, and weights that are NaN are another's concern.
     agree = (one == other) | (tf.abs(one - other) <= tolerance) | tf.math.is_nan(one + other)

@@ -107,7 +107,7 @@ class _LSTMGenerator(keras.layers.LSTM):
 
 
 class _Counting:
-    """Its logits at t depend on b_t-1 alone; its state is how many tokens it may read yet, or none."""
+    """Its logits depend on the token before alone; it has no state, or counts what it may read."""
 
     vocab_size, compute_dtype = 3, "float32"
 
