@@ -118,7 +118,7 @@ def _mask(seen):
 
 def make_update(generator, form):
     """A compiled step of Adam along REBAR's estimate: from a seed to the mean reward."""
-    optimizer = keras.optimizers.Adam(1e-2)
+    optimizer = keras.optimizers.Adam(3e-3)
     optimizer.build(generator.trainable_variables)
 
     @tf.function(autograph=False)
