@@ -141,7 +141,12 @@ def slope(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tuple[tf.
 
 
 def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
-    """F: how many features `step` hands to c_hat for each step."""
+    """F: how many numbers c_hat reads of b_<t at each step, besides z_t, in the step and rollout
+    forms: the `feature_dim` of a StepControlNetwork.
+
+    They are the generator's state, or a ParallelGenerator's features, and the reward's where it is
+    a PrefixReward.
+    """
     zeros = tf.zeros([1, generator.seq_len, generator.vocab_size], generator.compute_dtype)
     tokens = tf.zeros([1, generator.seq_len], tf.int32)
     unrolled = autoregressive.teacher_force(generator, tokens)

@@ -72,8 +72,7 @@ class ParallelGenerator(FastGenerator):
         """Reads tokens int32 [B, T] in one pass; as `autoregressive.teacher_force`."""
 
         def read():
-            logits, features = self.logits_and_features(tokens)
-            log_probs = tf.nn.log_softmax(logits)
+            log_probs, features = self._log_probs_and_features(tokens)
             return (Unrolled(tokens, log_probs, tf.transpose(features, [1, 0, 2])),)
 
         def targets(unrolled):
@@ -108,9 +107,9 @@ class ParallelGenerator(FastGenerator):
         return autoregressive.read_by_step(self, unrolled.tokens).states
 
     def check(self) -> None:
-        """Raises ValueError unless `logits` and `step` agree at the first positions, to
-        sqrt(epsilon) of their dtype, on random tokens with the present weights: `logits` may see no
-        token too early.
+        """Raises ValueError where logits or features of random tokens, with the present weights,
+        see a token too early, or the first positions' logits are not those of `step`; up to
+        sqrt(epsilon) of their dtype.
 
         Runs eagerly, also where a graph is being traced. Under a strategy of tf.distribute it does
         nothing.
@@ -119,33 +118,51 @@ class ParallelGenerator(FastGenerator):
             return
         with tf.init_scope():
             if tf.executing_eagerly():
-                self._check(_trial_tokens(self))
+                tokens = _trial_tokens(self)
+                self._check_shapes(tokens)
+                self._check_order(tokens)
+                self._check_steps(tokens)
 
-    def _check(self, tokens):
-        name, length = type(self).__name__, self.seq_len
-        logits, wanted = self.logits(tokens), (*tokens.shape, self.vocab_size)
-        if logits.shape != wanted:
-            raise ValueError(
-                f"{name}.logits gave shape {logits.shape} for tokens {tokens.shape}: it must be "
-                f"{wanted}"
-            )
-        at_once = tf.nn.log_softmax(logits)
+    def _check_shapes(self, tokens):
+        logits, features = self.logits_and_features(tokens)
+        for what, found, size in (
+            ("logits", logits, self.vocab_size),
+            ("features", features, None),
+        ):
+            wanted = (*tokens.shape, size)
+            if not found.shape.is_compatible_with(wanted):
+                raise ValueError(
+                    f"{type(self).__name__}: {what} of tokens {tokens.shape} have shape "
+                    f"{found.shape}: it must be {wanted}"
+                )
+
+    def _check_order(self, tokens):
+        outputs = self._log_probs_and_features(tokens)
+        for changed in sorted({0, self.seq_len // 2, self.seq_len - 1}):
+            later = tf.range(self.seq_len) >= changed
+            others = tf.where(later, (tokens + 1) % self.vocab_size, tokens)
+            of_others = self._log_probs_and_features(others)
+            for what, one, other in zip(("logits", "features"), outputs, of_others, strict=True):
+                t = _first_difference(one[:, : changed + 1], other[:, : changed + 1])
+                if t is not None:
+                    raise ValueError(
+                        f"{type(self).__name__}: {what} at position {t} change with tokens "
+                        f"{changed} to {self.seq_len - 1}, counted from 0: they must see the begin "
+                        "symbol and the tokens before their position alone (a causal mask)"
+                    )
+
+    def _check_steps(self, tokens):
         by_step = autoregressive.read_by_step(self, tokens[:, :_CHECKED]).log_probs
-        t = _first_difference(at_once[:, :_CHECKED], by_step)
-        if t is None:
-            return
-        others = tf.where(tf.range(length) < t, tokens, (tokens + 1) % self.vocab_size)
-        of_others = tf.nn.log_softmax(self.logits(others))
-        if _first_difference(at_once[:, : t + 1], of_others[:, : t + 1]) is not None:
+        t = _first_difference(self._log_probs_and_features(tokens)[0][:, :_CHECKED], by_step)
+        if t is not None:
             raise ValueError(
-                f"{name}.logits sees tokens too early: at position {t}, where step gives other "
-                f"logits, it changes with tokens {t} to {length - 1}, counted from 0. It must read "
-                "the begin symbol and the tokens before that position alone"
+                f"{type(self).__name__}: logits and step disagree from position {t} on, counted "
+                "from 0, after the same tokens: estimates would be wrong"
             )
-        raise ValueError(
-            f"{name}.logits and {name}.step disagree from position {t} on, counted from 0, after "
-            "the same tokens: estimates would be wrong"
-        )
+
+    def _log_probs_and_features(self, tokens):
+        logits, features = self.logits_and_features(tokens)
+        return tf.nn.log_softmax(logits), features
 
     def _sampled(self, noise):
         """b_t = argmax(l_t + g_t), int32 [B, T]: the loop keeps the last state alone."""
@@ -175,7 +192,7 @@ def _trial_tokens(generator):
 
 
 def _first_difference(one, other):
-    """The first position at which log-probabilities [B, T, V] differ by more than rounding; None if
+    """The first position t at which two tensors [B, T, ...] differ by more than rounding; None if
     there is none.
     """
     tolerance = np.sqrt(np.finfo(one.dtype.as_numpy_dtype).eps) * (1 + tf.abs(other))

@@ -151,11 +151,28 @@ class _Blind(Transformer):
         return logits, (state[0], caches)
 
 
+class _Telling(Transformer):
+    """Its features at t see token t."""
+
+    def logits_and_features(self, tokens):
+        features = super().logits_and_features(tf.roll(tokens, -1, axis=1))[1]
+        return super().logits_and_features(tokens)[0], features
+
+
 class _Short(Transformer):
     """Gives no logits for the begin symbol."""
 
-    def logits(self, tokens):
-        return super().logits(tokens)[:, 1:]
+    def logits_and_features(self, tokens):
+        logits, features = super().logits_and_features(tokens)
+        return logits[:, 1:], features
+
+
+class _Flat(Transformer):
+    """Has one feature, and no axis for it."""
+
+    def logits_and_features(self, tokens):
+        logits, features = super().logits_and_features(tokens)
+        return logits, features[:, :, 0]
 
 
 class _Forbidding(Transformer):
@@ -175,9 +192,11 @@ class _Forbidding(Transformer):
 
 class CheckTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
-        (_Leaking, "_Leaking.logits sees tokens too early: at position 1, .* tokens 1 to 4"),
-        (_Blind, "_Blind.logits and _Blind.step disagree from position 1 on"),
-        (_Short, r"_Short.logits gave shape \(2, 4, 3\) for tokens \(2, 5\): it must be \(2, 5, 3"),
+        (_Leaking, "_Leaking: logits at position 2 change with tokens 2 to 4, counted from 0"),
+        (_Telling, "_Telling: features at position 2 change with tokens 2 to 4, counted from 0"),
+        (_Blind, "_Blind: logits and step disagree from position 1 on"),
+        (_Short, r"_Short: logits of tokens \(2, 5\) have shape \(2, 4, 3\): .* \(2, 5, 3\)"),
+        (_Flat, r"_Flat: features of tokens \(2, 5\) have shape \(2, 5\): .* \(2, 5, None\)"),
     )
     def test_a_wrong_pass_is_refused_also_in_a_graph(self, kind, message):
         generator = _transformer(3, 5, kind=kind)
