@@ -38,8 +38,8 @@ class Block(keras.layers.Layer):
     def call(self, x, mask, cache=None, at=None):
         """x [B, S, D] -> [B, S, D], and keys and values, each [B, heads, T, D / heads].
 
-        All positions are read at once; or one, S = 1, whose keys and values come into the cache at
-        the place where `at` is 1. The mask says which positions are seen.
+        All positions are read at once; or one, S = 1, whose keys and values come into the cache, to
+        the places `at`, int32 [B, heads, 3]. The mask [..., S, T] is added to the scores.
         """
         heads = tf.reshape(
             self.heads_in(self.norms[0](x)), [-1, x.shape[1], 3, self.heads, self.size]
@@ -113,6 +113,7 @@ class Transformer(keras.Model, regan_tf.ParallelGenerator):
 
 
 def _mask(seen):
+    """What is added to the scores: nothing where a position is seen."""
     return tf.where(seen, 0.0, -1e9)
 
 
