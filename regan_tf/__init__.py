@@ -25,6 +25,7 @@ _PUBLIC = {
     "FastGenerator": "networks.protocol",
     "Generator": "networks.generator",
     "GreedySampler": "networks.samplers",
+    "ParallelGenerator": "networks.parallel",
     "PrefixReward": "estimators.rewards",
     "RandomSampler": "networks.samplers",
     "RelaxedTokens": "estimators.relaxation",
@@ -37,8 +38,10 @@ _PUBLIC = {
     "TopPSampler": "networks.samplers",
     "TrainedRun": "training.trained",
     "UserError": "config",
+    "check_generator": "networks.protocol",
     "estimate_gradient": "estimators.estimate",
     "exact_gradient": "estimators.exact",
+    "feature_dim": "estimators.control_variate",
     "load_run": "training.trained",
     "train": "training.train",
 }

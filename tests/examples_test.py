@@ -11,6 +11,7 @@ from absl.testing import parameterized
 
 import regan_tf
 from examples import relax_in_one_file as one_file
+from examples import transformer
 from regan_tf.estimators import estimate
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.spec import EstimatorSpec
@@ -57,6 +58,14 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
             self.assertLessEqual(len(file.readlines()), 200)
 
 
+class TransformerTest(tf.test.TestCase):
+    def test_an_update_is_timed_against_the_lstms(self):
+        figures = transformer.benchmark(lengths=(3,), rounds=1, calls=1)
+        self.assertLen(figures, 4)
+        self.assertIn("T=3, step form, Transformer", figures)
+        self.assertTrue(all(first > 0 and later > 0 for first, later in figures.values()))
+
+
 @pytest.mark.slow
 class ExampleTest(tf.test.TestCase, parameterized.TestCase):
     def _last_figures(self, *arguments):
@@ -65,12 +74,13 @@ class ExampleTest(tf.test.TestCase, parameterized.TestCase):
             [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False
         )
         self.assertEqual(result.returncode, 0, result.stderr[-2000:])
-        words = [line.split(": ") for line in result.stdout.splitlines()]
+        words = [line.split(": ") for line in result.stdout.splitlines() if ": " in line]
         figures = [float(text.replace("reward ", "").split()[0]) for _, text in words]
         return figures[0], figures[-1]
 
     @parameterized.parameters(
         ("examples.own_generator",),
+        ("examples.transformer",),
         ("examples.relax_in_one_file", "--iterations=100"),
     )
     def test_it_learns(self, *arguments):

@@ -141,11 +141,17 @@ def slope(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tuple[tf.
 
 
 def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
-    """F: how many features `step` hands to c_hat for each step."""
+    """F: how many numbers c_hat reads of b_<t at each step, besides z_t, in the step and rollout
+    forms: the `feature_dim` of a StepControlNetwork.
+
+    They are the generator's state, or a ParallelGenerator's features, and the reward's where it is
+    a PrefixReward.
+    """
     zeros = tf.zeros([1, generator.seq_len, generator.vocab_size], generator.compute_dtype)
-    unrolled = autoregressive.unroll(generator, zeros)
+    tokens = tf.zeros([1, generator.seq_len], tf.int32)
+    unrolled = autoregressive.teacher_force(generator, tokens)
     features = (
-        reward.prefixes(unrolled.tokens, zeros)[1]
+        reward.prefixes(tokens, zeros)[1]
         if isinstance(reward, rewards.PrefixReward)
         else zeros[..., :0]
     )
@@ -154,11 +160,13 @@ def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
 
 def _features(unrolled, reward_features):
     """The generator's state, a function of b_<t, and the reward's features: [B, T, F]."""
-    flat = [
-        tf.reshape(x, [*tf.unstack(tf.shape(x)[:2]), x.shape[2:].num_elements()])
-        for x in tf.nest.flatten(unrolled.states)
-    ]
-    return tf.concat([tf.transpose(tf.concat(flat, axis=-1), [1, 0, 2]), reward_features], axis=-1)
+
+    def flat(x):
+        x = tf.reshape(x, [*tf.unstack(tf.shape(x)[:2]), x.shape[2:].num_elements()])
+        return tf.cast(tf.transpose(x, [1, 0, 2]), reward_features.dtype)
+
+    states = [flat(x) for x in tf.nest.flatten(unrolled.states)]
+    return tf.concat([*states, reward_features], axis=-1)
 
 
 def _relax(z, context):

@@ -77,8 +77,9 @@ def estimate_gradient(
     Returns:
       The gradient of J, one tensor for each of `generator.trainable_variables`; and Diagnostics.
     Raises:
-      ValueError: the settings contradict each other, or the reward is not what the estimator
-        needs. TypeError: the generator lacks what it must have, or the reward cannot be called.
+      ValueError: the settings contradict each other, the reward is not what the estimator needs,
+        or a ParallelGenerator's pass is not what its steps give. TypeError: the generator lacks
+        what it must have, or the reward cannot be called.
     """
     check_generator(generator)
     check_reward(reward)

@@ -234,16 +234,12 @@ def with_tape(
 def _row_gradients(pullback, cotangent):
     """RowGradients for any generator: a backward pass for many rows at a time, vectorised. Slower
     than a generator's own.
-
-    The first parameter of the last layer is taken to be the first of the last variable with two
-    axes.
     """
     size = cotangent.shape[0]
 
     def of_row(mask):
-        gradient = pullback(tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent)
-        last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
-        return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
+        rows = tf.reshape(mask, [-1] + [1] * (cotangent.shape.rank - 1)) * cotangent
+        return row_figures(pullback(rows))
 
     parameters = sum(g.shape.num_elements() for g in pullback(cotangent))
     part = max(1, min(size, autoregressive.AT_ONCE // parameters))
@@ -253,7 +249,20 @@ def _row_gradients(pullback, cotangent):
         tf.reshape(padded, [-1, part, size]),
         parallel_iterations=1,
     )
-    *norms, first = tf.unstack(tf.reshape(figures, [-1, figures.shape[-1]])[:size], axis=1)
+    return of_figures(tf.reshape(figures, [-1, figures.shape[-1]])[:size])
+
+
+def row_figures(gradient: list[tf.Tensor]) -> tf.Tensor:
+    """What RowGradients wants of one row's gradient: a squared norm a variable, then the first
+    parameter of the last layer, taken to be the first of the last variable with two axes.
+    """
+    last = next((g for g in reversed(gradient) if g.shape.rank == 2), gradient[-1])
+    return tf.stack([*(tf.reduce_sum(g**2) for g in gradient), tf.reshape(last, [-1])[0]])
+
+
+def of_figures(figures: tf.Tensor) -> RowGradients:
+    """RowGradients from the `row_figures` of all rows, [B, variables + 1]."""
+    *norms, first = tf.unstack(figures, axis=1)
     return RowGradients(norms, first)
 
 

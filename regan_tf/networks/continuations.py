@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from regan_tf.networks.autoregressive import unroll
-from regan_tf.networks.protocol import SequenceGenerator, Unrolled
+from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled
 
 
 def relaxed(
@@ -31,7 +31,10 @@ def relaxed(
     length = rows.shape[1]
     time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
     noise = tf.transpose(noise, [1, 0, 2])
-    read, states, continued = time_major, unrolled.states, [time_major]
+    states = (
+        generator.step_states(unrolled) if isinstance(generator, FastGenerator) else unrolled.states
+    )
+    read, continued = time_major, [time_major]
     for k in range(1, length):  # all prefixes together; the ones that have reached the end drop out
         states = tf.nest.map_structure(lambda x, n=length - k: x[:n], states)
         logits, states = _step_flat(generator, read[: length - k], states)

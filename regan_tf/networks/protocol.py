@@ -43,7 +43,8 @@ class Unrolled(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]
     log_probs: tf.Tensor  # l_t = log p(. | b_<t), [B, T, V]
-    # the state from which l_t was made, a nest of [T, B, ...], time-major: a function of b_<t
+    # what the generator knew of b_<t when it made l_t, a nest of [T, B, ...], time-major: c_hat
+    # reads it. It is the state for `step`, but in a ParallelGenerator.
     states: Any
     saved: Any = ()  # what else the generator's own `pullback` wants
 
@@ -76,6 +77,13 @@ class FastGenerator(abc.ABC):
     ) -> tuple[list[tf.Tensor], RowGradients | None]:
         """From a cotangent to the gradient in the weights: see `backprop.with_pullback`."""
 
+    def step_states(self, unrolled: Unrolled) -> Any:
+        """The states from which `step` goes on after each b_<t and l_t: a nest of [T, B, ...]."""
+        return unrolled.states
+
+    def check(self) -> None:  # noqa: B027, which would have it abstract
+        """Raises ValueError unless the faster ways give what `step` gives. Does nothing here."""
+
 
 def end_token(network: Any) -> int | None:
     """The token at which a network's sequences end; None: all have T tokens."""
@@ -83,7 +91,9 @@ def end_token(network: Any) -> int | None:
 
 
 def check_generator(generator: SequenceGenerator) -> None:
-    """Raises TypeError, which says what is missing, unless a generator has what it must."""
+    """Raises TypeError, which says what is missing, unless a generator has what it must; and
+    ValueError, if it is a FastGenerator, where `FastGenerator.check` finds its faster ways wrong.
+    """
     name = type(generator).__name__
     for attribute in ("vocab_size", "seq_len"):
         value: Any = getattr(generator, attribute, None)
@@ -106,6 +116,8 @@ def check_generator(generator: SequenceGenerator) -> None:
         raise TypeError(f"{name} has no trainable_variables: it must be built before")
     for method, arguments in (("initial_state", ["batch_size"]), ("step", ["inputs", "state"])):
         _check_call(f"{name}.{method}", getattr(generator, method, None), arguments)
+    if isinstance(generator, FastGenerator):
+        generator.check()
 
 
 def check_reward(reward: Callable) -> None:

@@ -106,7 +106,43 @@ class _LSTMGenerator(keras.layers.LSTM):
         return self.logits(hidden), tuple(state)
 
 
-class ProtocolTest(tf.test.TestCase):
+class _Counting:
+    """Its logits depend on the token before alone; it has no state, or counts what it may read."""
+
+    vocab_size, compute_dtype = 3, "float32"
+
+    def __init__(self, seq_len, counts):
+        self.seq_len, self.counts = seq_len, counts
+        self.table = keras.Variable(np.random.default_rng(0).normal(size=[4, 3]), dtype="float32")
+        self.trainable_variables = [self.table]
+
+    def initial_state(self, batch_size):
+        return (tf.fill([batch_size], self.seq_len),) if self.counts else ()
+
+    def step(self, inputs, state):
+        for left in state:
+            tf.debugging.assert_positive(left, "all tokens have been read")
+        rows = (
+            tf.one_hot(inputs, 4) if inputs.dtype.is_integer else tf.pad(inputs, [[0, 0], [0, 1]])
+        )
+        return rows @ self.table.value, tuple(left - 1 for left in state)
+
+
+class ProtocolTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.product(seq_len=[1, 3], counts=[False, True])
+    def test_states_may_be_integers_or_none_and_no_more_than_t_steps_are_taken(
+        self, seq_len, counts
+    ):
+        generator = _Counting(seq_len, counts)
+        self.assertEqual(feature_dim(generator, problems.many_plus), int(counts))
+        for estimator, form in (("straight_through", "sequence"), ("relax", "step")):
+            spec = EstimatorSpec(estimator, control_variate=form)
+            control = ControlVariate.create(spec, generator, problems.many_plus)
+            gradient, _ = regan_tf.estimate_gradient(
+                spec, generator, problems.many_plus, batch_size=8, seed=0, control=control
+            )
+            self.assertGreater(float(tf.norm(problems.flat(gradient))), 0)
+
     def test_an_attribute_that_is_no_method_is_not_taken_for_one(self):
         generator = _LSTMGenerator()
         self.assertFalse(generator.unroll)
