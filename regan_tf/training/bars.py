@@ -43,7 +43,8 @@ class Bars:
 
 
 def _bar(name, done, total):
-    interval = 0.1 if sys.stderr.isatty() else 10
+    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a notebook is no terminal
+    interval = 0.1 if is_watched else 10
     return tqdm(
         desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
     )
