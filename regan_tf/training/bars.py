@@ -43,8 +43,12 @@ class Bars:
 
 
 def _bar(name, done, total):
-    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a notebook is no terminal
-    interval = 0.1 if is_watched else 10
+    interval = 0.1 if sys.stderr.isatty() or _is_notebook(sys.stderr) else 10
     return tqdm(
         desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
     )
+
+
+def _is_notebook(stream):
+    """Whether a stream ends in a notebook, which is watched as a terminal is, and is none."""
+    return type(stream).__module__ == "ipykernel.iostream"

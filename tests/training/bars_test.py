@@ -4,6 +4,7 @@ import contextlib
 import io
 
 import tensorflow as tf
+from absl.testing import parameterized
 
 from regan_tf.config import Config
 from regan_tf.tasks.registry import task_of
@@ -11,7 +12,7 @@ from regan_tf.training.bars import Bars
 from regan_tf.training.progress import Progress
 
 
-class BarsTest(tf.test.TestCase):
+class BarsTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.config = Config(
@@ -56,6 +57,16 @@ class BarsTest(tf.test.TestCase):
         with self._bars() as (_, lines):
             pass
         self.assertRegex(lines[-1], r"^reinforce: +50%.* 1/2 ")
+
+    @parameterized.parameters(("ipykernel.iostream", 0.1), ("_io", 10))
+    def test_they_move_where_someone_looks(self, module, seconds):
+        """A log file gets a line now and then; a notebook's bar moves, though it is no terminal."""
+        stream = type("Stream", (io.StringIO,), {"__module__": module})()
+        with (
+            contextlib.redirect_stderr(stream),
+            Bars(self.config, self.progress, "goodness") as bars,
+        ):
+            self.assertEqual(bars._bar.mininterval, seconds)
 
 
 if __name__ == "__main__":
