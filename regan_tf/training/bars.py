@@ -43,12 +43,14 @@ class Bars:
 
 
 def _bar(name, done, total):
-    interval = 0.1 if sys.stderr.isatty() or _is_notebook(sys.stderr) else 10
+    interval = 0.1 if sys.stderr.isatty() or _is_widget() else 10
     return tqdm(
         desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
     )
 
 
-def _is_notebook(stream):
-    """Whether a stream ends in a notebook, which is watched as a terminal is, and is none."""
-    return type(stream).__module__ == "ipykernel.iostream"
+def _is_widget():
+    """Whether bars are a notebook's widgets. Without ipywidgets they are text, and a notebook that
+    is kept has a line for each change.
+    """
+    return any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)
