@@ -24,8 +24,9 @@ test: lint types  ## lint, types and all tests
 test-fast: $(VENV)/.test  ## the tests that start no processes and do not take many seconds
 	$(PY) -m pytest -m "not slow"
 
-test-oldest: .venv-oldest/.test  ## the same with the oldest versions that pyproject.toml allows, on Python 3.11 or 3.12
+test-oldest: .venv-oldest/.test  ## these and those of serving, with the oldest versions allowed, on Python 3.11
 	.venv-oldest/bin/python -m pytest -m "not slow"
+	.venv-oldest/bin/python -m pytest -m slow tests/serving
 
 lint: $(VENV)/.test  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
