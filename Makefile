@@ -1,5 +1,5 @@
-# `make help` lists what there is to make. Each target sets up .venv first, which needs nothing but Python, 3.11 or later:
-# PYTHON=python3.12 chooses one.
+# `make help` lists what there is to make. Each target sets up .venv first, which needs nothing but
+# Python 3.11 or later: PYTHON=python3.12 chooses one.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,9 +24,9 @@ test: lint types  ## lint, types and all tests
 test-fast: $(VENV)/.test  ## the tests that start no processes and do not take many seconds
 	$(PY) -m pytest -m "not slow"
 
-test-oldest: .venv-oldest/.test  ## these and those of serving, with the oldest versions allowed, on Python 3.11
+test-oldest: .venv-oldest/.test  ## these and those of the extras, with the oldest versions allowed; Python 3.11
 	.venv-oldest/bin/python -m pytest -m "not slow"
-	.venv-oldest/bin/python -m pytest -m slow tests/serving
+	.venv-oldest/bin/python -m pytest -m slow tests/serving tests/studies/sweep_test.py tests/quickstart_test.py
 
 lint: $(VENV)/.test  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
