@@ -10,7 +10,7 @@ train: $(VENV)/.train  ## the main job: REBAR at length 3
 	$(PY) -m regan_tf.main --estimator=rebar --temperature=0.1
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' Makefile | expand -t 14
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
 
 serve: $(VENV)/.serve  ## serves the model exported last, or MODEL=export/<name>
 	$(PY) -m regan_tf.serve $(if $(MODEL),--model_dir=$(MODEL))
@@ -24,7 +24,7 @@ test: lint types  ## lint, types and all tests
 test-fast: $(VENV)/.test  ## the tests that start no processes and do not take many seconds
 	$(PY) -m pytest -m "not slow"
 
-test-oldest: .venv-oldest/.test  ## these and those of the extras, with the oldest versions allowed; Python 3.11
+test-oldest: .venv-oldest/.test  ## these and the extras' with the oldest versions; Python 3.11
 	.venv-oldest/bin/python -m pytest -m "not slow"
 	.venv-oldest/bin/python -m pytest -m slow tests/serving tests/studies/sweep_test.py tests/quickstart_test.py
 
