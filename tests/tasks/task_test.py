@@ -145,8 +145,12 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(titles[:3], ["Length 3", "Length 15", "pydoc (chars)"])
 
     def test_one_text_is_too_few(self):
-        task = registry.task_of(Config(dataset="pydoc", data_size=1, batch_size=1,
-                                       track_variance=False).resolved())  # fmt: skip
+        file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "texts.txt"
+        file.write_text("a a\nb b\n", encoding="utf-8")
+        config = Config(
+            dataset="text", data_file=str(file), data_size=1, batch_size=1, track_variance=False
+        )
+        task = registry.task_of(config.resolved())
         with self.assertRaisesRegex(UserError, "one training text is too few"):
             task.load()
 
