@@ -146,9 +146,13 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_one_text_is_too_few(self):
         file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "texts.txt"
-        file.write_text("a a\nb b\n", encoding="utf-8")
+        file.write_text("a a\n", encoding="utf-8")
         config = Config(
-            dataset="text", data_file=str(file), data_size=1, batch_size=1, track_variance=False
+            dataset="text",
+            data_file=str(file),
+            eval_file=str(file),
+            batch_size=1,
+            track_variance=False,
         )
         task = registry.task_of(config.resolved())
         with self.assertRaisesRegex(UserError, "one training text is too few"):
