@@ -51,7 +51,12 @@ __all__ = list(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'regan_tf' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"regan_tf.{_PUBLIC[name]}"), name)
+    from regan_tf.cli.command import silent_stderr
+
+    with silent_stderr():  # TensorFlow's greetings, if this loads it
+        module = importlib.import_module(f"regan_tf.{_PUBLIC[name]}")
+    globals()[name] = getattr(module, name)  # found without this function from now on
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

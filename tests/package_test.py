@@ -2,21 +2,29 @@
 
 import ast
 import importlib.metadata
-import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from absl.testing import parameterized
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import regan_tf
 
 _ROOT = Path(__file__).parent.parent
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+_MADE = shutil.ignore_patterns(
+    ".*", "__pycache__", "*.egg-info", "build", "dist", "report", "runs", "site"
+)  # what is not kept, see .gitignore, and tools' own
 
 
 def _run(*command, cwd, ok=True):
@@ -33,11 +41,7 @@ class WheelTest(tf.test.TestCase):
         super().setUpClass()
         cls.directory = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         source = cls.directory / "source"
-        files = _run("git", "ls-files", "-co", "--exclude-standard", cwd=_ROOT).stdout.split("\n")
-        for name in filter(None, files):
-            if (_ROOT / name).is_file():
-                (source / name).parent.mkdir(parents=True, exist_ok=True)
-                (source / name).write_bytes((_ROOT / name).read_bytes())
+        shutil.copytree(_ROOT, source, ignore=_MADE)
         # A wheel is made from the source distribution, as an installer does.
         _run(sys.executable, "-m", "build", "--outdir", str(cls.directory), cwd=source)
         (wheel,) = cls.directory.glob("*.whl")
@@ -81,6 +85,17 @@ class WheelTest(tf.test.TestCase):
         expected = {path.relative_to(_ROOT) for path in _ROOT.glob("regan_tf/**/*.py")}
         self.assertEqual(installed, expected)
 
+    def test_the_source_distribution_can_be_tested(self):
+        (archive,) = self.directory.glob("*.tar.gz")
+        with tarfile.open(archive) as sources:
+            names = {name.partition("/")[2] for name in sources.getnames()}
+        self.assertContainsSubset(
+            {str(path.relative_to(_ROOT)) for path in (_ROOT / "tests").rglob("*.py")}
+            | {"Makefile", "examples/quickstart.ipynb", "configs/recipe.flags", "export/README.md"}
+            | {path.name for path in _ROOT.glob("*.txt")},
+            names,
+        )
+
 
 class NamesTest(tf.test.TestCase):
     def test_what_is_listed_is_what_is_public(self):
@@ -93,23 +108,75 @@ class NamesTest(tf.test.TestCase):
             _ = regan_tf.networks_
 
 
-class DependenciesTest(tf.test.TestCase):
+def _requirements(lines):
+    """A dict from the names of packages to what is asked of each."""
+    found = map(Requirement, lines)
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+def _pinned(file):
+    """A dict from the names of packages to their versions in a file, without those it includes."""
+    lines = (_ROOT / file).read_text(encoding="utf-8").splitlines()
+    pins = _requirements(line for line in lines if line and line[0] not in "#-")
+    return {name: _only(pin.specifier, "==") for name, pin in pins.items()}
+
+
+def _only(specifier, operator):
+    (single,) = specifier
+    assert single.operator == operator, single
+    return Version(single.version)
+
+
+def _imported(room):
+    """The packages that a directory's modules import, as they are distributed."""
+    modules = set()
+    for path in (_ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            modules |= {name.split(".")[0] for name in names}
+    distributions = importlib.metadata.packages_distributions()
+    third_party = modules - sys.stdlib_module_names - {"regan_tf", "examples", "tests"}
+    return {canonicalize_name(distributions[module][0]) for module in third_party}
+
+
+_EXTRAS = {name: _requirements(lines) for name, lines in _PROJECT["optional-dependencies"].items()}
+_BOUNDS = _requirements(_PROJECT["dependencies"])
+_OF_USERS = _BOUNDS | _EXTRAS["serving"] | _EXTRAS["ray"] | _EXTRAS["notebook"]
+_TOOLS = {name: r for name, r in _EXTRAS["test"].items() if name != "regan-tf"}
+
+
+class DependenciesTest(tf.test.TestCase, parameterized.TestCase):
     def test_what_is_imported_is_declared_and_what_is_declared_is_imported(self):
-        extras = _PROJECT["optional-dependencies"]
-        declared = [*_PROJECT["dependencies"], *extras["serving"], *extras["ray"]]
-        names = {re.match(r"[\w-]+", line)[0].lower() for line in declared}
-        of_module = importlib.metadata.packages_distributions()
-        imported = set()
-        for path in _ROOT.glob("regan_tf/**/*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                modules += [node.module] if isinstance(node, ast.ImportFrom) else []
-                imported |= {module.split(".")[0] for module in modules}
-        third_party = imported - sys.stdlib_module_names - {"regan_tf"}
-        found = {of_module[module][0].lower().replace("_", "-") for module in third_party}
+        declared = (_BOUNDS | _EXTRAS["serving"] | _EXTRAS["ray"]).keys()
         # TensorFlow Probability asks for tf-keras, and does not bring it; TensorBoard's summaries
         # need the package to be there.
-        self.assertEqual(names - {"tf-keras"}, found | {"tensorboard"})
+        self.assertEqual(declared - {"tf-keras"}, _imported("regan_tf") | {"tensorboard"})
+
+    @parameterized.parameters("tests", "examples")
+    def test_what_is_imported_beside_the_package_is_declared(self, room):
+        self.assertContainsSubset(_imported(room), (_OF_USERS | _TOOLS).keys())
+
+    def test_the_tests_have_what_users_may_have(self):
+        extras = _EXTRAS["test"]["regan-tf"].extras
+        self.assertEqual(extras, {"serving", "ray", "notebook"})
+
+    @parameterized.parameters(
+        ("requirements.txt", _BOUNDS),
+        ("requirements-serving.txt", _EXTRAS["serving"]),
+        ("requirements-ray.txt", _EXTRAS["ray"]),
+        ("requirements-docs.txt", _EXTRAS["docs"]),
+        ("requirements-dev.txt", _EXTRAS["notebook"] | _TOOLS),
+    )
+    def test_pinned_versions_are_those_of_the_bounds(self, file, bounds):
+        pins = _pinned(file)
+        self.assertEqual(pins.keys(), bounds.keys())
+        for name, version in pins.items():
+            self.assertIn(version, bounds[name].specifier, f"{name} in {file}")
+
+    def test_the_lower_bounds_are_the_oldest_versions_that_are_tested(self):
+        lowest = {name: _only(bound.specifier, ">=") for name, bound in _OF_USERS.items()}
+        self.assertEqual(_pinned("constraints-oldest.txt"), lowest)
 
 
 if __name__ == "__main__":

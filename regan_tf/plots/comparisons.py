@@ -1,7 +1,6 @@
 """The pictures of groups of runs, in the manner of the paper's figures."""
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from regan_tf.plots import drawing
 
@@ -29,7 +28,7 @@ def plot_groups(groups, name, path):
       path: of the PNG.
     """
     task = groups[0].task
-    figure, axes = plt.subplots(2, 2, figsize=(12, 8.6), layout="constrained")
+    figure, axes = drawing.subplots(2, 2, figsize=(12, 8.6))
     for each, panel in zip(axes.flat, task.panels, strict=True):
         perfect = task.perfect(panel.score) if panel.lacks else None
         for group, style in zip(groups, drawing.styles(len(groups)), strict=True):
@@ -89,7 +88,7 @@ def plot_variance_and_learning(groups, name, path):
       path: of the PNG.
     """
     task = groups[0].task
-    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    figure, axes = drawing.subplots(figsize=(9, 5))
     for group, style in zip(groups, drawing.styles(len(groups)), strict=True):
         variance, learning = (
             np.array(list(group.scores(score).values()))
@@ -130,7 +129,7 @@ def plot_against(field, lines, title, path):
     """
     panels = next(iter(lines.values()))[0].task.flag_panels
     has_zero = any(getattr(g.config, field) == 0 for groups in lines.values() for g in groups)
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
+    figure, axes = drawing.subplots(2, 2, figsize=(11, 7.4))
     for each, (name, ylabel, _) in zip(axes.flat, panels, strict=True):
         for (text, groups), style in zip(lines.items(), drawing.styles(len(lines)), strict=True):
             scale = [g.task.perfect(name) or 1 for g in groups]

@@ -2,11 +2,20 @@
 
 from pathlib import Path
 
-from matplotlib import pyplot as plt
+import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 _LETTERS_PER_INCH = 13  # of a legend's font
 _XLABELS = {"pretrain": "Minibatch of pre-training", "adversarial": "Adversarial iteration"}
+
+
+def subplots(rows=1, columns=1, *, figsize, squeeze=True):
+    """A figure and its axes, like pyplot's, but without it: the caller's pyplot stays as it is."""
+    figure = Figure(figsize=figsize, layout="constrained")
+    # 6.0159, not 0.0009 with a +6.015 in the corner.
+    with matplotlib.rc_context({"axes.formatter.useoffset": False}):
+        return figure, figure.subplots(rows, columns, squeeze=squeeze)
 
 
 def legend_below(figure, axes, columns=3):
@@ -36,10 +45,9 @@ def styles(count):
 
 
 def write(figure, path):
-    """Writes the PNG, all or nothing, and closes the figure."""
+    """Writes the PNG, all or nothing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")
     temporary.replace(path)
-    plt.close(figure)

@@ -1,7 +1,6 @@
 """The pictures of `compare` and `benchmark`."""
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy import optimize
 
@@ -18,7 +17,7 @@ def plot_bias_and_variance(results, title, path):
     show.
     """
     height = max(3.6, _GAP * len(results) / _AXES_SHARE)
-    figure, axes = plt.subplots(figsize=(9, height), layout="constrained")
+    figure, axes = drawing.subplots(figsize=(9, height))
     several = len({r["temperature"] for r in results}) > 1
     points = []
     for r in results:
@@ -73,7 +72,7 @@ def plot_growth(name, values, figures, path):
       figures: a dict from update to its points, dicts by quantity, as `benchmark` measures them.
       path: of the PNG.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    figure, axes = drawing.subplots(1, 3, figsize=(13, 4.2))
     for each, quantity in zip(axes, ("ms", "tracing [s]", "peak memory [MB]"), strict=True):
         for (update, points), style in zip(
             figures.items(), drawing.styles(len(figures)), strict=True

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from matplotlib import pyplot as plt
-
 from regan_tf.plots import drawing
 
 
@@ -24,7 +22,7 @@ def plot_run(records, task, directory, ideal=None):
         drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
     measured = [r for r in records if r["log_variance"] is not None]
     if measured:
-        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        figure, axes = drawing.subplots(figsize=(7, 4.2))
         for score, color, label in (
             ("log_variance", "C1", "first parameter of the last layer (the paper's)"),
             ("log_variance_all", "C2", "mean over all parameters"),
@@ -42,9 +40,7 @@ def _run_figure(panels, records, ideal, title, line):
     is_single, curves = len(panels) == 1, panels[0].curves
     has_legend = any(curves.values())
     size = (7, 4.2) if is_single else (10, 4.6) if has_legend else (10, 4.2)
-    figure, all_axes = plt.subplots(
-        1, len(panels), figsize=size, layout="constrained", squeeze=False
-    )
+    figure, all_axes = drawing.subplots(1, len(panels), figsize=size, squeeze=False)
     for axes, panel in zip(all_axes.flat, panels, strict=True):
         _draw_run_panel(axes, panel, records, ideal, line, "0.4" if is_single else None)
     if is_single:

@@ -1,7 +1,6 @@
 """The picture of `temperature_curve`."""
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from regan_tf.plots import drawing
 
@@ -19,7 +18,7 @@ def plot_temperature_curves(curves, ideal, order, path):
       order: n of BLEU-n.
       path: of the PNG.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.4), layout="constrained")
+    figure, (left, right) = drawing.subplots(1, 2, figsize=(13, 5.4))
     diversity = f"self_bleu_{order}"
     for (label, points), style in zip(curves.items(), drawing.styles(len(curves)), strict=True):
         for axes, quality in ((left, f"bleu_{order}"), (right, "nll_per_token")):

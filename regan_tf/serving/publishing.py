@@ -2,7 +2,9 @@
 version.
 """
 
+import contextlib
 import json
+import logging
 import os
 import platform
 import re
@@ -100,8 +102,21 @@ def _save(generator, discriminator, vocabulary, directory):
         file = Path(assets) / "vocabulary.txt"
         file.write_text("".join(f"{symbol}\n" for symbol in vocabulary.symbols), encoding="utf-8")
         served = ServedModel(generator, discriminator, vocabulary, str(file))
-        tf.saved_model.save(served, str(directory), signatures=served.functions)
+        with _warnings_only():
+            tf.saved_model.save(served, str(directory), signatures=served.functions)
     return served
+
+
+@contextlib.contextmanager
+def _warnings_only():
+    """An interactive Python shows TensorFlow's infos, too: here a temporary directory's name."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _examples(generator, vocabulary, signatures):

@@ -48,7 +48,14 @@ class Bars:
 
 
 def _bar(name, done, total):
-    interval = 0.1 if sys.stderr.isatty() else 10
+    interval = 0.1 if sys.stderr.isatty() or _is_widget() else 10
     return tqdm(
         desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
     )
+
+
+def _is_widget():
+    """Whether bars are a notebook's widgets. Without ipywidgets they are text, and a notebook that
+    is kept has a line for each change.
+    """
+    return any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)

@@ -13,7 +13,6 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from absl.testing import parameterized
-from matplotlib import pyplot as plt
 from matplotlib.text import Text
 
 from regan_tf.config import Config
@@ -203,7 +202,6 @@ class PictureTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(drawing, "write") as written:
             measurements.plot_bias_and_variance(results, "a state", "unused.png")
         figure = written.call_args.args[0]
-        self.addCleanup(plt.close, figure)
         figure.draw_without_rendering()
         # Text's: an Annotation's own has the line to the point in it.
         names = [Text.get_window_extent(name) for name in figure.axes[0].texts]

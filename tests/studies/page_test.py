@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
-from matplotlib import pyplot as plt
 from tensorboard.plugins.hparams import metadata
 
 from regan_tf.config import Config
@@ -68,11 +67,10 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         return page.write(output, groups, tables, pictures, **context).read_text(encoding="utf-8")
 
     def _figure(self, draw, *arguments):
-        """What a function of `plots` draws, kept open."""
+        """What a function of `plots` draws."""
         with mock.patch.object(drawing, "write") as write:
             draw(*arguments)
         figure = write.call_args.args[0]
-        self.addCleanup(plt.close, figure)
         figure.draw_without_rendering()
         return figure
 
@@ -167,7 +165,6 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             lines = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines()}
             for n in BLEU_ORDERS:
                 self.assertAllClose(lines[f"n = {n}, training texts"], ideal[f"{measure}_{n}"])
-        plt.close("all")
 
     def test_temperatures_are_written_at_their_own_curve(self):
         def curve(level):

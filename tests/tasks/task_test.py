@@ -148,8 +148,15 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(titles[:3], ["Length 3", "Length 15", "pydoc (chars)"])
 
     def test_one_text_is_too_few(self):
+        file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "texts.txt"
+        file.write_text("a a\n", encoding="utf-8")
         config = Config(
-            dataset="pydoc", estimator="mle", data_size=1, batch_size=1, track_variance=False
+            dataset="text",
+            data_file=str(file),
+            eval_file=str(file),
+            estimator="mle",
+            batch_size=1,
+            track_variance=False,
         )
         task = registry.task_of(config.resolved())
         with self.assertRaisesRegex(UserError, "one training text is too few"):

@@ -2,16 +2,19 @@
 
 import contextlib
 import io
+from unittest import mock
 
 import tensorflow as tf
+import tqdm
+from absl.testing import parameterized
 
 from regan_tf.config import Config
 from regan_tf.tasks.registry import task_of
-from regan_tf.training.bars import Bars
+from regan_tf.training import bars
 from regan_tf.training.progress import Progress
 
 
-class BarsTest(tf.test.TestCase):
+class BarsTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.config = Config(
@@ -25,22 +28,22 @@ class BarsTest(tf.test.TestCase):
         lines = []
         with (
             contextlib.redirect_stderr(io.StringIO()) as stderr,
-            Bars(self.config, self.progress, "goodness") as bars,
+            bars.Bars(self.config, self.progress, "goodness") as shown,
         ):
-            yield bars, lines
+            yield shown, lines
         lines += stderr.getvalue().replace("\r", "\n").splitlines()
 
     def test_each_phase_has_its_bar_with_the_last_figures_known(self):
-        with self._bars() as (bars, lines):
+        with self._bars() as (shown, lines):
             self.progress.count_pretraining(6)
-            bars.show(None)
+            shown.show(None)
             self.progress.count_pretraining(4)
-            bars.show({"goodness": 0.1, "reward": None})
+            shown.show({"goodness": 0.1, "reward": None})
             self.progress.count_iteration()
-            bars.show({"goodness": 0.2, "reward": None})
+            shown.show({"goodness": 0.2, "reward": None})
             for record in ({"goodness": 0.3, "reward": 0.5}, {"reward": 0.625}):
                 self.progress.count_iteration()
-                bars.show(record)
+                shown.show(record)
         pretraining, adversarial = (
             [line for line in lines if line.startswith(name)]
             for name in ("pre-training:", "reinforce:")
@@ -56,6 +59,12 @@ class BarsTest(tf.test.TestCase):
         with self._bars() as (_, lines):
             pass
         self.assertRegex(lines[-1], r"^reinforce: +50%.* 1/2 ")
+
+    @parameterized.parameters(("tqdm.notebook", 0.1), ("tqdm.std", 10))
+    def test_a_widget_moves_and_a_log_gets_a_line_now_and_then(self, module, seconds):
+        kind = type("Bar", (tqdm.tqdm,), {"__module__": module})
+        with mock.patch.object(bars, "tqdm", kind), self._bars() as (shown, _):
+            self.assertEqual(shown._bar.mininterval, seconds)
 
 
 if __name__ == "__main__":
