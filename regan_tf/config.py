@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from regan_tf.defaults import DEFAULTS, METRICS
+from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
 
@@ -312,7 +312,7 @@ class Config:
 
     @property
     def _is_text(self):
-        return self.dataset != "grammar"
+        return self.dataset in TEXTS
 
     @property
     def _metrics(self):

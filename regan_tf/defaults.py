@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 BLEU_ORDERS = (2, 3, 4, 5)  # the longest n-grams of each
-_TEXTS = ("text", "pydoc")
+TEXTS = ("text", "pydoc")  # --dataset of texts
 
 # What --metric may be; the first is the default. tasks/ has what else they are.
 METRICS = {
     "grammar": ("goodness", "validity", "distinct", "nll_excess"),
-    **dict.fromkeys(_TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
+    **dict.fromkeys(TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
 }
 
 _LONG = 9  # between the paper's two lengths, 3 and 15
@@ -64,5 +64,5 @@ def _text(config):
 # By field of Config, all that are None there, unless the data decide. The argument is a Config.
 DEFAULTS: dict[str, Callable[[Any], dict]] = {
     "grammar": _grammar,
-    **dict.fromkeys(_TEXTS, _text),
+    **dict.fromkeys(TEXTS, _text),
 }

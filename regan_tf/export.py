@@ -16,7 +16,7 @@ _EXPORT_DIR = flags.DEFINE_string(
     "export_dir", Config.export_dir, "The version goes to <export_dir>/<model_name>/<version>."
 )
 _MODEL_NAME = flags.DEFINE_string(
-    "model_name", "", "Name of the model; by default regan-<estimator>-<length>."
+    "model_name", "", "Name of the model; by default regan-<estimator>-<length or texts>."
 )
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
 

@@ -52,7 +52,8 @@ def main():
         )
     except ValueError as error:
         raise UserError(f"--{error}") from None
-    log_probs = run.named(which).log_prob(tokens).numpy().sum(axis=1)
+    drawn_from = run.best_generator if which == "best" else run.generator
+    log_probs = drawn_from.log_prob(tokens).numpy().sum(axis=1)
     texts = run.vocabulary.to_text(tokens)
     for text, row, log_prob in zip(texts, tokens.tolist(), log_probs.tolist(), strict=True):
         print(

@@ -64,8 +64,9 @@ def start_tensorflow(threads, precision="float32"):
     """
     with silent_stderr():
         import tensorflow as tf
-    if precision == "bfloat16":
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+    # Also where it is off: from Python another run may have turned it on.
+    is_mixed = precision == "bfloat16"
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": is_mixed})
     tf.config.experimental.enable_op_determinism()
     with contextlib.suppress(RuntimeError):  # from Python TensorFlow may have begun already
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -124,4 +124,7 @@ def require_same(config, earlier, workdir):
             f"{to_flag(config, name)} (there: {to_flag(earlier, name)})" for name in differing
         )
         message = f"--workdir={workdir} holds a run of another configuration: {pairs}"
-        raise UserError(f"{message}; give another --workdir, or those values")
+        raise UserError(
+            f"{message}; give another --workdir, or those values, which "
+            f"--flagfile={os.path.join(workdir, FILE_NAME)} has"
+        )

@@ -62,7 +62,8 @@ def estimate_gradient(
 
     Args:
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
-      generator: a SequenceGenerator.
+      generator: a SequenceGenerator. `check_generator` is called on it: where this function is
+        not part of a graph, that costs a ParallelGenerator some tenths of a second a call.
       reward: maps rows [B, T, V] to [B]. Where `EstimatorSpec.differentiates_reward`, it must be
         differentiable in relaxed rows, and continuous: where it jumps, rebar and relax are biased
         (`reward_trial.discontinuity` tells). Faster where it is a TokenReward and

@@ -36,7 +36,8 @@ class Generates:
             generator.generate([[0, 1], [2]], num=3, sampler="top_p", temperature=0.8, seed=1)
 
         It is compiled once for each sampler and length. Another `num`, prompt or
-        `temperature` asks for no new trace; another setting of a Sampler does.
+        `temperature` asks for no new trace; another setting of a Sampler does, and at every call a
+        Sampler with attributes that cannot be hashed.
 
         Args:
           prompts: tokens: one prompt, or several, which may differ in length; None: one that is
@@ -68,13 +69,16 @@ class Generates:
 
     def _compiled_for(self: Any, sampler, length):
         key = (sampler.key(), length)
-        if key not in self._compiled:
-            rows = [tf.TensorSpec([None, length], dtype) for dtype in (tf.int32, tf.float64)]
-            self._compiled[key] = compiled(
-                functools.partial(_write, self, sampler),
-                input_signature=[*rows, tf.TensorSpec([], tf.float64)],
-            )
-        return self._compiled[key]
+        if key in self._compiled:
+            return self._compiled[key]
+        rows = [tf.TensorSpec([None, length], dtype) for dtype in (tf.int32, tf.float64)]
+        write = compiled(
+            functools.partial(_write, self, sampler),
+            input_signature=[*rows, tf.TensorSpec([], tf.float64)],
+        )
+        if sampler.key() is not None:
+            self._compiled[key] = write
+        return write
 
     @functools.cached_property
     def _compiled(self):

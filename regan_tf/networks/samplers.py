@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+_NUMBER = (int, float, np.number)
+
 
 def weights(logits: tf.Tensor, temperature: tf.Tensor) -> tf.Tensor:
     """exp(logits / temperature) up to a factor for each row, [B, V], the largest being 1: in
@@ -75,13 +77,13 @@ class Sampler:
         probabilities = weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
         return tf.cast(self.get_next_token(probabilities, uniform), tf.int32)
 
-    def key(self) -> Hashable:
-        """Equal for samplers that choose alike; of one that cannot be compared, itself."""
+    def key(self) -> Hashable | None:
+        """Equal for samplers that choose alike; None for one whose attributes are not hashable."""
         key = (type(self), *sorted(vars(self).items()))
         try:
             hash(key)
         except TypeError:
-            return self
+            return None
         return key
 
 
@@ -97,8 +99,14 @@ class RandomSampler(Sampler):
     """A draw from the distribution as it is."""
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-        """Inverts the distribution function."""
-        return inverted(probabilities, uniform)
+        """Inverts the distribution function.
+
+        Raises InvalidArgumentError where all probabilities of a row are 0.
+        """
+        least = tf.reduce_min(tf.reduce_max(probabilities, axis=-1))
+        message = f"{type(self).__name__}: all probabilities of a sequence's next token are 0"
+        with tf.control_dependencies([tf.debugging.assert_positive(least, message)]):
+            return inverted(probabilities, uniform)
 
 
 class TopKSampler(Sampler):
@@ -132,8 +140,8 @@ class TopPSampler(Sampler):
 
     def __init__(self, p: float = 0.1, k: int | None = None, temperature: float = 1.0):
         super().__init__(temperature)
-        if not 0 < p <= 1:
-            raise ValueError(f"p={p} is not allowed: it must be above 0 and at most 1")
+        if not (isinstance(p, _NUMBER) and 0 < p <= 1):
+            raise ValueError(f"p={p!r} is not allowed: it must be a number above 0 and at most 1")
         self.p, self.k = p, None if k is None else count(k, "k")
 
     def get_next_token(self, probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -170,8 +178,8 @@ def get(sampler: str | Sampler) -> Sampler:
 
 def positive(value: Any, name: str) -> Any:
     """The value. Raises ValueError, which names it, unless it is finite and above 0."""
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name}={value} is not allowed: it must be above 0")
+    if not (isinstance(value, _NUMBER) and np.isfinite(value) and value > 0):
+        raise ValueError(f"{name}={value!r} is not allowed: it must be a number above 0")
     return value
 
 

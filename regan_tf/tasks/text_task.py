@@ -161,10 +161,11 @@ class Texts(Task):
         return [*self._unfinished(pretraining), *self._far(start, ideal)]
 
     def _unfinished(self, pretraining):
-        before, last = ([None, None] + [r["nll_per_token"] for r in pretraining])[-2:]
-        if before and last < (1 - _STILL_FALLING) * before:
+        *before, last = [r["nll_per_token"] for r in pretraining] or [np.inf]
+        least = min(before, default=0)
+        if last < (1 - _STILL_FALLING) * least:
             yield (
-                f"pre-training ended while the held-out NLL was falling, from {before:.3f} to "
+                f"pre-training ended while the held-out NLL was falling, from {least:.3f} to "
                 f"{last:.3f} a token in the last epoch: raise --pretrain_epochs (now "
                 f"{self.config.pretrain_epochs:g})"
             )

@@ -2,6 +2,7 @@
 judges them. `algorithm` moves them; no files, and no printing but a warning of a reward with jumps.
 """
 
+import keras
 import tensorflow as tf
 
 from regan_tf import replicas
@@ -37,6 +38,7 @@ class Experiment:
         self.config, self.task = config, task_of(config)
         self.dataset = self.task.load() if dataset is None else dataset
         real, vocabulary = self.dataset.real, self.dataset.vocabulary
+        keras.utils.set_random_seed(config.seed)  # for all that is initialized from here on
         self.models = Models(config, vocabulary)
         self.generator = self.models.generator
         reward = None

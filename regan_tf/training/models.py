@@ -2,7 +2,6 @@
 checkpoint: enough to sample, to measure and to export.
 """
 
-import keras
 import tensorflow as tf
 
 from regan_tf.networks.discriminator import Discriminator
@@ -14,7 +13,7 @@ class Models:
     """Generator and discriminator, randomly initialized: lines 1 and 2 of Algorithm 1.
 
     Args:
-      config: a resolved Config; its seed is set for all that is initialized from here on.
+      config: a resolved Config.
       vocabulary: a text.Vocabulary.
 
     Attributes:
@@ -24,7 +23,6 @@ class Models:
 
     def __init__(self, config, vocabulary):
         self.config, self.vocabulary = config, vocabulary
-        keras.utils.set_random_seed(config.seed)
         sizes = (
             len(vocabulary),
             config.seq_len,

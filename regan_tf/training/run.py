@@ -45,6 +45,11 @@ def run(config, wait=False, callbacks=()):
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
+    with contextlib.ExitStack() as held:  # its directory: given back however it ends
+        return _run(config, wait, callbacks, held)
+
+
+def _run(config, wait, callbacks, held):
     path = directory(config)
     task = task_of(config)
     dataset = task.load()
@@ -53,7 +58,7 @@ def run(config, wait=False, callbacks=()):
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
             return _assist(config, dataset, path)
-        workdir = Workdir(path, config, wait)
+        workdir = held.enter_context(Workdir(path, config, wait))
         experiment = Experiment(config, dataset)
         resumed = restore(path, experiment.checkpoint)
         if experiment.progress.finished and (workdir.path / SUMMARY).exists():

@@ -1,5 +1,6 @@
 """The main job from Python: what `python -m regan_tf.main` does, as a function."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from regan_tf.training import run
 from regan_tf.training.callbacks import Callback
 from regan_tf.training.trained import TrainedRun, load_run
 
+_NAMES = [field.name for field in dataclasses.fields(Config)]
+
 
 def train(
     config: Config | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any
@@ -20,9 +23,9 @@ def train(
         run = regan_tf.train(estimator="reinforce_loo", iterations=50, workdir="runs/mine")
 
     Everything about the run is kept in `workdir`. Ctrl-C ends it with a checkpoint behind it: the
-    run as it then is comes back, and the same call goes on. TensorFlow's ops are made deterministic
-    in this process and its random seed is set; `threads` counts only where TensorFlow has not
-    computed anything yet.
+    run as it then is comes back, and the same call goes on. In this process TensorFlow's ops are
+    made deterministic, its random seed is set, and its products are of the run's `precision`;
+    `threads` counts only where TensorFlow has not computed anything yet.
 
     Args:
       config: a Config; by default that of no flags.
@@ -30,14 +33,26 @@ def train(
       **settings: fields of Config, which are the flags of `python -m regan_tf.main`.
     Raises:
       UserError: a setting is not allowed, or the directory, a checkpoint, the data or the reward do
-        not serve; NotFiniteError if a loss or a gradient is not finite. What a callback raises
-        ends the run, too.
+        not serve; NotFiniteError, which is one, if a loss or a gradient is not finite. TypeError: a
+        callback is none. What a callback raises ends the run, too.
     """
-    try:
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks has {callback!r}: each must be a regan_tf.Callback")
+    with _naming_arguments():
         resolved = dataclasses.replace(config or Config(), **settings).resolved()
-    except UserError as error:
-        raise UserError(re.sub(r"--(\w)", r"\1", str(error))) from None
-    resolved = dataclasses.replace(resolved, workdir=run.directory(resolved))
-    command.start_tensorflow(resolved.threads, resolved.precision)
-    run.run(resolved, callbacks=callbacks)
+        resolved = dataclasses.replace(resolved, workdir=run.directory(resolved))
+        command.start_tensorflow(resolved.threads, resolved.precision)
+        run.run(resolved, callbacks=callbacks)
     return load_run(resolved.workdir)
+
+
+@contextlib.contextmanager
+def _naming_arguments():
+    """Messages name flags; here they are arguments, but in a command that a message ends with."""
+    try:
+        yield
+    except UserError as error:
+        words, *commands = re.split(r"(?=python -m )", str(error), maxsplit=1)
+        words = re.sub(rf"(?<![\w-])--(?=({'|'.join(_NAMES)})\b)", "", words)
+        raise type(error)("".join([words, *commands])) from None

@@ -45,7 +45,7 @@ class TrainedRun:
 
     @property
     def best_generator(self) -> Generator:
-        return self._models.best_generator
+        return self._named("best")
 
     @property
     def discriminator(self) -> Discriminator:
@@ -102,7 +102,7 @@ class TrainedRun:
         Raises:
           ValueError, TypeError: an argument is not allowed; the message names it.
         """
-        chosen = self.named(generator)
+        chosen = self._named(generator)
         if prefix or sampler != "random":
             return chosen.generate(
                 self._encoded_prefix(prefix),
@@ -118,10 +118,12 @@ class TrainedRun:
         """log p of each text under the generator, in nats: [N].
 
         Raises ValueError if a text has more than T tokens, or one that is not in the vocabulary
-        where there is no unknown token.
+        where there is no unknown token; TypeError if one text is given for a list of them.
         """
+        if isinstance(texts, str):
+            raise TypeError(f"texts={texts!r} is not allowed: it must be a list of texts")
         tokens = self.vocabulary.encode(list(texts), self.config.seq_len)
-        return self.named(generator).log_prob(tokens).numpy().sum(axis=1)
+        return self._named(generator).log_prob(tokens).numpy().sum(axis=1)
 
     def export(
         self, export_dir: str | Path = "export", model_name: str = "", *, generator: str = "last"
@@ -138,7 +140,7 @@ class TrainedRun:
         """
         from regan_tf.serving import publishing  # it loads what no other use of a run needs
 
-        self.named(generator)
+        self._named(generator)
         directory = Path(export_dir) / (model_name or self.config.model_name)
         metrics = self._recorded(generator)
         return Path(
@@ -147,10 +149,11 @@ class TrainedRun:
             )
         )
 
-    def named(self, which: str) -> Generator:
-        """The "last" generator, or the "best" one. Raises ValueError for another name."""
+    def _named(self, which):
         if which not in ("last", "best"):
             raise ValueError(f"generator={which!r} is not allowed: it must be 'last' or 'best'")
+        if which == "best" and self._progress.best_iteration < 0:
+            raise UserError(f"{self.path} has no best generator yet: it is still in pre-training")
         return self._models.named(which)
 
     def _recorded(self, which):

@@ -25,7 +25,7 @@ _KEPT_CHECKPOINTS = 2
 
 
 class Workdir:
-    """The directory of one run.
+    """The directory of one run, held from its making until the end of a `with`.
 
     Raises UserError if it cannot be written, is in use by another process (with `wait`, that is
     waited for), or holds a run of another configuration.
@@ -34,15 +34,26 @@ class Workdir:
     def __init__(self, path, config, wait=False):
         self.path = Path(path)
         _require_writable(self.path)
-        self._lock = _locked(self.path, wait)  # held until the process ends
-        _require_same_run(self.path, config)
+        self._lock = _locked(self.path, wait)
+        try:
+            _require_same_run(self.path, config)
+        except UserError:
+            self._lock.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._lock.close()
 
     def record(self, config, vocabulary):
         """Writes configuration and vocabulary, a text.Vocabulary: from here on the directory is
         this run's.
         """
-        write_atomically(self.path / VOCABULARY, vocabulary.to_json() + "\n")
+        # First what makes the directory a run's: a kill between the two leaves one that goes on.
         write_atomically(self.path / config_flags.FILE_NAME, config_flags.to_text(config))
+        write_atomically(self.path / VOCABULARY, vocabulary.to_json() + "\n")
 
     def has_checkpoint(self):
         """Whether there is one to go on from."""

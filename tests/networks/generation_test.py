@@ -153,6 +153,12 @@ class GenerateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(set(np.unique(tokens[:, 1:])), {0, 3})
         again = generator.generate([1], num=100, sampler=Allowed(np.array([1, 0, 0, 0])), seed=1)
         self.assertEqual(set(np.unique(again[:, 1:])), {0})
+        changing = Allowed([1, 0, 0, 0])
+        generator.generate(sampler=changing)
+        changing.allowed[:] = [0, 0, 1, 0]
+        self.assertEqual(set(np.unique(generator.generate(sampler=changing))), {2})
+        with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "Allowed: all probabilities"):
+            generator.generate(sampler=Allowed([0, 0, 0, 0]))
 
     def test_new_weights_are_used_and_copies_have_their_own(self):
         generator, _ = problems.networks(1, 4, 6)
@@ -192,7 +198,7 @@ class GenerateTest(tf.test.TestCase, parameterized.TestCase):
         ({"max_length": 1, "prompts": [1, 2]}, r"prompts\[0\]=\[1, 2\] .* at most 1 tokens"),
         ({"prompts": [4]}, r"prompts\[0\]=\[4\] is not allowed: its tokens must be from 0 to 3"),
         ({"sampler": "nucleus"}, "sampler='nucleus' is not allowed"),
-        ({"temperature": 0.0}, "temperature=0.0 is not allowed: it must be above 0"),
+        ({"temperature": 0.0}, "temperature=0.0 is not allowed: it must be a number"),
         ({"temperature": float("inf")}, "temperature=inf is not allowed"),
     )
     def test_bad_arguments_are_named(self, options, message):

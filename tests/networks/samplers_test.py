@@ -110,19 +110,24 @@ class SamplersTest(tf.test.TestCase, parameterized.TestCase):
             regan_tf.RandomSampler(),
             regan_tf.GreedySampler(),
             Own((1, 2)),
-            Own([1, 2]),  # cannot be hashed: each is only like itself
-            Own([1, 2]),
+            Own([1, 2]),  # cannot be hashed, and may change
         ]
         self.assertLen({sampler.key() for sampler in kinds}, len(kinds))
+        self.assertIsNone(kinds[-1].key())
 
     @parameterized.parameters(
         (lambda: regan_tf.TopKSampler(0), "k=0 is not allowed: it must be an int above 0"),
         (lambda: regan_tf.TopKSampler(2.5), "k=2.5 is not allowed"),
-        (lambda: regan_tf.TopPSampler(0.0), "p=0.0 is not allowed: it must be above 0 and at"),
+        (
+            lambda: regan_tf.TopPSampler(0.0),
+            "p=0.0 is not allowed: it must be a number",
+        ),
         (lambda: regan_tf.TopPSampler(1.1), "p=1.1 is not allowed"),
         (lambda: regan_tf.TopPSampler(float("nan")), "p=nan is not allowed"),
         (lambda: regan_tf.TopPSampler(0.5, k=-1), "k=-1 is not allowed"),
-        (lambda: regan_tf.GreedySampler(0), "temperature=0 is not allowed: it must be above 0"),
+        (lambda: regan_tf.GreedySampler(0), "temperature=0 is not allowed: it must be a num"),
+        (lambda: regan_tf.GreedySampler("hot"), "temperature='hot' is not allowed"),
+        (lambda: regan_tf.TopPSampler("0.5"), "p='0.5' is not allowed"),
         (lambda: samplers.get("beam"), "sampler='beam' is not allowed: it must be one of greedy"),
     )
     def test_bad_arguments_are_named(self, make, message):

@@ -63,6 +63,7 @@ class DoubtsTest(tf.test.TestCase, parameterized.TestCase):
         ([5.0, 4.0, 3.9], 0.2, ["from 4.000 to 3.900 a token .* raise --pretrain_epochs"]),
         ([5.0, 4.0, 3.99], 0.2, []),
         ([4.0, 4.1, 4.2], 0.2, []),
+        ([4.0, 4.3, 4.1], 0.2, []),  # --pretrain_patience ended it
         ([], 0.2, []),
         ([4.0], 0.09, ["BLEU-2 of 0.09 against 0.20"]),
         ([5.0, 4.0], 0.0, ["--pretrain_epochs", "far from the training texts"]),

@@ -6,6 +6,7 @@ import threading
 import tensorflow as tf
 
 import regan_tf
+from regan_tf.cli import command
 from regan_tf.config import UserError
 from tests.training.small import SMALL
 
@@ -67,12 +68,14 @@ class TrainTest(tf.test.TestCase):
             try:
                 regan_tf.train(iterations=1, callbacks=[Stop()], **self.settings)
             except KeyError as error:
-                found.append(error)
+                found.append(error)  # with its frames, as a notebook keeps the last one
 
         thread = threading.Thread(target=train)
         thread.start()
         thread.join()
         self.assertLen(found, 1)
+        goes_on = regan_tf.train(iterations=1, **self.settings)
+        self.assertAllEqual(goes_on.metrics["iteration"], [0, 1])
 
     def test_bad_settings_are_named_as_arguments(self):
         config = regan_tf.Config(**self.settings)
@@ -80,6 +83,22 @@ class TrainTest(tf.test.TestCase):
             regan_tf.train(config, batch_size=0)
         with self.assertRaisesRegex(TypeError, "batchsize"):
             regan_tf.train(batchsize=8)
+        with self.assertRaisesRegex(TypeError, "^callbacks has <function.*must be a regan_tf.Call"):
+            regan_tf.train(config, callbacks=[lambda record, generator: None])
+        with self.assertRaisesRegex(UserError, "^data_file=/no--file/my--seed.txt cannot be read"):
+            regan_tf.train(dataset="text", data_file="/no--file/my--seed.txt")
+        with self.assertRaisesRegex(UserError, "^workdir=/dev/null/run cannot be written"):
+            regan_tf.train(config, workdir="/dev/null/run")
+
+    def test_a_runs_precision_is_not_the_next_ones(self):
+        def is_mixed():
+            options = tf.config.optimizer.get_experimental_options()
+            return options.get("auto_mixed_precision_onednn_bfloat16", False)
+
+        command.start_tensorflow(1, "bfloat16")
+        self.assertTrue(is_mixed())
+        regan_tf.train(iterations=0, **self.settings)
+        self.assertFalse(is_mixed())
 
 
 if __name__ == "__main__":

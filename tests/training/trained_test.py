@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,8 @@ from absl.testing import parameterized
 import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.training import run
+from regan_tf.training.workdir import Workdir
+from tests.training import small
 from tests.training.small import SMALL
 
 _SIZES = {"embed_dim": 4, "generator_dim": 4, "discriminator_dim": 4, "export_generator": "none"}
@@ -89,6 +92,40 @@ class TrainedRunTest(tf.test.TestCase, parameterized.TestCase):
     def test_bad_arguments_are_named(self, options, message):
         with self.assertRaisesRegex(ValueError, message):
             self._run("grammar").sample(**options)
+
+    def test_one_text_is_no_list(self):
+        with self.assertRaisesRegex(TypeError, "texts='x.x' is not allowed: it must be a list"):
+            self._run("grammar").score("x+x")
+
+    def test_loading_leaves_the_callers_randomness(self):
+        drawn = set()
+        for _ in range(2):
+            loaded = self._run("grammar")
+            drawn.add((np.random.rand(), str(loaded.generator.generate(num=50))))
+        self.assertLen(drawn, 2)
+
+    def test_before_the_first_evaluation_point_there_is_no_best_generator(self):
+        path = self.directory / "early"
+        experiment = small.experiment(workdir=str(path))
+        with Workdir(path, experiment.config) as workdir:
+            workdir.record(experiment.config, experiment.dataset.vocabulary)
+            workdir.save(experiment.checkpoint, 0)
+        loaded = regan_tf.load_run(path)
+        self.assertLen(loaded.sample(3), 3)
+        for use in (loaded.sample, loaded.export):
+            with self.assertRaisesRegex(UserError, f"{path} has no best generator yet"):
+                use(generator="best")
+
+    def test_a_kill_between_configuration_and_vocabulary_leaves_a_run(self):
+        experiment = small.experiment(workdir=str(self.directory / "killed"))
+        lost = mock.Mock(to_json=mock.Mock(side_effect=KeyboardInterrupt))
+        with (
+            self.assertRaises(KeyboardInterrupt),
+            Workdir(self.directory / "killed", experiment.config) as workdir,
+        ):
+            workdir.record(experiment.config, lost)
+        with Workdir(self.directory / "killed", experiment.config) as workdir:
+            workdir.record(experiment.config, experiment.dataset.vocabulary)
 
     def test_metrics_are_arrays_over_the_iterations(self):
         loaded = self._run("grammar")
