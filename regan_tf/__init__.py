@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log; 0 shows it
 
 _PUBLIC = {
+    "BlackBoxReward": "estimators.black_box",
     "Callback": "training.callbacks",
     "Config": "config",
     "ControlNetwork": "estimators.control_networks",
@@ -43,6 +44,8 @@ _PUBLIC = {
     "exact_gradient": "estimators.exact",
     "feature_dim": "estimators.control_variate",
     "load_run": "training.trained",
+    "text_reward": "estimators.reward_functions",
+    "token_reward": "estimators.reward_functions",
     "train": "training.train",
 }
 __all__ = list(_PUBLIC)

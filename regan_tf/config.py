@@ -50,9 +50,16 @@ class Config:
     rollouts: int = same_as(EstimatorSpec, "rollouts")
     reward: str = setting(
         "",
-        "module:function, a reward [B, T, V] -> [B] to train for instead of the discriminator, "
-        "in TensorFlow ops; for rebar, relax and straight_through differentiable, and "
-        "continuous: with jumps they are biased.",
+        "module:function or file.py:function, a reward to train for instead of the discriminator: "
+        "of texts or tokens (regan_tf.text_reward, token_reward); or of rows [B, T, V] -> [B] in "
+        "TensorFlow ops, for rebar, relax and straight_through differentiable, and continuous: "
+        "with jumps they are biased.",
+    )
+    reward_workers: int = setting(
+        0,
+        "Processes that compute a --reward of texts or tokens, where it is slow; 0: this one.",
+        at_least=0,
+        extends=True,
     )
     # Data, section 4.1.
     dataset: str = setting(

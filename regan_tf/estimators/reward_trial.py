@@ -2,14 +2,16 @@
 finite numbers, and has what its estimator asks of it.
 """
 
-import importlib
 import math
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from regan_tf.config import UserError
+from regan_tf.estimators.black_box import BlackBoxReward
+from regan_tf.estimators.reward_functions import PythonReward, load
 from regan_tf.estimators.rewards import (
     UnsuitableError,
     checked,
@@ -19,19 +21,31 @@ from regan_tf.estimators.rewards import (
 from regan_tf.graphs import compiled
 from regan_tf.networks.autoregressive import AT_ONCE
 from regan_tf.networks.noise import gumbel_noise
+from regan_tf.tasks.text import Vocabulary
 
 # What `discontinuity` gives above which a reward has jumps: kinks and rounding give about 0.01 at
 # most.
 JUMPS = 0.05
 
 
-def suitable(config, tokens: tf.Tensor, vocab_size: int):
+_TRIED = 8  # sequences that a reward of texts or tokens is tried on: it may be slow
+
+
+def suitable(config, tokens: tf.Tensor, vocabulary: Vocabulary, reward: Callable | None = None):
     """The --reward, tried on data tokens int32 [N, T].
 
-    Raises UserError unless it is what the estimator needs; warns of jumps on standard error.
+    Args:
+      config, tokens: of the run.
+      vocabulary: what the tokens stand for.
+      reward: what config.reward names, if it is there already.
+    Raises:
+      UserError: it is not what the estimator needs. Of jumps it warns on standard error.
     """
-    reward = _load(config.reward)
-    values, missed = _tried(config, reward, tokens, vocab_size)
+    reward = reward or load(config.reward)
+    if isinstance(reward, PythonReward):
+        reward = BlackBoxReward(reward, vocabulary, config.reward, config.reward_workers)
+        tokens = tokens[:_TRIED]
+    values, missed = _tried(config, reward, tokens, len(vocabulary))
     if not np.all(np.isfinite(values)):
         wrong = values[~np.isfinite(values)][0]
         raise UserError(
@@ -73,21 +87,6 @@ def _tried(config, reward, tokens, vocab_size):
                 "(write it with TensorFlow ops, or wrap it in tf.numpy_function)"
             )
         raise UserError(f"{name} {reason}") from None
-
-
-def _load(name):
-    """The reward `module:function`. Raises UserError if there is none."""
-    module, _, function = name.partition(":")
-    try:
-        reward = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(
-            f"--reward={name} cannot be loaded ({error}): it must be module:function, importable "
-            "from here"
-        ) from None
-    if not callable(reward):
-        raise UserError(f"--reward={name} is not callable: it must map rows [B, T, V] to [B]")
-    return reward
 
 
 def _in_graph(reward, tokens, vocab_size, differentiable):

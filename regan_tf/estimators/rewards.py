@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from regan_tf import replicas
+from regan_tf.estimators.reward_functions import PythonReward
 from regan_tf.networks import continuations
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.noise import to_gumbel, uniform_noise
@@ -81,7 +82,14 @@ class DiscriminatorReward(TokenReward, PrefixReward):
 
 
 def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:
-    """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless it is a TokenReward."""
+    """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless it is a TokenReward.
+
+    Raises UnsuitableError for a text_reward or token_reward that is no BlackBoxReward yet.
+    """
+    if isinstance(reward, PythonReward):
+        raise UnsuitableError(
+            f"the reward reads {reward.reads}: give regan_tf.BlackBoxReward(reward, vocabulary)"
+        )
     if isinstance(reward, TokenReward):
         return _one_a_row(
             reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype

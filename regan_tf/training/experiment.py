@@ -8,6 +8,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
+from regan_tf.estimators.black_box import BlackBoxReward
 from regan_tf.tasks.registry import task_of
 from regan_tf.training.evaluation import Evaluation
 from regan_tf.training.models import Models
@@ -21,6 +22,7 @@ class Experiment:
     Args:
       config: a resolved Config.
       dataset: what the task's `load` gives, if it has been called already.
+      own_reward: what config.reward names, if it is there already.
 
     Attributes:
       task, dataset, models, generator, trainer, progress, evaluation: see their classes.
@@ -29,7 +31,7 @@ class Experiment:
     Raises UserError if replicas cannot share the minibatch, or the --reward does not serve.
     """
 
-    def __init__(self, config, dataset=None):
+    def __init__(self, config, dataset=None, own_reward=None):
         if config.batch_size % replicas.count():
             raise UserError(
                 f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas "
@@ -44,7 +46,7 @@ class Experiment:
         reward = None
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
-            reward = reward_trial.suitable(config, tokens, len(vocabulary))
+            reward = reward_trial.suitable(config, tokens, vocabulary, own_reward)
         self.trainer = Trainer(config, self.generator, self.models.discriminator, reward)
         self.progress = Progress(self.task, len(real))
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
@@ -53,6 +55,13 @@ class Experiment:
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             **self.progress.checkpoint_parts(),
         )
+
+    @property
+    def reward_components(self) -> dict:
+        """What a reward of one's own gave besides, as means over the last batch."""
+        reward = self.trainer.reward
+        found = reward.components if isinstance(reward, BlackBoxReward) else {}
+        return {f"reward_{name}": value for name, value in found.items()}
 
     @property
     def trains_discriminator(self) -> bool:

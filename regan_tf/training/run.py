@@ -36,20 +36,21 @@ _STRAIGHT_THROUGH = (
 )
 
 
-def run(config, wait=False, callbacks=()):
+def run(config, wait=False, callbacks=(), own_reward=None):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
     Args:
       wait: while another process runs in the directory, wait for it.
       callbacks: of class Callback.
+      own_reward: what --reward names, if it is there already.
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     with contextlib.ExitStack() as held:  # its directory: given back however it ends
-        return _run(config, wait, callbacks, held)
+        return _run(config, wait, callbacks, own_reward, held)
 
 
-def _run(config, wait, callbacks, held):
+def _run(config, wait, callbacks, own_reward, held):
     path = directory(config)
     task = task_of(config)
     dataset = task.load()
@@ -57,9 +58,9 @@ def _run(config, wait, callbacks, held):
     with _disk(config, path), replicas.strategy(config.distribution).scope():
         needed = memory.require(config, len(dataset.vocabulary), replicas.count())
         if not replicas.is_chief():
-            return _assist(config, dataset, path)
+            return _assist(config, dataset, path, own_reward)
         workdir = held.enter_context(Workdir(path, config, wait))
-        experiment = Experiment(config, dataset)
+        experiment = Experiment(config, dataset, own_reward)
         resumed = restore(path, experiment.checkpoint)
         if experiment.progress.finished and (workdir.path / SUMMARY).exists():
             _say_that_it_is_finished(experiment.progress, path)
@@ -77,7 +78,7 @@ def _run(config, wait, callbacks, held):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
-        experiment = Experiment(config, dataset)
+        experiment = Experiment(config, dataset, own_reward)
         restore(path, experiment.checkpoint)
     with _disk(config, path):
         closing.finish(experiment, workdir, records)
@@ -131,11 +132,11 @@ def _remark(spec):
     return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
 
 
-def _assist(config, dataset, path):
+def _assist(config, dataset, path, own_reward):
     """The part of a worker that is not the first: takes every step and writes nothing. It reads the
     same directory.
     """
-    experiment = Experiment(config, dataset)
+    experiment = Experiment(config, dataset, own_reward)
     restore(path, experiment.checkpoint)
     with _others(config, path):
         for _ in algorithm.regan(experiment):

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from regan_tf.cli import command
@@ -16,7 +16,11 @@ _NAMES = [field.name for field in dataclasses.fields(Config)]
 
 
 def train(
-    config: Config | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any
+    config: Config | None = None,
+    *,
+    reward: str | Callable = "",
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
 ) -> TrainedRun:
     """Trains a generator as Algorithm 1 says, or goes on with a run, and returns it.
 
@@ -29,6 +33,7 @@ def train(
 
     Args:
       config: a Config; by default that of no flags.
+      reward: as the flag names it; or the function itself, of which its name is recorded.
       callbacks: called as the run goes.
       **settings: fields of Config, which are the flags of `python -m regan_tf.main`.
     Raises:
@@ -39,11 +44,16 @@ def train(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks has {callback!r}: each must be a regan_tf.Callback")
+    own_reward = reward if callable(reward) else None
+    if own_reward:
+        reward = f"{reward.__module__}:{getattr(reward, '__qualname__', type(reward).__name__)}"
+    if reward:
+        settings["reward"] = reward
     with _naming_arguments():
         resolved = dataclasses.replace(config or Config(), **settings).resolved()
         resolved = dataclasses.replace(resolved, workdir=run.directory(resolved))
         command.start_tensorflow(resolved.threads, resolved.precision)
-        run.run(resolved, callbacks=callbacks)
+        run.run(resolved, callbacks=callbacks, own_reward=own_reward)
     return load_run(resolved.workdir)
 
 

@@ -16,7 +16,7 @@ from tests import problems
 def _suitable(reward, estimator="reinforce_loo"):
     config = Config(reward=f"tests.problems:{reward}", estimator=estimator).resolved()
     tokens = tf.constant(grammar.draw(64, 3, [0, 0]))
-    return reward_trial.suitable(config, tokens, len(grammar.VOCABULARY))
+    return reward_trial.suitable(config, tokens, grammar.VOCABULARY)
 
 
 class RefusalTest(tf.test.TestCase, parameterized.TestCase):

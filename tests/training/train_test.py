@@ -3,6 +3,7 @@
 import tempfile
 import threading
 
+import numpy as np
 import tensorflow as tf
 
 import regan_tf
@@ -76,6 +77,25 @@ class TrainTest(tf.test.TestCase):
         self.assertLen(found, 1)
         goes_on = regan_tf.train(iterations=1, **self.settings)
         self.assertAllEqual(goes_on.metrics["iteration"], [0, 1])
+
+    def test_a_function_may_be_the_reward_also_of_texts(self):
+        asked = []
+
+        @regan_tf.text_reward
+        def plus(texts):
+            asked.extend(texts)
+            found = [text.count("+") / 3 for text in texts]
+            return {"reward": found, "length": [3.0] * len(texts)}
+
+        options = self.settings | {"generator_learning_rate": 0.03}
+        trained = regan_tf.train(iterations=30, reward=plus, **options)
+        self.assertEqual(len(asked), len(set(asked)))
+        rewards = trained.metrics["reward"]
+        self.assertGreater(np.mean(rewards[-5:]), np.mean(rewards[1:6]) + 0.2)
+        self.assertAllEqual(trained.metrics["reward_length"][1:], [3.0] * 30)
+        self.assertRegex(trained.config.reward, r"^tests\.training\.train_test:.*plus$")
+        goes_on = regan_tf.train(iterations=31, reward=plus, **options)
+        self.assertAllEqual(goes_on.metrics["reward"][:-1], rewards)
 
     def test_bad_settings_are_named_as_arguments(self):
         config = regan_tf.Config(**self.settings)

@@ -1,0 +1,166 @@
+"""Rewards that know no TensorFlow, functions of texts or of tokens: where they are found, and how
+they are asked, here or in processes of their own.
+
+No TensorFlow is imported here: worker processes load this module and the user's alone.
+"""
+
+import concurrent.futures
+import functools
+import importlib
+import importlib.util
+import math
+import multiprocessing
+import numbers
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regan_tf.config import UserError
+
+_LONGEST_SHOWN = 200  # characters of a sequence in a message
+
+
+class RewardError(Exception):
+    """A reward raised something, or gave what is no reward: the message has the sequence."""
+
+
+class PythonReward:
+    """A function of sequences, many at once; called, it is that function.
+
+    Attributes:
+      reads: "texts", a list of strings; or "tokens", int32 [N, T] in NumPy.
+    """
+
+    def __init__(self, function: Callable, reads: str):
+        if not callable(function):
+            raise TypeError(f"{function!r} is not a function: it must map {reads} to numbers")
+        functools.update_wrapper(self, function)
+        self._function, self.reads = function, reads
+
+    def __call__(self, sequences: Any) -> Any:
+        return self._function(sequences)
+
+
+def text_reward(function: Callable[[list[str]], Sequence[float]]) -> PythonReward:
+    """Says that a reward reads texts: from N strings to N numbers.
+
+        @regan_tf.text_reward
+        def short(texts):
+            return [1 / (1 + len(text)) for text in texts]
+
+    It may give a dict of such lists instead, of which "reward" is the reward and the others are
+    components, which a run records. It has no gradient, so it serves reinforce and its kin, and
+    relax with eta=0. It must give the same number for the same text: a run asks once.
+    """
+    return PythonReward(function, "texts")
+
+
+def token_reward(function: Callable[[Any], Sequence[float]]) -> PythonReward:
+    """Says that a reward reads tokens, as `text_reward` does of texts: from int32 [N, T], in NumPy,
+    to N numbers.
+    """
+    return PythonReward(function, "tokens")
+
+
+def load(name: str) -> Callable:
+    """The reward `module:function`, or `file.py:function`. Raises UserError if there is none."""
+    where, _, function = name.rpartition(":")
+    try:
+        module = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
+        reward = getattr(module, function)
+    except Exception as error:  # whatever the user's module raises as it is loaded
+        raise UserError(
+            f"--reward={name} cannot be loaded ({type(error).__name__}: {error}): it must be "
+            "module:function, importable from here, or file.py:function"
+        ) from None
+    if not callable(reward):
+        raise UserError(f"--reward={name} is not callable: it must be a function")
+    return reward
+
+
+def _from_file(path):
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[name] = module  # so that what it defines can be pickled
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def ask(function: Callable, sequences: Sequence) -> list[dict[str, float]]:
+    """The reward and its components of each of N > 0 sequences.
+
+    Raises RewardError, with the first sequence that is to blame.
+    """
+    try:
+        found = function(sequences)
+    except Exception as error:
+        culprit, error = _blamed(function, sequences, error)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise RewardError(f"raised {reason}, for {shown(culprit)}") from None
+    columns = found if isinstance(found, dict) else {"reward": found}
+    if "reward" not in columns:
+        names = ", ".join(map(str, columns)) or "nothing"
+        raise RewardError(f'gave a dict of {names}: it must have "reward", too')
+    lists = {name: _numbers(name, values, sequences) for name, values in columns.items()}
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _blamed(function, sequences, error):
+    """The first sequence for which the function fails alone, with its error; else the first."""
+    for i in range(len(sequences)):
+        try:
+            function(sequences[i : i + 1])
+        except Exception as own:
+            return sequences[i], own
+    return sequences[0], error
+
+
+def _numbers(name, values, sequences):
+    """What was given as a list of floats, one a sequence."""
+    try:
+        given = list(values)
+    except TypeError:
+        raise RewardError(
+            f"gave {values!r} as {name}: it must be a list of {len(sequences)} numbers"
+        ) from None
+    if len(given) != len(sequences):
+        raise RewardError(
+            f"gave {len(given)} numbers as {name} for {len(sequences)} sequences, the first of "
+            f"which is {shown(sequences[0])}: it must give one each"
+        )
+    for value, sequence in zip(given, sequences, strict=True):
+        if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            raise RewardError(
+                f"gave {value!r} as {name} for {shown(sequence)}: it must be a finite number"
+            )
+    return [float(value) for value in given]
+
+
+def shown(sequence: Any) -> str:
+    """A text, or tokens, as a message has them."""
+    text = repr(sequence if isinstance(sequence, str) else np.asarray(sequence).tolist())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def pool(name: str, workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes that have loaded a reward, for `ask_loaded`."""
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(workers, context, _load_for_good, (name,))
+
+
+def ask_loaded(sequences: Sequence) -> list[dict[str, float]]:
+    """`ask` of the reward that a process of a `pool` has loaded."""
+    return ask(_loaded[0], sequences)
+
+
+_loaded: list[Callable] = []  # in a process of a pool: the one
+
+
+def _load_for_good(name):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its step
+    _loaded.append(load(name))

@@ -1,0 +1,103 @@
+"""Rewards of texts and tokens: how they are found, what they may give, who is to blame."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+import regan_tf
+from regan_tf.config import UserError
+from regan_tf.estimators import reward_functions
+from regan_tf.estimators.reward_functions import RewardError, ask
+
+_TEXTS = ["a", "bb", "c"]
+
+
+def _fails_for_bb(texts):
+    if "bb" in texts:
+        raise ValueError("no\nbb, please")
+    return [0.0] * len(texts)
+
+
+def _fails_for_many(texts):
+    if len(texts) > 1:
+        raise MemoryError("too many")
+    return [0.0]
+
+
+class AskTest(tf.test.TestCase, parameterized.TestCase):
+    def test_numbers_and_components(self):
+        self.assertEqual(ask(len_of, ["a", "bb"]), [{"reward": 1.0}, {"reward": 2.0}])
+        several = regan_tf.text_reward(
+            lambda texts: {"reward": np.ones(len(texts), np.float32), "length": map(len, texts)}
+        )
+        self.assertEqual(
+            ask(several, ["a", "bb"]),
+            [{"reward": 1.0, "length": 1.0}, {"reward": 1.0, "length": 2.0}],
+        )
+
+    @parameterized.parameters(
+        (_fails_for_bb, "raised ValueError: no bb, please, for 'bb'$"),
+        (_fails_for_many, "raised MemoryError: too many, for 'a'$"),
+        (lambda texts: None, "gave None as reward: it must be a list of 3 numbers"),
+        (lambda texts: 1.0, "gave 1.0 as reward: it must be a list of 3 numbers"),
+        (lambda texts: "abc", "gave 'a' as reward for 'a': it must be a finite number"),
+        (lambda texts: [1, 2], "gave 2 numbers as reward for 3 sequences, the first of .* 'a'"),
+        (lambda texts: [1, None, 2], "gave None as reward for 'bb': it must be a finite number"),
+        (lambda texts: [1, 2, float("nan")], "gave nan as reward for 'c'"),
+        (lambda texts: [1, np.inf, 2], "gave inf as reward for 'bb'"),
+        (lambda texts: {}, "gave a dict of nothing: it must have \"reward\", too"),
+        (lambda texts: {"x": [1, 2, 3]}, "gave a dict of x: it must have \"reward\", too"),
+        (lambda texts: {"reward": [1, 2, 3], "x": [1]}, "gave 1 numbers as x for 3 sequences"),
+    )  # fmt: skip
+    def test_who_is_to_blame_is_named(self, function, message):
+        with self.assertRaisesRegex(RewardError, f"^{message}"):
+            ask(regan_tf.text_reward(function), _TEXTS)
+
+    def test_long_sequences_are_cut_in_messages(self):
+        with self.assertRaisesRegex(RewardError, r"for 'x{199}\.\.\.: it must"):
+            ask(regan_tf.text_reward(lambda texts: [np.nan]), ["x" * 10**6])
+
+    def test_processes_give_the_same_and_their_errors(self):
+        name = f"{__name__}:len_of"
+        with reward_functions.pool(name, 2) as pool:
+            found = list(pool.map(reward_functions.ask_loaded, [["a"], ["bb", "c"]]))
+            self.assertEqual(found, [ask(len_of, ["a"]), ask(len_of, ["bb", "c"])])
+            with self.assertRaisesRegex(RewardError, "^raised TypeError: .*, for 3"):
+                list(pool.map(reward_functions.ask_loaded, [[3]]))
+
+
+class LoadTest(tf.test.TestCase, parameterized.TestCase):
+    def test_by_module_or_file(self):
+        self.assertIs(reward_functions.load(f"{__name__}:len_of"), len_of)
+        path = pathlib.Path(self.get_temp_dir(), "my_reward.py")
+        path.write_text("def reward(rows):\n    return rows\n")
+        self.assertEqual(reward_functions.load(f"{path}:reward")(3), 3)
+
+    @parameterized.parameters(
+        ("nothing:reward", "cannot be loaded .ModuleNotFoundError: No module named 'nothing'"),
+        ("/nowhere.py:reward", "cannot be loaded .FileNotFoundError.*file.py:function"),
+        ("len", "cannot be loaded"),
+        (f"{__name__}:other", "cannot be loaded .AttributeError"),
+        (f"{__name__}:_TEXTS", "is not callable"),
+    )
+    def test_what_cannot_be_loaded_is_named(self, name, message):
+        with self.assertRaisesRegex(UserError, f"^--reward={name} {message}"):
+            reward_functions.load(name)
+
+    def test_it_stays_the_function_that_it_was(self):
+        self.assertEqual(len_of(["a"]), [1])
+        self.assertEqual((len_of.__name__, len_of.__doc__), ("len_of", "Lengths."))
+        with self.assertRaisesRegex(TypeError, "3 is not a function"):
+            regan_tf.token_reward(3)
+
+
+@regan_tf.text_reward
+def len_of(texts):
+    """Lengths."""
+    return [len(text) for text in texts]
+
+
+if __name__ == "__main__":
+    tf.test.main()
