@@ -38,7 +38,7 @@ class QuickstartTest(tf.test.TestCase):
 
     def test_it_shows_bars_and_pictures(self):
         kinds = [kind for output in self.shown for kind in output.get("data", {})]
-        self.assertEqual(kinds.count("application/vnd.jupyter.widget-view+json"), 2)
+        self.assertEqual(kinds.count("application/vnd.jupyter.widget-view+json"), 4)
         self.assertEqual(kinds.count("image/png"), 3)
 
     def test_it_shows_no_logs(self):
