@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 import regan_tf
+from regan_tf.cli import command
 
-# Each is a module, `python -m regan_tf.<module>`.
+# Each is a module, `python -m regan_tf.<module>`. `cli.command.typed` knows of "train".
 COMMANDS = {
     "train": "main",
     **{
@@ -32,6 +34,8 @@ def main():
         print(regan_tf.__version__)
     elif name in COMMANDS:
         sys.argv = [f"regan {name}", *arguments]
+        command.is_regan = True
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: a --reward may be there
         runpy.run_module(f"regan_tf.{COMMANDS[name]}", run_name="__main__", alter_sys=True)
     else:
         near = difflib.get_close_matches(name, COMMANDS) or COMMANDS

@@ -29,7 +29,8 @@ def main():
 
     run = load_run(_WORKDIR.value)
     path = run.export(_EXPORT_DIR.value, _MODEL_NAME.value, generator=_GENERATOR.value)
-    print(f"published {path}; try it with\n  python -m regan_tf.serve --model_dir={path.parent}")
+    serve = command.typed("serve", f"--model_dir={path.parent}")
+    print(f"published {path}; try it with\n  {serve}")
 
 
 if __name__ == "__main__":

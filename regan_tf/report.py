@@ -27,7 +27,7 @@ _GENERATOR = flags.DEFINE_enum(
 def main(paths):
     """Prints the tables and writes the page; returns the exit code."""
     if not paths:
-        raise UserError("give directories of runs: python -m regan_tf.report runs")
+        raise UserError(f"give directories of runs: {command.typed('report', 'runs')}")
     command.start_tensorflow(threads=1)
     from regan_tf.studies import page, results
 

@@ -1,7 +1,7 @@
 """Prints sequences from a trained run.
 
 python -m regan_tf.sample --workdir=RUN --num=20 --seed=7
-python -m regan_tf.sample --workdir=RUN --format=jsonl --sampling_temperature=0.5 --prefix="x+"
+python -m regan_tf.sample --workdir=RUN --format=jsonl --temperature=0.5 --prefix="x+"
 """
 
 import json
@@ -11,7 +11,7 @@ from absl import flags
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", "", "Directory of the run.")
 _NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
 _SEED = flags.DEFINE_integer(
     "seed",
@@ -22,6 +22,13 @@ _SEED = flags.DEFINE_integer(
 )
 _TEMPERATURE = flags.DEFINE_float(
     "sampling_temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied."
+)
+flags.DEFINE_alias("temperature", "sampling_temperature")
+_SAMPLER = flags.DEFINE_enum(
+    "sampler",
+    "random",
+    ("random", "greedy", "top_k", "top_p"),
+    "How a token is chosen: top_k of the 5 likeliest, top_p of those that together reach 0.1.",
 )
 _PREFIX = flags.DEFINE_string("prefix", "", "What all of them begin with.")
 _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which generator.")
@@ -37,6 +44,8 @@ def main():
     """Prints the sequences."""
     temperature = command.positive(_TEMPERATURE.value, "sampling_temperature")
     path = _WORKDIR.value
+    if not path:
+        raise UserError("give --workdir, the directory of a run")
     config = config_flags.read_run(path)
     command.start_tensorflow(config.threads)
     from regan_tf.training.trained import load_run
@@ -47,6 +56,7 @@ def main():
             _NUM.value,
             temperature=temperature,
             prefix=_PREFIX.value,
+            sampler=_SAMPLER.value,
             seed=_SEED.value,
             generator=which,
         )

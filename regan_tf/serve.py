@@ -71,7 +71,7 @@ def _exported_last(export):
     versions = [version for model in export.glob("*/") for version in numbered(model)]
     if not versions:
         raise UserError(
-            "nothing is exported yet: `python -m regan_tf.main` does it, or give --model_dir"
+            f"nothing is exported yet: `{command.typed('main')}` does it, or give --model_dir"
         )
     return max(versions, key=lambda p: p.stat().st_mtime).parent
 
@@ -82,7 +82,8 @@ def _announce(rest_port, grpc_port):
         f"serving {name}: REST at http://{host}:{rest_port}, gRPC at {host}:{grpc_port}. Ctrl-C "
         "stops. Now try"
     )
-    print(f"  python -m regan_tf.client --address={host}:{grpc_port} generate --num=5 --seed=7")
+    address = f"--address={host}:{grpc_port}"
+    print(f"  {command.typed('client', address, 'generate', '--num=5', '--seed=7')}")
     print(f"  curl http://{host}:{rest_port}/v1/models/{name}", flush=True)
 
 

@@ -9,7 +9,6 @@ regan_tf/studies/grid.py tells what such a file holds.
 
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -64,7 +63,7 @@ def main():
             f"{failures} failed: their logs are beside their directories; the same command tries "
             "them again"
         )
-    print(f"  python -m regan_tf.report {shlex.join(map(str, directories.values()))}")
+    print(f"  {command.typed('report', *directories.values())}")
     return 1 if failures else 0
 
 

@@ -64,8 +64,13 @@ class WheelTest(tf.test.TestCase):
             "--iterations=1", "--pretrain_epochs=0.05", "--eval_samples=100", "--d_steps=1",
             "--data_size=640", "--heldout_size=50", "--workdir=run",
         ]  # fmt: skip
-        output = self._regan("train", "--flagfile=recipe_3", *small).stdout
-        self.assertRegex(output, r"python -m regan_tf\.serve --model_dir=export/regan-\w+-3")
+        (self.elsewhere / "mine.py").write_text(
+            "import regan_tf\n\nreward = regan_tf.text_reward(lambda texts: [1.0] * len(texts))\n"
+        )
+        output = self._regan("train", "--flagfile=recipe_3", "--reward=mine:reward", *small).stdout
+        self.assertRegex(output, r"\n  regan serve --model_dir=export/regan-\w+-3\n")
+        self.assertRegex(output, r"\nreward +1\.0000 +1\.0000")
+        self.assertTrue((self.elsewhere / "run/figures/reward.png").stat().st_size)
         self._regan("report", "run", "--output=report")
         self.assertTrue((self.elsewhere / "report/index.html").exists())
 

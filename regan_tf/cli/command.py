@@ -5,6 +5,7 @@ itself.
 import contextlib
 import math
 import os
+import shlex
 import sys
 
 from absl import app, logging
@@ -13,6 +14,7 @@ from regan_tf.cli import flagfiles
 from regan_tf.config import UserError
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+is_regan = False  # whether the command was typed as `regan <command>`
 
 
 def run(main, takes_arguments=False):
@@ -48,6 +50,15 @@ def _parsed(argv):
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     return app.parse_flags_with_usage(argv)
+
+
+def typed(module, *arguments):
+    """What to type for a command, in the manner in which this one was typed: `regan sample`, or
+    `python -m regan_tf.sample`.
+    """
+    name = "train" if module == "main" else module
+    words = ["regan", name] if is_regan else ["python", "-m", f"regan_tf.{module}"]
+    return shlex.join([*words, *map(str, arguments)])
 
 
 def start_tensorflow(threads, precision="float32"):

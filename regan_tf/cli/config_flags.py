@@ -94,6 +94,8 @@ def read_run(workdir):
     path = os.path.join(workdir, FILE_NAME)
     flag_values = flags.FlagValues()
     define(flag_values)
+    if not os.path.exists(path):
+        raise UserError(f"--workdir={workdir} holds no run: there is no {path}")
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file if line.startswith("--")]

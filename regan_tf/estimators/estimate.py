@@ -38,6 +38,7 @@ class Diagnostics(NamedTuple):
     control_gradient: list
 
 
+@tf.autograph.experimental.do_not_convert
 def estimate_gradient(
     estimator: str | EstimatorSpec,
     generator: SequenceGenerator,

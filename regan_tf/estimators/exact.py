@@ -19,6 +19,7 @@ from regan_tf.networks.protocol import SequenceGenerator, end_token
 ENUMERABLE = 10**6
 
 
+@tf.autograph.experimental.do_not_convert
 def exact_gradient(
     generator: SequenceGenerator, reward: Reward, chunk_size: int = 4096
 ) -> list[tf.Tensor]:

@@ -112,10 +112,12 @@ def check_generator(generator: SequenceGenerator) -> None:
             f"{name}.end_token is {end!r}: it must be None, or an int from 0 to "
             f"{generator.vocab_size - 1}"
         )
-    if not getattr(generator, "trainable_variables", None):
-        raise TypeError(f"{name} has no trainable_variables: it must be built before")
     for method, arguments in (("initial_state", ["batch_size"]), ("step", ["inputs", "state"])):
         _check_call(f"{name}.{method}", getattr(generator, method, None), arguments)
+    if not getattr(generator, "trainable_variables", None):
+        raise TypeError(
+            f"{name} has no trainable_variables: build its layers first, or call its step once"
+        )
     if isinstance(generator, FastGenerator):
         generator.check()
 

@@ -6,7 +6,8 @@ from regan_tf.plots import drawing
 
 
 def plot_run(records, task, directory, ideal=None):
-    """Draws log_variance.png and the task's own figures into `directory`.
+    """Draws log_variance.png, for a reward of one's own reward.png, and the task's own figures into
+    `directory`.
 
     Args:
       records: of metrics.jsonl.
@@ -20,19 +21,32 @@ def plot_run(records, task, directory, ideal=None):
     line = "-" if task.judges_each_iteration else "o-"  # few points are marked
     for name, panels in task.run_figures:
         drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
-    measured = [r for r in records if r["log_variance"] is not None]
+    updates = [r for r in records if r["reward"] is not None]
+    if task.config.reward:
+        reward = {"reward": (None, "C0")}
+        figure = _of_updates(updates, reward, "Mean reward of an update", title)
+        drawing.write(figure, directory / "reward.png")
+    measured = [r for r in updates if r["log_variance"] is not None]
     if measured:
-        figure, axes = drawing.subplots(figsize=(7, 4.2))
-        for score, color, label in (
-            ("log_variance", "C1", "first parameter of the last layer (the paper's)"),
-            ("log_variance_all", "C2", "mean over all parameters"),
-        ):
-            x, y = ([r[name] for r in measured] for name in ("iteration", score))
-            axes.plot(x, y, color=color, label=label)
-        axes.set(title=title, ylabel="Log variance of the gradient [nats]")
-        axes.legend(frameon=False)
-        drawing.number_iterations(axes)
+        variances = {
+            "log_variance": ("first parameter of the last layer (the paper's)", "C1"),
+            "log_variance_all": ("mean over all parameters", "C2"),
+        }
+        figure = _of_updates(measured, variances, "Log variance of the gradient [nats]", title)
         drawing.write(figure, directory / "log_variance.png")
+
+
+def _of_updates(records, curves, ylabel, title):
+    """Scores over the iterations; curves: by score, its label, None for none, and its color."""
+    figure, axes = drawing.subplots(figsize=(7, 4.2))
+    for score, (label, color) in curves.items():
+        x, y = ([r[name] for r in records] for name in ("iteration", score))
+        axes.plot(x, y, color=color, label=label)
+    axes.set(title=title, ylabel=ylabel)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+    drawing.number_iterations(axes)
+    return figure
 
 
 def _run_figure(panels, records, ideal, title, line):

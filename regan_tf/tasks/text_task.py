@@ -196,7 +196,11 @@ def _dataset(config):
     real = _some(real, config.data_size)
     vocabulary = Vocabulary.of(real, text.SEPARATORS[config.tokens], config.vocab_size)
     if len(vocabulary) < 3:
-        raise UserError(f"--{flag}={getattr(config, flag)} has no token but the unknown one")
+        raise UserError(
+            f"--{flag}={getattr(config, flag)} has no token but the unknown one: no "
+            f"{config.tokens} occurs twice; give more texts"
+            + (", or take --tokens=char" if config.tokens == "word" else "")
+        )
     real, heldout = (vocabulary.encode(lines, config.seq_len) for lines in (real, heldout))
     unknown = np.sum(heldout == vocabulary.unknown) / np.sum(vocabulary.lengths(heldout))
     remarks = [
@@ -204,10 +208,14 @@ def _dataset(config):
         f"the end and the unknown one, which {unknown:.1%} of the held-out tokens are"
     ]
     if unknown >= _MANY_UNKNOWN:
+        ways = ["give more texts"]
+        if len(vocabulary) == config.vocab_size:
+            ways.insert(0, f"raise --vocab_size (now {config.vocab_size})")
+        if config.tokens == "word":
+            ways.append("take --tokens=char")
         remarks.append(
             f"warning: {unknown:.0%} of the held-out tokens are unknown, and will be in samples: "
-            f"raise --vocab_size (now {config.vocab_size}) where more tokens occur twice, give "
-            "more texts, or take --tokens=char"
+            f"{', or '.join(ways)}"
         )
     if left_out:
         longest = f"--seq_len={config.seq_len} {config.tokens}s"

@@ -23,6 +23,8 @@ def finish(experiment, workdir, records):
     columns = {"start": start, "last": evaluation.measure(progress.iteration)}
     samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
     columns["best"] = evaluation.measure(progress.iteration, "best")
+    if config.reward:
+        _add_reward(columns, progress, records)
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     _plot(records, experiment.task, workdir.path / "figures", evaluation.ideal)
     summary = {
@@ -41,6 +43,18 @@ def finish(experiment, workdir, records):
     }
     workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
     outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples)
+
+
+def _add_reward(columns, progress, records):
+    """The mean rewards of the updates that came first, last and at the best evaluation point."""
+    at = {r["iteration"]: r["reward"] for r in records if r["reward"] is not None}
+    for name, number in (
+        ("start", 1),
+        ("last", progress.iteration),
+        ("best", progress.best_iteration),
+    ):
+        reward = {"reward": at.get(number)}
+        columns[name] = reward | columns[name] | reward  # it comes first
 
 
 def _plot(records, task, directory, ideal):

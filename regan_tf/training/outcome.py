@@ -1,6 +1,5 @@
 """What a run prints at its end: metrics, samples, what to look at next, whether it collapsed."""
 
-import shlex
 from pathlib import Path
 
 from tabulate import tabulate
@@ -27,15 +26,18 @@ def report(task, dataset, path, summary, samples):
     print("\n" + _beside_each_other(task, real, samples[:SAMPLES_SHOWN]))
     ending = "converged" if summary["converged"] else "done"
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {path}/figures, and try")
-    print(f"  python -m regan_tf.sample --workdir={path}")
+    print(f"  {command.typed('sample', f'--workdir={path}')}")
     print(f"  tensorboard --logdir={path}/events")
     if summary["export"]:
         print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
-        print(f"  python -m regan_tf.serve --model_dir={Path(summary['export']).parent}")
+        model = Path(summary["export"]).parent
+        print(f"  {command.typed('serve', f'--model_dir={model}')}")
     else:
-        print(f"Nothing was exported; this does: python -m regan_tf.export --workdir={path}")
+        export = command.typed("export", f"--workdir={path}")
+        print(f"Nothing was exported; this does: {export}")
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
-    if task.config.export_generator != "best" and has_collapsed:
+    # For a reward of one's own the --metric may be given up.
+    if task.config.export_generator != "best" and has_collapsed and not task.config.reward:
         _warn_of_collapse(task.config, path, summary)
 
 
@@ -87,9 +89,7 @@ def _warn_of_collapse(config, path, summary):
         for flag in config_flags.export_flags(config)
         if not flag.startswith("--export_generator")
     ]
-    export = shlex.join(
-        ["python", "-m", "regan_tf.export", f"--workdir={path}", *where, "--generator=best"]
-    )
+    export = command.typed("export", f"--workdir={path}", *where, "--generator=best")
     print(
         "warning: the last generator is far worse than the best, that of iteration "
         f"{summary['best_iteration']}, "

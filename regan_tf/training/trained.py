@@ -39,6 +39,9 @@ class TrainedRun:
         self._models.restore(self.path, **self._progress.checkpoint_parts())
         self.records: list[dict] = read_metrics(self.path)
 
+    def __repr__(self) -> str:
+        return f"<run of {self.config.name} in {self.path}, iteration {self._progress.iteration}>"
+
     @property
     def generator(self) -> Generator:
         return self._models.generator
@@ -174,10 +177,13 @@ class TrainedRun:
         length, end = self.config.seq_len, self.vocabulary.end
         known = {symbol: i for i, symbol in enumerate(self.vocabulary.symbols) if i != end}
         symbols = split(prefix, self.vocabulary.separator)
-        if len(symbols) > length or not set(symbols) <= known.keys():
+        if len(symbols) > length:
             raise ValueError(
-                f"prefix={prefix!r} is not allowed: it must have at most {length} tokens, all of "
-                "the run's vocabulary"
+                f"prefix={prefix!r} is not allowed: it must have at most {length} tokens"
+            )
+        if unknown := [symbol for symbol in symbols if symbol not in known]:
+            raise ValueError(
+                f"prefix={prefix!r} is not allowed: {unknown[0]!r} is not in the run's vocabulary"
             )
         return [known[symbol] for symbol in symbols]
 

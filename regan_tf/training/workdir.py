@@ -7,14 +7,13 @@ import fcntl
 import json
 import math
 import os
-import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
-from regan_tf.cli import config_flags
+from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
 
@@ -160,7 +159,7 @@ def resume_command(path, config):
         f"--workdir={path}",
         *config_flags.export_flags(config),
     ]
-    return shlex.join(["python", "-m", "regan_tf.main", *arguments])
+    return command.typed("main", *arguments)
 
 
 def _require_writable(path):

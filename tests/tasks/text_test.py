@@ -88,7 +88,10 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         lines = b"\n".join(b"one w%d" % i for i in range(20))
         self.assertRegex(
             self._load(lines).remarks[1],
-            r"^warning: 50% of the held-out tokens are unknown.* raise --vocab_size \(now 5000\)",
+            r"^warning: 50% of the held-out tokens are unknown.*: give more texts, or take --tok",
+        )
+        self.assertRegex(
+            self._load(lines, vocab_size=3).remarks[1], r"samples: raise --vocab_size \(now 3\), or"
         )
         known = b"\n".join(b" ".join(b"ab"[i >> k & 1 :][:1] for k in range(4)) for i in range(16))
         self.assertLen(self._load(known).remarks, 1)
@@ -101,7 +104,7 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         (b"only one line\n", "too few different lines .1. to hold some out"),
         (b"same\n" * 50, "too few different lines .1."),
         (b"a " * 10**6, "no line of at most --seq_len=256 words"),
-        (b"\n".join(b"<unk> " * i for i in range(20)), "no token but the unknown one"),
+        (b"\n".join(b"<unk> " * i for i in range(20)), "no token but the unknown one: no word "),
     )
     def test_what_is_no_text_is_refused_with_the_cause(self, content, message):
         with self.assertRaisesRegex(UserError, f"--data_file=.*texts.txt (is|has) {message}"):

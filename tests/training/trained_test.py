@@ -85,7 +85,7 @@ class TrainedRunTest(tf.test.TestCase, parameterized.TestCase):
         ({"sampler": "beam"}, "sampler='beam' is not allowed"),
         ({"temperature": 0.0}, "temperature=0.0 is not allowed"),
         ({"temperature": float("nan")}, "temperature=nan is not allowed"),
-        ({"prefix": "x?"}, "prefix='x.' is not allowed: it must have at most 3 tokens"),
+        ({"prefix": "x?"}, "prefix='x.' is not allowed: '.' is not in the run's vocabulary"),
         ({"prefix": "x+x+"}, "prefix='x.x.' is not allowed: it must have at most 3 tokens"),
         ({"generator": "worst"}, "generator='worst' is not allowed"),
     )
