@@ -211,6 +211,7 @@ class Generator(keras.Model, Generates, FastGenerator):
         in nats. Differentiable in the weights. With a temperature, under the distribution at which
         `sample` draws with it.
         """
+        tokens = tf.cast(tokens, tf.int32)
         log_probs = (
             self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)
         )

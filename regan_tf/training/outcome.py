@@ -1,5 +1,7 @@
 """What a run prints at its end: metrics, samples, what to look at next, whether it collapsed."""
 
+import contextlib
+import json
 from pathlib import Path
 
 from tabulate import tabulate
@@ -30,8 +32,9 @@ def report(task, dataset, path, summary, samples):
     print(f"  tensorboard --logdir={path}/events")
     if summary["export"]:
         print(f"The SavedModel for TF Serving is in {summary['export']}; try it with")
-        model = Path(summary["export"]).parent
-        print(f"  {command.typed('serve', f'--model_dir={model}')}")
+        version = Path(summary["export"])
+        print(f"  {command.typed('serve', f'--model_dir={version.parent}')}")
+        _tell_of_another_run(version, path)
     else:
         export = command.typed("export", f"--workdir={path}")
         print(f"Nothing was exported; this does: {export}")
@@ -39,6 +42,18 @@ def report(task, dataset, path, summary, samples):
     # For a reward of one's own the --metric may be given up.
     if task.config.export_generator != "best" and has_collapsed and not task.config.reward:
         _warn_of_collapse(task.config, path, summary)
+
+
+def _tell_of_another_run(version, path):
+    """Says whose the version before is, if it is another run's: a server takes the newest."""
+    before = version.with_name(str(int(version.name) - 1)) / "manifest.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        run = json.loads(before.read_text(encoding="utf-8"))["run"]
+        if run != str(path):
+            print(
+                f"note: version {before.parent.name} there is of {run}; --model_name keeps the "
+                "models of different runs apart"
+            )
 
 
 def _metrics_table(task, summary):

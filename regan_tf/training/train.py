@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,11 +40,15 @@ def train(
     Raises:
       UserError: a setting is not allowed, or the directory, a checkpoint, the data or the reward do
         not serve; NotFiniteError, which is one, if a loss or a gradient is not finite. TypeError: a
-        callback is none. What a callback raises ends the run, too.
+        callback is none, or there is no such setting. What a callback raises ends the run, too.
     """
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks has {callback!r}: each must be a regan_tf.Callback")
+    for name in settings.keys() - set(_NAMES):
+        near = " or ".join(difflib.get_close_matches(name, _NAMES))
+        hint = f": did you mean {near}?" if near else ""
+        raise TypeError(f"train() has no setting {name!r}{hint}")
     own_reward = reward if callable(reward) else None
     if own_reward:
         reward = f"{reward.__module__}:{getattr(reward, '__qualname__', type(reward).__name__)}"

@@ -196,7 +196,10 @@ def load_run(path: str | Path) -> TrainedRun:
 
     Raises UserError if there is none that can be read, or no checkpoint yet.
     """
-    return TrainedRun(path)
+    try:
+        return TrainedRun(path)
+    except UserError as error:
+        raise UserError(str(error).removeprefix("--workdir=")) from None
 
 
 def _vocabulary(path, config):

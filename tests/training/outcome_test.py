@@ -3,6 +3,8 @@
 import contextlib
 import io
 import math
+import pathlib
+import tempfile
 
 import tensorflow as tf
 from absl.testing import parameterized
@@ -69,6 +71,15 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
             f"This exports the best:\n  python -m regan_tf.export {places} --generator=best\n"
         )
         (self.assertNotIn if which == "best" else self.assertIn)(warning, output.getvalue())
+
+    def test_a_version_of_another_run_is_told_of(self):
+        directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (directory / "1").mkdir()
+        (directory / "1/manifest.json").write_text('{"run": "runs/other"}')
+        for run, version, told in (("runs/1", 2, True), ("runs/other", 2, False), ("x", 1, False)):
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                outcome._tell_of_another_run(directory / str(version), run)
+            self.assertEqual("version 1 there is of runs/other" in output.getvalue(), told)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,10 @@ class TrainTest(tf.test.TestCase):
         config = regan_tf.Config(**self.settings)
         with self.assertRaisesRegex(UserError, "^batch_size=0 is not allowed"):
             regan_tf.train(config, batch_size=0)
-        with self.assertRaisesRegex(TypeError, "batchsize"):
+        with self.assertRaisesRegex(TypeError, "no setting 'batchsize': did you mean batch_size"):
             regan_tf.train(batchsize=8)
+        with self.assertRaisesRegex(UserError, "^/nowhere holds no run: there is no /nowhere/con"):
+            regan_tf.load_run("/nowhere")
         with self.assertRaisesRegex(TypeError, "^callbacks has <function.*must be a regan_tf.Call"):
             regan_tf.train(config, callbacks=[lambda record, generator: None])
         with self.assertRaisesRegex(UserError, "^data_file=/no--file/my--seed.txt cannot be read"):
