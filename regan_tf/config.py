@@ -201,8 +201,8 @@ class Config:
     metric: str | None = setting(
         None,
         "Metric that tells the best generator, and stops early; by default goodness, for texts "
-        "nll.",
-        choices=tuple(dict.fromkeys(itertools.chain(*METRICS.values()))),
+        "nll, with a --reward the mean reward of an update.",
+        choices=(*dict.fromkeys(itertools.chain(*METRICS.values())), "reward"),
     )
     patience: int = setting(
         0,
@@ -323,7 +323,8 @@ class Config:
 
     @property
     def _metrics(self):
-        return METRICS[self.dataset]
+        """What --metric may be; the first is the default."""
+        return (("reward",) if self.reward else ()) + METRICS[self.dataset]
 
     @property
     def _kind(self):

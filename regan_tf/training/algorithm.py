@@ -192,7 +192,9 @@ def _end_iteration(experiment, scalars, negatives, started):
 
 def _kept_if_best(experiment, record):
     """The record of an evaluation point, whose generator is kept if it is the best so far."""
-    if experiment.progress.judge(record[experiment.config.metric]):
+    value = record[experiment.config.metric]
+    # Before the first update there is no reward of one: any later generator is better.
+    if experiment.progress.judge(-np.inf if value is None else value):
         experiment.models.keep_best()
     return record
 

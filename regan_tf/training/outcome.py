@@ -39,8 +39,7 @@ def report(task, dataset, path, summary, samples):
         export = command.typed("export", f"--workdir={path}")
         print(f"Nothing was exported; this does: {export}")
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
-    # For a reward of one's own the --metric may be given up.
-    if task.config.export_generator != "best" and has_collapsed and not task.config.reward:
+    if task.config.export_generator != "best" and has_collapsed:
         _warn_of_collapse(task.config, path, summary)
 
 
@@ -92,8 +91,10 @@ def _has_collapsed(task, last, best):
     a token of likelihood.
     """
     name = task.config.metric
+    if best[name] is None:  # a --reward, and no update was judged
+        return False
     if name not in task.lower_is_better:
-        return not last[name] >= (1 - _FAR_WORSE) * best[name]
+        return not last[name] >= best[name] - _FAR_WORSE * abs(best[name])
     return not last[name] - best[name] <= _FAR_WORSE * task.mean_length(best)
 
 

@@ -25,6 +25,9 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
         ({"goodness": 0.89}, {"goodness": 1.0}, True),
         ({"goodness": math.nan}, {"goodness": 1.0}, True),
         ({"goodness": 0.0}, {"goodness": 0.0}, False),
+        ({"reward": -10.9}, {"reward": -10.0}, False),
+        ({"reward": -11.1}, {"reward": -10.0}, True),
+        ({"reward": 0.3}, {"reward": None}, False),
         ({"nll_excess": 0.29}, {"nll_excess": 0.0}, False),
         ({"nll_excess": 0.31}, {"nll_excess": 0.0}, True),
         ({"nll": 41.9}, {"nll": 40.0, "nll_per_token": 2.0}, False),  # 20 tokens
@@ -32,7 +35,8 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
     )
     def test_collapsed_is_a_tenth_worse_or_a_tenth_of_a_nat_a_token(self, last, best, expected):
         (metric,) = last
-        config = _config(metric=metric, **({"dataset": "pydoc"} if metric == "nll" else {}))
+        more = {"nll": {"dataset": "pydoc"}, "reward": {"reward": "mine:reward"}}.get(metric, {})
+        config = _config(metric=metric, **more)
         self.assertEqual(outcome._has_collapsed(task_of(config), last, best), expected)
 
     @parameterized.parameters(

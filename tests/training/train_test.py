@@ -1,5 +1,6 @@
 """The main job from Python, with callbacks."""
 
+import json
 import tempfile
 import threading
 
@@ -93,6 +94,12 @@ class TrainTest(tf.test.TestCase):
         rewards = trained.metrics["reward"]
         self.assertGreater(np.mean(rewards[-5:]), np.mean(rewards[1:6]) + 0.2)
         self.assertAllEqual(trained.metrics["reward_length"][1:], [3.0] * 30)
+        self.assertEqual(trained.config.metric, "reward")
+        summary = json.loads((trained.path / "summary.json").read_text())
+        judged = [0, *range(2, 31, 2)]  # --eval_every=2
+        best = max(judged[1:], key=lambda i: rewards[i])
+        self.assertEqual(summary["best_iteration"], best)
+        self.assertAllClose(summary["best"]["reward"], rewards[best])
         self.assertRegex(trained.config.reward, r"^tests\.training\.train_test:.*plus$")
         goes_on = regan_tf.train(iterations=31, reward=plus, **options)
         self.assertAllEqual(goes_on.metrics["reward"][:-1], rewards)
