@@ -310,6 +310,9 @@ class Config:
         found = dataclasses.replace(self, **missing)
         paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}
         model_name = self.model_name or f"regan-{found.name}"
+        file, separator, function = self.reward.rpartition(":")
+        if file.endswith(".py"):
+            paths["reward"] = f"{os.path.abspath(file)}{separator}{function}"
         return dataclasses.replace(found, model_name=model_name, **paths)
 
     @property

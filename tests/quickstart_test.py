@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import matplotlib.font_manager  # noqa: F401  (makes its cache, of which it would tell the notebook)
 import nbformat
 import pytest
 import tensorflow as tf

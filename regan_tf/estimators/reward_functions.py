@@ -8,11 +8,13 @@ import concurrent.futures
 import functools
 import importlib
 import importlib.util
-import math
 import multiprocessing
+import multiprocessing.connection
 import numbers
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 from regan_tf.config import UserError
 
 _LONGEST_SHOWN = 200  # characters of a sequence in a message
+_ASKED_ALONE = 32  # sequences, to find which one makes a reward fail: it may be slow
 
 
 class RewardError(Exception):
@@ -83,11 +86,19 @@ def load(name: str) -> Callable:
 
 
 def _from_file(path):
-    name = Path(path).stem
+    """The module of a file, by a name that no other has; what lies beside it can be imported."""
+    directory = str(Path(path).resolve().parent)
+    if directory not in sys.path:
+        sys.path.append(directory)
+    name = f"_reward_{Path(path).stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # so that what it defines can be pickled
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    try:
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -112,7 +123,7 @@ def ask(function: Callable, sequences: Sequence) -> list[dict[str, float]]:
 
 def _blamed(function, sequences, error):
     """The first sequence for which the function fails alone, with its error; else the first."""
-    for i in range(len(sequences)):
+    for i in range(min(len(sequences), _ASKED_ALONE)):
         try:
             function(sequences[i : i + 1])
         except Exception as own:
@@ -134,7 +145,7 @@ def _numbers(name, values, sequences):
             f"which is {shown(sequences[0])}: it must give one each"
         )
     for value, sequence in zip(given, sequences, strict=True):
-        if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+        if not (isinstance(value, numbers.Real | np.bool_) and np.isfinite(float(value))):
             raise RewardError(
                 f"gave {value!r} as {name} for {shown(sequence)}: it must be a finite number"
             )
@@ -147,20 +158,36 @@ def shown(sequence: Any) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def pool(name: str, workers: int) -> concurrent.futures.ProcessPoolExecutor:
-    """Processes that have loaded a reward, for `ask_loaded`."""
+def pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes for `ask_by_name`, started."""
     context = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(workers, context, _load_for_good, (name,))
+    made = concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent)
+    # Ctrl-C is for the run, which ends its step: they ignore it from their first moment on.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        made.submit(int)
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+    return made
 
 
-def ask_loaded(sequences: Sequence) -> list[dict[str, float]]:
-    """`ask` of the reward that a process of a `pool` has loaded."""
-    return ask(_loaded[0], sequences)
+def ask_by_name(name: str, sequences: Sequence) -> list[dict[str, float]]:
+    """`ask` of the reward `module:function` or `file.py:function`, in a process of a `pool`."""
+    return ask(_load_once(name), sequences)
 
 
-_loaded: list[Callable] = []  # in a process of a pool: the one
+_load_once = functools.cache(load)
 
 
-def _load_for_good(name):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its step
-    _loaded.append(load(name))
+def _end_with_parent():
+    """Ends a process of a pool when the run is killed: nothing else would tell it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch():
+        multiprocessing.connection.wait([parent.sentinel])  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

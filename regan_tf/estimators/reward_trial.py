@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from regan_tf.config import UserError
 from regan_tf.estimators.black_box import BlackBoxReward
-from regan_tf.estimators.reward_functions import PythonReward, load
+from regan_tf.estimators.reward_functions import PythonReward, RewardError, load
 from regan_tf.estimators.rewards import (
     UnsuitableError,
     checked,
@@ -43,8 +43,7 @@ def suitable(config, tokens: tf.Tensor, vocabulary: Vocabulary, reward: Callable
     """
     reward = reward or load(config.reward)
     if isinstance(reward, PythonReward):
-        reward = BlackBoxReward(reward, vocabulary, config.reward, config.reward_workers)
-        tokens = tokens[:_TRIED]
+        return _black_box(config, reward, tokens[:_TRIED].numpy(), vocabulary)
     values, missed = _tried(config, reward, tokens, len(vocabulary))
     if not np.all(np.isfinite(values)):
         wrong = values[~np.isfinite(values)][0]
@@ -67,6 +66,27 @@ def suitable(config, tokens: tf.Tensor, vocabulary: Vocabulary, reward: Callable
     return reward
 
 
+def _black_box(config, function, tokens, vocabulary):
+    """A reward of texts or tokens, tried outside of a graph."""
+    reward = BlackBoxReward(function, vocabulary, config.reward, config.reward_workers)
+    name = f"--reward={config.reward}"
+    try:
+        if config.estimator_spec.differentiates_reward:
+            reward(tokens)
+        reward.of_array(tokens)
+    except UnsuitableError as error:
+        reward.close()
+        raise UserError(f"{name} does not serve --estimator={config.estimator}: {error}") from None
+    except RewardError as error:
+        reward.close()
+        raise UserError(f"{name} {error}") from None
+    except BaseException:
+        reward.close()
+        raise
+    reward.take_components()
+    return reward
+
+
 def _tried(config, reward, tokens, vocab_size):
     """Its values, [N], and its `discontinuity`, 0 where nobody asks for its gradient."""
     name, relaxed = f"--reward={config.reward}", config.estimator_spec.differentiates_reward
@@ -84,7 +104,8 @@ def _tried(config, reward, tokens, vocab_size):
         else:
             reason = (
                 f"failed in a graph, in which training runs it: {described(source)} "
-                "(write it with TensorFlow ops, or wrap it in tf.numpy_function)"
+                "(if it reads texts or tokens, decorate it with regan_tf.text_reward or "
+                "token_reward; else write it with TensorFlow ops, or wrap it in tf.numpy_function)"
             )
         raise UserError(f"{name} {reason}") from None
 

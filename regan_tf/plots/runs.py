@@ -21,12 +21,12 @@ def plot_run(records, task, directory, ideal=None):
     line = "-" if task.judges_each_iteration else "o-"  # few points are marked
     for name, panels in task.run_figures:
         drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
-    updates = [r for r in records if r["reward"] is not None]
     if task.config.reward:
+        updates = [r for r in records if r["reward"] is not None]
         reward = {"reward": (None, "C0")}
         figure = _of_updates(updates, reward, "Mean reward of an update", title)
         drawing.write(figure, directory / "reward.png")
-    measured = [r for r in updates if r["log_variance"] is not None]
+    measured = [r for r in records if r["log_variance"] is not None]
     if measured:
         variances = {
             "log_variance": ("first parameter of the last layer (the paper's)", "C1"),

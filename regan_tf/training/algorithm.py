@@ -186,7 +186,7 @@ def _end_iteration(experiment, scalars, negatives, started):
     else:
         samples = negatives.numpy() if each_iteration else None
     record = _record(experiment, "adversarial", number, samples, started, values)
-    record |= experiment.reward_components
+    record |= experiment.take_reward_components()
     return _kept_if_best(experiment, record) if at_evaluation_point else record
 
 

@@ -56,12 +56,20 @@ class Experiment:
             **self.progress.checkpoint_parts(),
         )
 
-    @property
-    def reward_components(self) -> dict:
-        """What a reward of one's own gave besides, as means over the last batch."""
+    def take_reward_components(self) -> dict:
+        """What a reward of one's own gave besides, as means over the sequences of an iteration;
+        not where it was asked of continuations, too.
+        """
         reward = self.trainer.reward
-        found = reward.components if isinstance(reward, BlackBoxReward) else {}
+        found = reward.take_components() if isinstance(reward, BlackBoxReward) else {}
+        if self.config.estimator_spec.traits.reward_per_token:
+            return {}
         return {f"reward_{name}": value for name, value in found.items()}
+
+    def close(self):
+        """Ends what a reward of one's own has running."""
+        if isinstance(self.trainer.reward, BlackBoxReward):
+            self.trainer.reward.close()
 
     @property
     def trains_discriminator(self) -> bool:

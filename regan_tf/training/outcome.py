@@ -91,10 +91,10 @@ def _has_collapsed(task, last, best):
     a token of likelihood.
     """
     name = task.config.metric
-    if best[name] is None:  # a --reward, and no update was judged
+    if name == "reward":  # of single minibatches, the best being the luckiest
         return False
     if name not in task.lower_is_better:
-        return not last[name] >= best[name] - _FAR_WORSE * abs(best[name])
+        return not last[name] >= (1 - _FAR_WORSE) * best[name]
     return not last[name] - best[name] <= _FAR_WORSE * task.mean_length(best)
 
 

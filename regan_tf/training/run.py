@@ -60,7 +60,7 @@ def _run(config, wait, callbacks, own_reward, held):
         if not replicas.is_chief():
             return _assist(config, dataset, path, own_reward)
         workdir = held.enter_context(Workdir(path, config, wait))
-        experiment = Experiment(config, dataset, own_reward)
+        experiment = held.enter_context(contextlib.closing(Experiment(config, dataset, own_reward)))
         resumed = restore(path, experiment.checkpoint)
         if experiment.progress.finished and (workdir.path / SUMMARY).exists():
             _say_that_it_is_finished(experiment.progress, path)
@@ -78,7 +78,7 @@ def _run(config, wait, callbacks, own_reward, held):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
-        experiment = Experiment(config, dataset, own_reward)
+        experiment = held.enter_context(contextlib.closing(Experiment(config, dataset, own_reward)))
         restore(path, experiment.checkpoint)
     with _disk(config, path):
         closing.finish(experiment, workdir, records)
@@ -138,7 +138,7 @@ def _assist(config, dataset, path, own_reward):
     """
     experiment = Experiment(config, dataset, own_reward)
     restore(path, experiment.checkpoint)
-    with _others(config, path):
+    with contextlib.closing(experiment), _others(config, path):
         for _ in algorithm.regan(experiment):
             pass
     return 0

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def train(
         raise TypeError(f"train() has no setting {name!r}{hint}")
     own_reward = reward if callable(reward) else None
     if own_reward:
-        reward = f"{reward.__module__}:{getattr(reward, '__qualname__', type(reward).__name__)}"
+        reward = _name_of(reward)
     if reward:
         settings["reward"] = reward
     with _naming_arguments():
@@ -60,6 +61,14 @@ def train(
         command.start_tensorflow(resolved.threads, resolved.precision)
         run.run(resolved, callbacks=callbacks, own_reward=own_reward)
     return load_run(resolved.workdir)
+
+
+def _name_of(reward):
+    """Where a function is found again: in its module or, of a script, in its file."""
+    module = sys.modules.get(reward.__module__)
+    file = getattr(module, "__file__", None) if reward.__module__ == "__main__" else None
+    name = getattr(reward, "__qualname__", type(reward).__name__)
+    return f"{file or reward.__module__}:{name}"
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
 """Rewards of texts and tokens as estimators ask them."""
 
+import pathlib
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import regan_tf
-from regan_tf.estimators import rewards
+from regan_tf.estimators import reward_functions, rewards
+from regan_tf.estimators.reward_functions import RewardError
 from regan_tf.graphs import compiled
 from regan_tf.tasks import grammar
 from tests import problems
@@ -32,7 +36,25 @@ class BlackBoxTest(tf.test.TestCase):
         self.assertAllEqual(of_tokens(tf.constant([[0, 3, 0], [0, 2, 0]])), [0, 0])
         self.assertEqual(asked, [["x+x", "x-x"], ["x*x"]])
         self.assertEqual(box.calls, 3)
-        self.assertEqual(box.components, {"sign": 3.0})
+        self.assertEqual(box.take_components(), {"sign": 3.0})
+        self.assertEqual(box.take_components(), {})
+
+    def test_components_are_means_over_all_that_was_asked_since(self):
+        @regan_tf.token_reward
+        def reward(tokens):
+            return {"same": tokens[:, 1], "reward": tokens[:, 1]}
+
+        box = _black_box(reward)
+        values = [box.of_array(np.array(t)) for t in ([[0, 1, 0], [0, 3, 0]], [[0, 4, 0]])]
+        self.assertAllClose(box.take_components(), {"same": np.mean(np.concatenate(values))})
+
+    def test_names_of_components_do_not_change(self):
+        box = _black_box(
+            regan_tf.token_reward(lambda t: {"reward": t[:, 1], f"c{len(t)}": t[:, 1]})
+        )
+        box.of_array(np.array([[0, 1, 0]]))
+        with self.assertRaisesRegex(RewardError, "gave reward, c2, and reward, c1 at first"):
+            box.of_array(np.array([[0, 2, 0], [0, 3, 0]]))
 
     def test_tokens_are_numpys(self):
         @regan_tf.token_reward
@@ -72,6 +94,25 @@ class BlackBoxTest(tf.test.TestCase):
         ):
             with self.assertRaisesRegex(rewards.UnsuitableError, message):
                 regan_tf.estimate_gradient("rebar", generator, given, batch_size=4, seed=1)
+
+    @pytest.mark.slow
+    def test_processes_answer_and_one_that_ends_is_told_of(self):
+        path = pathlib.Path(self.get_temp_dir(), "in_processes.py")
+        path.write_text(
+            "import os\nimport regan_tf\n\n"
+            "@regan_tf.text_reward\n"
+            "def reward(texts):\n"
+            "    if 'x/x' in texts:\n"
+            "        os._exit(1)\n"
+            "    return [float(text.count('+')) for text in texts]\n"
+        )
+        name = f"{path}:reward"
+        function = reward_functions.load(name)
+        box = regan_tf.BlackBoxReward(function, grammar.VOCABULARY, name, workers=2)
+        self.assertAllEqual(box.of_tokens(_TOKENS), [1, 0, 1])
+        with self.assertRaisesRegex(RewardError, "lost a worker process, .* which is 'x.x'"):
+            box.of_array(np.array([[0, 4, 0]]))
+        box.close()
 
 
 if __name__ == "__main__":

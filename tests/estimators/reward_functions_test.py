@@ -1,6 +1,8 @@
 """Rewards of texts and tokens: how they are found, what they may give, who is to blame."""
 
 import pathlib
+import string
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -59,13 +61,9 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(RewardError, r"for 'x{199}\.\.\.: it must"):
             ask(regan_tf.text_reward(lambda texts: [np.nan]), ["x" * 10**6])
 
-    def test_processes_give_the_same_and_their_errors(self):
-        name = f"{__name__}:len_of"
-        with reward_functions.pool(name, 2) as pool:
-            found = list(pool.map(reward_functions.ask_loaded, [["a"], ["bb", "c"]]))
-            self.assertEqual(found, [ask(len_of, ["a"]), ask(len_of, ["bb", "c"])])
-            with self.assertRaisesRegex(RewardError, "^raised TypeError: .*, for 3"):
-                list(pool.map(reward_functions.ask_loaded, [[3]]))
+    def test_truth_values_are_numbers(self):
+        found = ask(regan_tf.text_reward(lambda texts: np.array(texts) == "a"), _TEXTS)
+        self.assertEqual([f["reward"] for f in found], [1.0, 0.0, 0.0])
 
 
 class LoadTest(tf.test.TestCase, parameterized.TestCase):
@@ -74,6 +72,16 @@ class LoadTest(tf.test.TestCase, parameterized.TestCase):
         path = pathlib.Path(self.get_temp_dir(), "my_reward.py")
         path.write_text("def reward(rows):\n    return rows\n")
         self.assertEqual(reward_functions.load(f"{path}:reward")(3), 3)
+
+    def test_a_file_takes_no_other_modules_name_and_sees_its_neighbours(self):
+        directory = pathlib.Path(self.get_temp_dir(), "own")
+        directory.mkdir()
+        (directory / "beside_it.py").write_text("VALUE = 7\n")
+        (directory / "string.py").write_text("from beside_it import VALUE as reward\n")
+        with self.assertRaisesRegex(UserError, "string.py:reward is not callable"):
+            reward_functions.load(f"{directory}/string.py:reward")
+        self.assertTrue(string.ascii_letters)
+        self.assertIs(sys.modules["string"], string)
 
     @parameterized.parameters(
         ("nothing:reward", "cannot be loaded .ModuleNotFoundError: No module named 'nothing'"),

@@ -25,9 +25,7 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
         ({"goodness": 0.89}, {"goodness": 1.0}, True),
         ({"goodness": math.nan}, {"goodness": 1.0}, True),
         ({"goodness": 0.0}, {"goodness": 0.0}, False),
-        ({"reward": -10.9}, {"reward": -10.0}, False),
-        ({"reward": -11.1}, {"reward": -10.0}, True),
-        ({"reward": 0.3}, {"reward": None}, False),
+        ({"reward": 0.3}, {"reward": 0.9}, False),  # chance
         ({"nll_excess": 0.29}, {"nll_excess": 0.0}, False),
         ({"nll_excess": 0.31}, {"nll_excess": 0.0}, True),
         ({"nll": 41.9}, {"nll": 40.0, "nll_per_token": 2.0}, False),  # 20 tokens
