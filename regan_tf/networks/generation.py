@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.random.experimental import stateless_split
@@ -47,7 +46,7 @@ class Generates:
           sampler: "greedy", "random", "top_k" (k=5), "top_p" (p=0.1), or a Sampler.
           temperature: divides the logits, above 0; None: the sampler's.
           seed: an int, or two: the same seed gives the same sequences. None: a new one at every
-            call, from Keras (`keras.utils.set_random_seed`).
+            call, from NumPy's global state, which `keras.utils.set_random_seed` sets.
         Returns:
           int32 [P num, max_length], for P prompts: the sequences of the first prompt, then those of
           the next. From its end token on, a sequence has only that.
@@ -61,7 +60,7 @@ class Generates:
         cold = tf.constant(max(samplers.positive(cold, "temperature"), _COLDEST), tf.float64)
         given = padded(prompts, length, self.vocab_size, end_token(self))
         given = np.repeat(given, num, axis=0)
-        seed = keras.random.randint([2], 0, 2**31 - 1) if seed is None else stateless(seed)
+        seed = np.random.randint(2**31 - 1, size=2) if seed is None else stateless(seed)
         uniform = unit_interval(given.shape, stateless_split(seed, 2)[1])
         write, part = self._compiled_for(sampler, length), max(1, AT_ONCE // self.vocab_size)
         parts = [slice(i, i + part) for i in range(0, len(given), part)]
