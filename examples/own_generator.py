@@ -46,10 +46,9 @@ def repeats(rows):
     return tf.reduce_mean(tf.reduce_sum(rows[:, 1:] * rows[:, :-1], axis=-1), axis=1)
 
 
-def main():
-    """Trains the generator by ascending the estimated gradient; prints the reward on the way."""
-    keras.utils.set_random_seed(0)
-    generator, optimizer = GRUGenerator(), keras.optimizers.Adam(1e-2)
+def make_update(generator, learning_rate, form="step"):
+    """A compiled step of Adam along REBAR's estimate: from a seed to the mean reward."""
+    optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(generator.trainable_variables)
 
     # There is no Python `if` or `for` over tensors in it: it is traced in half the time.
@@ -62,12 +61,19 @@ def main():
             batch_size=BATCH_SIZE,
             seed=seed,
             temperature=0.5,
-            control_variate="step",
+            control_variate=form,
             leave_one_out=True,
         )
         optimizer.apply([-g for g in gradient], generator.trainable_variables)
         return tf.reduce_mean(diagnostics.reward)
 
+    return update
+
+
+def main():
+    """Trains the generator by ascending the estimated gradient; prints the reward on the way."""
+    keras.utils.set_random_seed(0)
+    update = make_update(GRUGenerator(), learning_rate=1e-2)
     for i in range(UPDATES + 1):
         reward = update(tf.constant([0, i]))
         if i % 50 == 0:

@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 
 import regan_tf
-from examples.own_generator import repeats
+from examples.own_generator import make_update
 
-VOCAB_SIZE, SEQ_LEN, BATCH_SIZE, UPDATES = 4, 16, 64, 200
+VOCAB_SIZE, SEQ_LEN, LEARNING_RATE, UPDATES = 4, 16, 3e-3, 200
 
 
 class Block(keras.layers.Layer):
@@ -117,34 +117,11 @@ def _mask(seen):
     return tf.where(seen, 0.0, -1e9)
 
 
-def make_update(generator, form):
-    """A compiled step of Adam along REBAR's estimate: from a seed to the mean reward."""
-    optimizer = keras.optimizers.Adam(3e-3)
-    optimizer.build(generator.trainable_variables)
-
-    @tf.function(autograph=False)
-    def update(seed):
-        gradient, diagnostics = regan_tf.estimate_gradient(
-            "rebar",
-            generator,
-            repeats,
-            batch_size=BATCH_SIZE,
-            seed=seed,
-            temperature=0.5,
-            control_variate=form,
-            leave_one_out=True,
-        )
-        optimizer.apply([-g for g in gradient], generator.trainable_variables)
-        return tf.reduce_mean(diagnostics.reward)
-
-    return update
-
-
 def main():
     """Trains the Transformer; prints the reward on the way, and two sequences at the end."""
     keras.utils.set_random_seed(0)
     generator = Transformer()
-    update = make_update(generator, "step")
+    update = make_update(generator, LEARNING_RATE)
     for i in range(UPDATES + 1):
         reward = update(tf.constant([0, i]))
         if i % 50 == 0:
@@ -161,7 +138,7 @@ def benchmark(lengths=(15, 60), rounds=7, calls=5):
     for length in lengths:
         for form in ("sequence", "step"):
             for kind in (regan_tf.Generator, Transformer):
-                update = make_update(kind(VOCAB_SIZE, length), form)
+                update = make_update(kind(VOCAB_SIZE, length), LEARNING_RATE, form)
                 first, *later = [_cpu_seconds(update, calls if i else 1) for i in range(rounds + 1)]
                 name = f"T={length}, {form} form, {kind.__name__}"
                 figures[name] = first, 1e3 * min(later) / calls

@@ -58,9 +58,8 @@ class BlackBoxReward(rewards.TokenReward):
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """Raises UnsuitableError: it has no value on relaxed rows, and no gradient."""
         raise rewards.UnsuitableError(
-            f"the reward reads {self._function.reads}, so it has no gradient: use an estimator "
-            "without a control variate (reinforce, reinforce_loo), or relax with eta=0, whose "
-            "control variate is c_hat alone"
+            f"the reward reads {self._function.reads}, so it has no gradient: "
+            f"{rewards.WITHOUT_GRADIENT}"
         )
 
     def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:

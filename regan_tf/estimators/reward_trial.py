@@ -2,6 +2,7 @@
 finite numbers, and has what its estimator asks of it.
 """
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable
@@ -70,19 +71,18 @@ def _black_box(config, function, tokens, vocabulary):
     """A reward of texts or tokens, tried outside of a graph."""
     reward = BlackBoxReward(function, vocabulary, config.reward, config.reward_workers)
     name = f"--reward={config.reward}"
-    try:
-        if config.estimator_spec.differentiates_reward:
-            reward(tokens)
-        reward.of_array(tokens)
-    except UnsuitableError as error:
-        reward.close()
-        raise UserError(f"{name} does not serve --estimator={config.estimator}: {error}") from None
-    except RewardError as error:
-        reward.close()
-        raise UserError(f"{name} {error}") from None
-    except BaseException:
-        reward.close()
-        raise
+    with contextlib.ExitStack() as unless_it_serves:
+        unless_it_serves.callback(reward.close)
+        try:
+            if config.estimator_spec.differentiates_reward:
+                reward(tokens)
+            reward.of_array(tokens)
+        except UnsuitableError as error:
+            reason = f"does not serve --estimator={config.estimator}: {error}"
+            raise UserError(f"{name} {reason}") from None
+        except RewardError as error:
+            raise UserError(f"{name} {error}") from None
+        unless_it_serves.pop_all()
     reward.take_components()
     return reward
 

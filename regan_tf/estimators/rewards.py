@@ -14,6 +14,12 @@ from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import SequenceGenerator
 
+# What serves where a reward has no gradient.
+WITHOUT_GRADIENT = (
+    "use an estimator without a control variate (reinforce, reinforce_loo), or relax with eta=0, "
+    "whose control variate is c_hat alone"
+)
+
 
 class UnsuitableError(ValueError):
     """A reward is not what is asked of it."""
@@ -185,6 +191,5 @@ def require_differentiable(reward: Reward, rows: tf.Tensor) -> None:
     if tape.gradient(values, rows) is None:
         raise UnsuitableError(
             "the reward is not differentiable in relaxed rows, and it must be continuous, too: "
-            "use an estimator without a control variate (reinforce, reinforce_loo), or relax with "
-            "eta=0, whose control variate is c_hat alone"
+            f"{WITHOUT_GRADIENT}"
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from regan_tf.graphs import repeat
 from regan_tf.networks import lstm
 from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
@@ -51,6 +52,37 @@ def read_by_step(generator: SequenceGenerator, tokens: tf.Tensor) -> Unrolled:
     """`teacher_force` by `step` alone, also where the generator has a faster way."""
     _, _, log_probs, states = _run(generator, lambda _, token: (token, token), tokens)
     return Unrolled(tokens, log_probs, states)
+
+
+def write_by_step(
+    generator: SequenceGenerator,
+    size: Any,
+    length: int,
+    draw: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Writes b_t = draw(t, logits_t), int32 [B, T], by `step`, in a loop that the graph holds once
+    and that keeps the last state alone. For no gradient.
+
+    Args:
+      generator: a SequenceGenerator.
+      size: B, an int or a scalar tensor.
+      length: T, of this pass.
+      draw: maps t, int32, and logits [B, V] to tokens int32 [B].
+    """
+    end = end_token(generator)
+
+    def body(t, previous, state, tokens):
+        logits, state = generator.step(previous, state)
+        token = draw(t, logits)
+        if end is not None:  # nothing but the end token follows it
+            token = tf.where(previous == end, end, token)
+        return token, state, tokens.write(t, token)
+
+    shape = [size if isinstance(size, int) else None]
+    tokens = tf.TensorArray(tf.int32, length, element_shape=shape)
+    begin = tf.fill([size], generator.vocab_size)
+    *_, tokens = repeat(length, body, (begin, generator.initial_state(size), tokens))
+    return tf.transpose(tokens.stack())
 
 
 def straight_through(

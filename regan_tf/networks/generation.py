@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.random.experimental import stateless_split
 
-from regan_tf.graphs import compiled, repeat
+from regan_tf.graphs import compiled
 from regan_tf.networks import samplers
-from regan_tf.networks.autoregressive import AT_ONCE, stateless
+from regan_tf.networks.autoregressive import AT_ONCE, stateless, write_by_step
 from regan_tf.networks.noise import unit_interval
 from regan_tf.networks.prompts import padded
 from regan_tf.networks.protocol import SequenceGenerator, end_token
@@ -67,16 +67,16 @@ class Generates:
         return np.concatenate([write(given[rows], uniform[rows], cold) for rows in parts])
 
     def _compiled_for(self: Any, sampler, length):
-        key = (sampler.key(), length)
-        if key in self._compiled:
-            return self._compiled[key]
+        of_sampler = sampler.key()
+        if (of_sampler, length) in self._compiled:
+            return self._compiled[of_sampler, length]
         rows = [tf.TensorSpec([None, length], dtype) for dtype in (tf.int32, tf.float64)]
         write = compiled(
             functools.partial(_write, self, sampler),
             input_signature=[*rows, tf.TensorSpec([], tf.float64)],
         )
-        if sampler.key() is not None:
-            self._compiled[key] = write
+        if of_sampler is not None:
+            self._compiled[of_sampler, length] = write
         return write
 
     @functools.cached_property
@@ -103,19 +103,12 @@ def _write(
 
     A loop even where T is small: unrolled, 120 steps take seconds to trace.
     """
-    length, end = given.shape[1], end_token(generator)
-    size, given, uniform = tf.shape(given)[0], tf.transpose(given), tf.transpose(uniform)
+    size, length = tf.shape(given)[0], given.shape[1]
+    given, uniform = tf.transpose(given), tf.transpose(uniform)
     temperature = tf.cast(temperature, generator.compute_dtype)
 
-    def body(t, previous, state, tokens):
-        logits, state = generator.step(previous, state)
+    def draw(t, logits):
         drawn = sampler(samplers.weights(logits, temperature), uniform[t])
-        token = tf.where(given[t] < 0, drawn, given[t])
-        if end is not None:
-            token = tf.where(previous == end, end, token)
-        return token, state, tokens.write(t, token)
+        return tf.where(given[t] < 0, drawn, given[t])
 
-    begin = tf.fill([size], generator.vocab_size)
-    start = (begin, generator.initial_state(size), tf.TensorArray(tf.int32, length))
-    *_, tokens = repeat(length, body, start)
-    return tf.transpose(tokens.stack())
+    return write_by_step(generator, size, length, draw)

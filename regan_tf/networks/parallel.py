@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.graphs import repeat
 from regan_tf.networks import autoregressive, backprop
-from regan_tf.networks.autoregressive import chosen, stateless
+from regan_tf.networks.autoregressive import chosen, stateless, write_by_step
 from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
@@ -166,22 +165,14 @@ class ParallelGenerator(Generates, FastGenerator):
         return tf.nn.log_softmax(logits), features
 
     def _sampled(self, noise):
-        """b_t = argmax(l_t + g_t), int32 [B, T]: the loop keeps the last state alone."""
+        """b_t = argmax(l_t + g_t), int32 [B, T]."""
         batch_size = noise.shape[0] if noise.shape[0] is not None else tf.shape(noise)[0]
-        length, end = noise.shape[1], end_token(self)
         time_major = tf.transpose(noise, [1, 0, 2])
 
-        def body(t, tokens, read, state):
-            logits, state = self.step(read, state)
-            token = tf.argmax(logits + time_major[t], axis=-1, output_type=tf.int32)
-            if end is not None:
-                token = tf.where(read == end, end, token)
-            return tokens.write(t, token), token, state
+        def gumbel_max(t, logits):
+            return tf.argmax(logits + time_major[t], axis=-1, output_type=tf.int32)
 
-        tokens = tf.TensorArray(tf.int32, length, element_shape=noise.shape[:1])
-        begin = tf.fill([batch_size], self.vocab_size)
-        tokens, *_ = repeat(length, body, (tokens, begin, self.initial_state(batch_size)))
-        return tf.transpose(tokens.stack())
+        return write_by_step(self, batch_size, noise.shape[1], gumbel_max)
 
 
 def _trial_tokens(generator):

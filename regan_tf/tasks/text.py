@@ -67,11 +67,16 @@ class Vocabulary:
     def __len__(self):
         return len(self.symbols)
 
+    @property
+    def known(self):
+        """A dict from symbol to token, without the end, which no text contains."""
+        return {symbol: i for i, symbol in enumerate(self.symbols) if i != self.end}
+
     def encode(self, lines, seq_len):
         """N strings -> int32 [N, T]. Raises ValueError if one has more than T tokens, or an unknown
         one that must not be.
         """
-        known = {symbol: i for i, symbol in enumerate(self.symbols) if i != self.end}
+        known = self.known
         tokens = np.full([len(lines), seq_len], -1 if self.end is None else self.end, np.int32)
         for row, line in zip(tokens, lines, strict=True):
             found = [known.get(symbol, self.unknown) for symbol in split(line, self.separator)]

@@ -174,8 +174,7 @@ class TrainedRun:
 
     def _encoded_prefix(self, prefix):
         """The prefix' tokens, a list."""
-        length, end = self.config.seq_len, self.vocabulary.end
-        known = {symbol: i for i, symbol in enumerate(self.vocabulary.symbols) if i != end}
+        length, known = self.config.seq_len, self.vocabulary.known
         symbols = split(prefix, self.vocabulary.separator)
         if len(symbols) > length:
             raise ValueError(
