@@ -48,6 +48,8 @@ class Config:
     variance_loss: str = same_as(EstimatorSpec, "variance_loss")
     control_samples: int = same_as(EstimatorSpec, "control_samples")
     rollouts: int = same_as(EstimatorSpec, "rollouts")
+    updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
+    clip: float = same_as(EstimatorSpec, "clip")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -287,6 +289,11 @@ class Config:
             raise UserError(
                 f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
                 "take more replicas"
+            )
+        if self.row_parts > 1 and self.updates_per_batch > 1:
+            raise UserError(
+                f"--row_parts={self.row_parts} contradicts "
+                f"--updates_per_batch={self.updates_per_batch}: take a smaller --batch_size"
             )
 
     @property

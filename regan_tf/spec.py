@@ -49,13 +49,17 @@ _OF_CONTROL_VARIATES = (
     "coupled",
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
+_NO_REUSE = (
+    "which needs fresh sequences; reinforce, reinforce_loo and reinforce_rollout can use them again"
+)
 
 
 @dataclass(frozen=True)
 class EstimatorSpec:
     """One estimator with its settings, checked once: it raises SettingError, a ValueError.
 
-    eta and temperature may be tensors where they are not learned.
+    eta and temperature may be tensors where they are not learned. updates_per_batch and clip are
+    for who makes the updates: an estimate of fresh samples does not depend on them.
     """
 
     estimator: str = setting(
@@ -99,6 +103,18 @@ class EstimatorSpec:
         "Evaluate c once, at z = z~, instead of at independent z and z~; by default in the step "
         "and rollout forms.",
     )
+    updates_per_batch: int = setting(
+        1,
+        "Generator updates that each batch serves, for a dear reward: those after the first by "
+        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout).",
+        at_least=1,
+    )
+    clip: float = setting(
+        0.2,
+        "Of such an update: a token whose probability has already changed by more than this "
+        "share, in the direction it is pushed, is left as it is.",
+        above=0,
+    )
 
     @classmethod
     def of(cls, estimator: "str | EstimatorSpec", /, **settings: Any) -> "EstimatorSpec":
@@ -116,6 +132,8 @@ class EstimatorSpec:
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
+        if self.updates_per_batch > 1 and not self.may_reuse:
+            self._contradiction("updates_per_batch", "estimator", _NO_REUSE)
         if self.learn_temperature and is_zero(self.eta) and not self.learn_eta:
             reason = "without which the control variate has no temperature"
             self._contradiction("learn_temperature", "eta", reason)
@@ -137,6 +155,13 @@ class EstimatorSpec:
     def is_score_function(self) -> bool:
         """Whether samples of the generator are weighed by a reward."""
         return self.traits.signal is not None and self.traits.tokens == "sampled"
+
+    @property
+    def may_reuse(self) -> bool:
+        """Whether sequences may be used again, for `updates_per_batch` or replay: they are weighed
+        by nothing but their reward.
+        """
+        return self.traits.signal == "R"
 
     @property
     def uses_leave_one_out(self) -> bool:

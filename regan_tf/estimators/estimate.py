@@ -36,6 +36,9 @@ class Diagnostics(NamedTuple):
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
+    # What further updates with the same tokens need, [B, T]; None for straight_through.
+    signal: tf.Tensor | None = None  # what weighs each token's grad log p
+    log_prob: tf.Tensor | None = None  # log p(b_t | b_<t)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -107,7 +110,7 @@ def estimate_gradient(
         if phi
         else []
     )
-    return g_hat, Diagnostics(drawn.b, drawn.r, by_row, control_gradient)
+    return g_hat, Diagnostics(drawn.b, drawn.r, by_row, control_gradient, drawn.signal, drawn.log_p)
 
 
 class _Draw(NamedTuple):
@@ -119,6 +122,8 @@ class _Draw(NamedTuple):
     # p(b), [B, T]; the log-probabilities l, or relaxed rows, [B, T, V].
     weights: tf.Tensor
     pullback: Callable
+    signal: tf.Tensor | None = None  # of each token, [B, T]
+    log_p: tf.Tensor | None = None  # log p(b_t | b_<t), [B, T]
 
 
 def _score_function(spec, control, generator, reward, noise, batch_size, data):
@@ -144,13 +149,15 @@ def _score_function(spec, control, generator, reward, noise, batch_size, data):
     signal = _signal(spec, credit, c_tilde, autoregressive.alive(generator, b), batch_size)
     signal = tf.broadcast_to(signal, tf.shape(log_p))
     if not relaxed:
-        return _Draw(b, r, signal, pullback)  # line 11: R grad log p(b), equation (7)
+        return _Draw(
+            b, r, signal, pullback, signal, log_p
+        )  # line 11: R grad log p(b), equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
     # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl. Signal and slopes are made outside this
     # tape: nothing in them reaches theta, but the variance tape sees phi in them.
     factors = [signal, slope, minus_slope_tilde]
     weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=factors)
-    return _Draw(b, r, weights, pullback)
+    return _Draw(b, r, weights, pullback, signal, log_p)
 
 
 def _signal(spec, credit, c_tilde, mask, batch_size):

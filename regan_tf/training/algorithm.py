@@ -203,7 +203,9 @@ def _record(experiment, phase, number, samples, started, values=None):
     """A line of metrics.jsonl; number: of the iteration, in pre-training of the minibatch. Of
     several --g_steps the last one's values stand.
     """
-    names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
+    names = ["log_variance", "log_variance_all", "reward", "discriminator_loss"]
+    if experiment.config.updates_per_batch > 1:
+        names += ["clipped", "ratio_kl"]
     record = {"phase": phase, "iteration": number} | (
         {} if samples is None else experiment.evaluation.describe(samples)
     )

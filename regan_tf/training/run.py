@@ -34,6 +34,10 @@ _STRAIGHT_THROUGH = (
     "straight_through is biased; "
     "reinforce, and rebar and relax with --control_variate=step, are not"
 )
+_REUSE = (
+    "updates with a batch that was used before are biased, more so with each and with its size; "
+    "--updates_per_batch=1 is not"
+)
 
 
 def run(config, wait=False, callbacks=(), own_reward=None):
@@ -129,6 +133,8 @@ def _remark(spec):
     if spec.traits.relaxed:
         forms = {"sequence": _SEQUENCE.format(spec.estimator), "rollout": _ROLLOUT}
         return forms.get(spec.control_variate)
+    if spec.updates_per_batch > 1:
+        return _REUSE
     return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators import variance
+from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
 from regan_tf.estimators.rewards import DiscriminatorReward
@@ -91,7 +91,8 @@ class Trainer:
     @compiled
     def update_generator(self, seed, real):
         """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is
-        learned in the control variate.
+        learned in the control variate; then further ascent steps with the same sequences, where
+        there are several --updates_per_batch.
 
         Args:
           seed: stateless seed, int32 [2].
@@ -99,7 +100,16 @@ class Trainer:
         Returns:
           A dict of scalars.
         """
-        return replicas.run(self._update_generator, seed, real)
+        scalars, batch = replicas.run(self._update_generator, seed, real)
+        if self.spec.updates_per_batch == 1:
+            return scalars
+
+        def again(_, *__):
+            return replicas.run(self._update_again, batch)
+
+        start = reuse.Distance(0.0, 0.0)
+        distance = reuse.Distance(*repeat(self.spec.updates_per_batch - 1, again, start))
+        return scalars | {"clipped": distance.clipped, "ratio_kl": distance.kl}
 
     def _update_generator(self, seed, real):
         config = self.config
@@ -116,7 +126,17 @@ class Trainer:
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
-        return scalars
+        if self.spec.updates_per_batch == 1:
+            return scalars, ()
+        batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
+        return scalars, tf.nest.map_structure(replicas.gather, batch)
+
+    def _update_again(self, batch):
+        """One step more, with the sequences of an update before: see `reuse`."""
+        own = tf.nest.map_structure(replicas.own_rows, batch)
+        gradient, distance = reuse.surrogate_gradient(self.generator, own, self.spec.clip)
+        self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
+        return distance
 
     def estimate(self, seed, real, row_gradients=False):
         """The configured estimate at the networks as they are: see `estimate.estimate_gradient`.
@@ -135,7 +155,7 @@ class Trainer:
             gradient, found = self._estimate(size, seeds[i], real[i], row_gradients)
             summand = {"theta": gradient, "phi": found.control_gradient}
             kept = found.row_gradients if row_gradients else []
-            rows = found._replace(row_gradients=kept, control_gradient=[])
+            rows = found._replace(row_gradients=kept, control_gradient=[], signal=[], log_prob=[])
             total = tf.nest.map_structure(tf.add, total, summand)
             return total, tf.nest.map_structure(lambda array, x: array.write(i, x), by_row, rows)
 
@@ -164,7 +184,7 @@ class Trainer:
 
         rows = RowGradients([array() for _ in range(row_gradients or 0)], array())
         tokens = array(tf.int32, [self.generator.seq_len])
-        return Diagnostics(tokens, array(), rows if row_gradients else [], [])
+        return Diagnostics(tokens, array(), rows if row_gradients else [], [], [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
         return estimate_gradient(

@@ -98,6 +98,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
+        {"estimator": "reinforce_loo", "updates_per_batch": 3},
         {"estimator": "straight_through"},
         {
             "estimator": "rebar",
