@@ -36,8 +36,8 @@ class Config:
         EstimatorSpec,
         "estimator",
         default=None,
-        doc="Estimator of the generator's gradient (sections 3.1-3.3), by default rebar, for texts "
-        "reinforce_loo; mle: maximum likelihood goes on.",
+        doc="Estimator of the generator's gradient (sections 3.1-3.3), by default rebar for the "
+        "grammar, else reinforce_loo; mle: maximum likelihood goes on.",
     )
     control_variate: str = same_as(EstimatorSpec, "control_variate")
     leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
@@ -67,13 +67,18 @@ class Config:
     dataset: str = setting(
         "grammar",
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
-        "help.",
+        "help; uniform: random letters of an --alphabet, where there is a --reward and no data.",
         choices=tuple(METRICS),
         inherited=True,
     )
     data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
     eval_file: str = setting(
         "", "Held-out texts; by default some lines of --data_file.", inherited=True
+    )
+    alphabet: str = setting(
+        "",
+        "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely.",
+        inherited=True,
     )
     tokens: str = setting(
         "word",
@@ -278,10 +283,27 @@ class Config:
                 f"--eval_file={self.eval_file} contradicts --dataset={self.dataset}: it goes with "
                 "--data_file"
             )
+        self._check_alphabet()
         if self.metric and self.metric not in self._metrics:
             raise UserError(
                 f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of "
                 f"{', '.join(self._metrics)}"
+            )
+
+    def _check_alphabet(self):
+        letters, is_uniform = self.alphabet, self.dataset == "uniform"
+        if letters and not is_uniform:
+            raise UserError(f"--alphabet={letters} needs --dataset=uniform (now {self.dataset})")
+        if is_uniform and not (letters and self.seq_len):
+            missing = "--seq_len" if letters else "--alphabet"
+            raise UserError(f"--dataset=uniform needs {missing}")
+        distinct = set(letters)
+        if is_uniform and (
+            not 2 <= len(distinct) == len(letters) or not letters.isprintable() or " " in letters
+        ):
+            raise UserError(
+                f"--alphabet={letters} is not allowed: it must have two printable letters or more, "
+                "each once, and no white space"
             )
 
     def _check_steps(self):
@@ -295,7 +317,7 @@ class Config:
                 f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
                 "discriminator; mle is not"
             )
-        if self.iterations == 0 and self.pretrain_epochs == 0:
+        if self.iterations == 0 and self._default("pretrain_epochs") == 0:
             raise UserError(
                 "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
             )
