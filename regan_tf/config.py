@@ -16,7 +16,7 @@ from pathlib import Path
 
 from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import EstimatorSpec
+from regan_tf.spec import NO_REUSE, EstimatorSpec
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -62,6 +62,12 @@ class Config:
         "Processes that compute a --reward of texts or tokens, where it is slow; 0: this one.",
         at_least=0,
         extends=True,
+    )
+    replay: int = setting(
+        0,
+        "Sequences out of the 100 best so far that each update takes besides, without another call "
+        "of the --reward of texts or tokens; biased.",
+        at_least=0,
     )
     # Data, section 4.1.
     dataset: str = setting(
@@ -267,6 +273,7 @@ class Config:
         self._check_data()
         self._check_steps()
         self._check_row_parts()
+        self._check_replay()
 
     def _check_data(self):
         most, batch_size = self._default("data_size") or math.inf, self._default("batch_size")
@@ -338,6 +345,22 @@ class Config:
             raise UserError(
                 f"--row_parts={self.row_parts} contradicts "
                 f"--updates_per_batch={self.updates_per_batch}: take a smaller --batch_size"
+            )
+
+    def _check_replay(self):
+        spec = self.estimator_spec
+        if not self.replay:
+            return
+        if not self.reward:
+            raise UserError(f"--replay={self.replay} needs a --reward of texts or tokens")
+        if not spec.may_reuse:
+            raise UserError(
+                f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
+            )
+        if self.distribution == "multi_worker":
+            raise UserError(
+                f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
+                "have other sequences each"
             )
 
     @property

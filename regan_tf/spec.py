@@ -49,7 +49,7 @@ _OF_CONTROL_VARIATES = (
     "coupled",
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
-_NO_REUSE = (
+NO_REUSE = (
     "which needs fresh sequences; reinforce, reinforce_loo and reinforce_rollout can use them again"
 )
 
@@ -133,13 +133,22 @@ class EstimatorSpec:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
         if self.updates_per_batch > 1 and not self.may_reuse:
-            self._contradiction("updates_per_batch", "estimator", _NO_REUSE)
+            self._contradiction("updates_per_batch", "estimator", NO_REUSE)
         if self.learn_temperature and is_zero(self.eta) and not self.learn_eta:
             reason = "without which the control variate has no temperature"
             self._contradiction("learn_temperature", "eta", reason)
 
     def _contradiction(self, name, other, reason):
         raise SettingError(name, getattr(self, name), reason, (other, getattr(self, other)))
+
+    def check_penalty(self, weights: "PenaltyWeights") -> None:
+        """Raises SettingError if a weight is not 0 and the estimator cannot have a penalty."""
+        if self.is_score_function:
+            return
+        reason = "which has no learning signal of its own samples; the others have"
+        for name, value in dataclasses.asdict(weights).items():
+            if not is_zero(value):
+                raise SettingError(name, value, reason, ("estimator", self.estimator))
 
     def check_batch(self, batch_size: int) -> None:
         """Raises SettingError if the estimator needs more rows."""
@@ -180,8 +189,34 @@ class EstimatorSpec:
         return self.traits.tokens == "straight_through" or (self.traits.relaxed and has_reward)
 
 
-def is_zero(eta: Any) -> bool:
-    """Whether eta is the plain number 0: R is then left out of c, and need not be defined on
-    relaxed rows.
+@dataclass(frozen=True)
+class PenaltyWeights:
+    """How much a `Penalty` weighs; checked, they raise SettingError. Both may be tensors."""
+
+    prior_kl: float = setting(
+        0.0,
+        "Weight beta of the divergence from the pre-trained generator, KL(p_theta || p_0) in nats "
+        "per sequence, which is subtracted from the mean reward.",
+        at_least=0,
+    )
+    entropy: float = setting(
+        0.0,
+        "Weight alpha of the generator's entropy, in nats per sequence, which is added to the mean "
+        "reward.",
+        at_least=0,
+    )
+
+    def __post_init__(self):
+        check(self)
+
+    @property
+    def are_zero(self) -> bool:
+        """Whether both are the plain number 0: nothing is then added to the gradient."""
+        return is_zero(self.prior_kl) and is_zero(self.entropy)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether it is the plain number 0: what it weighs is then left out. With eta = 0, R need not
+    be defined on relaxed rows.
     """
-    return isinstance(eta, numbers.Real) and eta == 0
+    return isinstance(value, numbers.Real) and value == 0

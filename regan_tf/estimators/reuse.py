@@ -1,8 +1,8 @@
-"""Further updates with a batch whose rewards are known: PPO's clipped surrogate.
+"""Sequences whose rewards are known, used again: a batch for further updates, by PPO's clipped
+surrogate; the best of all so far beside each batch.
 
-Where a reward is dear, its calls and not the generator's updates are what a run costs. The batch
-was drawn from an earlier generator, so what it says of the present one is biased: the clip bounds
-by how much.
+Where a reward is dear, its calls and not the generator's updates are what a run costs. What is used
+again was drawn from an earlier generator, so what it says of the present one is biased.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from regan_tf import replicas
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.networks import autoregressive
 from regan_tf.networks.autoregressive import chosen, masked
 from regan_tf.networks.backprop import with_pullback
@@ -31,8 +32,16 @@ class Distance(NamedTuple):
     kl: tf.Tensor  # mean of -log r over the tokens, which estimates KL(p_old || p); nats a token
 
 
+class Replayed(NamedTuple):
+    """Sequences that were evaluated before, of whatever generator."""
+
+    tokens: tf.Tensor  # b, int32 [N, T]
+    reward: tf.Tensor  # R, [N]
+    weight: tf.Tensor  # 1; or 0 where there is none in this place, [N]
+
+
 def surrogate_gradient(
-    generator: SequenceGenerator, batch: Batch, clip: float
+    generator: SequenceGenerator, batch: Batch, clip: float, penalty: Penalty | None = None
 ) -> tuple[list[tf.Tensor], Distance]:
     """The gradient of PPO's clipped surrogate, to be ascended.
 
@@ -49,20 +58,54 @@ def surrogate_gradient(
       generator: p, a SequenceGenerator.
       batch: this replica's rows, drawn from p_old.
       clip: eps > 0.
+      penalty: that of the estimate. Its costs after a token are in A; - h_t, of the present
+        generator, is added to the sum over t.
     Returns:
       One tensor for each of `generator.trainable_variables`; and Distance.
     """
     unrolled, pullback = with_pullback(
         generator, lambda: autoregressive.teacher_force(generator, batch.tokens)
     )
-    mask = autoregressive.alive(generator, batch.tokens)
-    log_ratio = chosen(unrolled.log_probs, batch.tokens) - batch.log_prob
-    ratio, signal = tf.exp(log_ratio), batch.signal
+    log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, batch.tokens)
+    of_prior = penalty and penalty.prior_log_probs(batch.tokens, log_probs.dtype)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(log_probs)
+        log_prob = chosen(log_probs, batch.tokens)
+        cost = penalty.terms(log_probs, of_prior, mask).cost if penalty else None
+    log_ratio, signal = log_prob - batch.log_prob, batch.signal
+    ratio = tf.exp(log_ratio)
     is_clipped = ((ratio > 1 + clip) & (signal > 0)) | ((ratio < 1 - clip) & (signal < 0))
     weights = tf.where(is_clipped, tf.zeros_like(signal), ratio * signal)
+    if cost is not None:
+        weights = tape.gradient([log_prob, cost], log_probs, [weights, -tf.ones_like(cost)])
     summed, _ = pullback(masked(weights, mask))
     gradient = replicas.mean([g / batch.tokens.shape[0] for g in summed])
     return gradient, Distance(*_means([tf.cast(is_clipped, ratio.dtype), -log_ratio], mask))
+
+
+def imitation_gradient(
+    generator: SequenceGenerator, replayed: Replayed, baseline: tf.Tensor, batch_size: int
+) -> list[tf.Tensor]:
+    """What good sequences of before add to the gradient, to be ascended: self-imitation.
+
+        1/B sum_j (R_j - baseline)_+ sum_t grad log p(b_jt | b_j<t)
+
+    The generator is drawn to what it, or an earlier one, wrote with a better reward than now. It is
+    biased: the sequences are no sample of p. Oh et al. 2018, equation (2), without its critic.
+
+    Args:
+      generator: p, a SequenceGenerator.
+      replayed: all of them, on every replica.
+      baseline: the present batch's mean reward, a scalar.
+      batch_size: B, of the batch that they are added to.
+    Returns:
+      One tensor for each of `generator.trainable_variables`.
+    """
+    tokens = replayed.tokens
+    _, pullback = with_pullback(generator, lambda: autoregressive.teacher_force(generator, tokens))
+    signal = replayed.weight * tf.nn.relu(replayed.reward - baseline) / batch_size
+    weights = tf.tile(signal[:, tf.newaxis], [1, tokens.shape[1]])
+    return pullback(masked(weights, autoregressive.alive(generator, tokens)))[0]
 
 
 def _means(figures, mask):

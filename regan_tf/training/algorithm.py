@@ -11,7 +11,7 @@ import tensorflow as tf
 from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
 from regan_tf.tasks import data
-from regan_tf.training import streams
+from regan_tf.training import replay, streams
 from regan_tf.training.experiment import Experiment
 
 # A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second
@@ -157,8 +157,9 @@ def _measure_start(experiment):
 def _update_generator(experiment, update, real):
     config = experiment.config
     seed = streams.seed(config, streams.UPDATE, update)
+    replayed = replay.drawn(config, experiment.trainer.reward, update) if config.replay else None
     try:
-        return experiment.trainer.update_generator(seed, real[0])
+        return experiment.trainer.update_generator(seed, real[0], replayed)
     except tf.errors.OpError as error:
         # Of several workers it may be another that is lost: `run` says so.
         if not config.reward or config.distribution == "multi_worker":

@@ -89,7 +89,7 @@ class Trainer:
         return -log_prob
 
     @compiled
-    def update_generator(self, seed, real):
+    def update_generator(self, seed, real, replayed=None):
         """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is
         learned in the control variate; then further ascent steps with the same sequences, where
         there are several --updates_per_batch.
@@ -97,31 +97,33 @@ class Trainer:
         Args:
           seed: stateless seed, int32 [2].
           real: data tokens int32 [B, T], read by the mle estimator only.
+          replayed: a `reuse.Replayed` beside the batch, where there is a --replay.
         Returns:
           A dict of scalars.
         """
-        scalars, batch = replicas.run(self._update_generator, seed, real)
+        scalars, batch = replicas.run(self._update_generator, seed, real, replayed)
         if self.spec.updates_per_batch == 1:
             return scalars
 
         def again(_, *__):
-            return replicas.run(self._update_again, batch)
+            return replicas.run(self._update_again, batch, scalars["reward"], replayed)
 
         start = reuse.Distance(0.0, 0.0)
         distance = reuse.Distance(*repeat(self.spec.updates_per_batch - 1, again, start))
         return scalars | {"clipped": distance.clipped, "ratio_kl": distance.kl}
 
-    def _update_generator(self, seed, real):
+    def _update_generator(self, seed, real, replayed):
         config = self.config
         # Lines 6-12, and what 14-15 need.
-        gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
+        estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
+        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
+        gradient = self._with_replayed(estimate, reward, replayed)
         # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
-        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
         scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
         if config.track_variance:
             scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
-                diagnostics.row_gradients, gradient
+                diagnostics.row_gradients, estimate
             )
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
@@ -131,12 +133,21 @@ class Trainer:
         batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
         return scalars, tf.nest.map_structure(replicas.gather, batch)
 
-    def _update_again(self, batch):
+    def _update_again(self, batch, reward, replayed):
         """One step more, with the sequences of an update before: see `reuse`."""
         own = tf.nest.map_structure(replicas.own_rows, batch)
         gradient, distance = reuse.surrogate_gradient(self.generator, own, self.spec.clip)
+        gradient = self._with_replayed(gradient, reward, replayed)
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
         return distance
+
+    def _with_replayed(self, gradient, reward, replayed):
+        """The gradient, with what the replayed sequences add; reward: the batch's mean."""
+        if replayed is None:
+            return gradient
+        size = self.config.batch_size
+        added = reuse.imitation_gradient(self.generator, replayed, reward, size)
+        return [g + more for g, more in zip(gradient, added, strict=True)]
 
     def estimate(self, seed, real, row_gradients=False):
         """The configured estimate at the networks as they are: see `estimate.estimate_gradient`.
@@ -155,7 +166,7 @@ class Trainer:
             gradient, found = self._estimate(size, seeds[i], real[i], row_gradients)
             summand = {"theta": gradient, "phi": found.control_gradient}
             kept = found.row_gradients if row_gradients else []
-            rows = found._replace(row_gradients=kept, control_gradient=[], signal=[], log_prob=[])
+            rows = found._replace(row_gradients=kept, control_gradient=[])
             total = tf.nest.map_structure(tf.add, total, summand)
             return total, tf.nest.map_structure(lambda array, x: array.write(i, x), by_row, rows)
 
@@ -183,8 +194,11 @@ class Trainer:
             return tf.TensorArray(dtype, parts, element_shape=[size, *shape])
 
         rows = RowGradients([array() for _ in range(row_gradients or 0)], array())
-        tokens = array(tf.int32, [self.generator.seq_len])
-        return Diagnostics(tokens, array(), rows if row_gradients else [], [], [], [])
+        length = self.generator.seq_len
+        tokens = array(tf.int32, [length])
+        signal, log_prob = array(shape=[length]), array(shape=[length])
+        found = tokens, array(), signal, log_prob, {}
+        return Diagnostics(*found, rows if row_gradients else [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
         return estimate_gradient(

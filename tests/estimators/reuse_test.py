@@ -8,6 +8,7 @@ from absl.testing import parameterized
 
 from regan_tf.estimators import reuse
 from regan_tf.estimators.estimate import estimate_gradient
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
 from tests import problems
 
@@ -87,6 +88,41 @@ class SurrogateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(problems.flat(found), problems.flat(estimate), rtol=1e-4, atol=1e-6)
         self.assertAllClose(distance.clipped, 0.0)
         self.assertAllClose(distance.kl, 0.0, atol=1e-6)
+
+    @parameterized.parameters(None, 3)
+    def test_a_penalty_is_in_it_as_in_the_estimate(self, end_token):
+        generator, discriminator = problems.networks(7, 4, 3, end_token=end_token)
+        prior, _ = problems.networks(8, 4, 3, end_token=end_token)
+        reward, penalty = DiscriminatorReward(discriminator), Penalty(prior, 0.5, 0.3)
+        estimate, diagnostics = estimate_gradient(
+            "reinforce_loo", generator, reward, batch_size=16, seed=1, penalty=penalty
+        )
+        batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
+        found, _ = reuse.surrogate_gradient(generator, batch, _CLIP, penalty)
+        without, _ = reuse.surrogate_gradient(generator, batch, _CLIP)
+        self.assertAllClose(problems.flat(found), problems.flat(estimate), rtol=1e-4, atol=1e-6)
+        self.assertNotAllClose(problems.flat(without), problems.flat(estimate), rtol=0.1, atol=0.1)
+
+
+class ImitationTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(None, 2)
+    def test_gradient_is_that_of_the_weighed_likelihood(self, end_token):
+        generator, _ = problems.networks(3, 3, 3, dtype="float64", end_token=end_token)
+        tokens = _sequences(3, 3, end_token)[::3]
+        rng = np.random.default_rng(0)
+        reward, present = rng.normal(size=len(tokens)), rng.integers(0, 2, size=len(tokens))
+        theta, count = [v.value for v in generator.trainable_variables], _count(tokens, end_token)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(theta)
+            log_prob = _log_prob(generator, tokens)
+            better = [j for j in range(len(tokens)) if present[j] and reward[j] > 0.1]
+            rows = [(reward[j] - 0.1) * tf.reduce_sum(log_prob[j, : count[j]]) for j in better]
+            weighed = tf.add_n(rows) / 7
+        expected = [tf.convert_to_tensor(g) for g in tape.gradient(weighed, theta)]
+        self.assertBetween(len(better), 2, len(tokens) - 2)
+        replayed = reuse.Replayed(*map(tf.constant, (tokens, reward, present.astype(np.float64))))
+        found = reuse.imitation_gradient(generator, replayed, tf.constant(0.1, tf.float64), 7)
+        self.assertAllClose(problems.flat(found), problems.flat(expected), rtol=1e-6, atol=1e-9)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(once, {name: scalars[name] for name in once}, rtol=1e-5)
         kept = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
         for _ in range(2):
-            distance = trainer._update_again(kept)
+            distance = trainer._update_again(kept, scalars["reward"], None)
         self.assertGreater(scalars["clipped"], 0)
         self.assertAllClose((scalars["clipped"], scalars["ratio_kl"]), tuple(distance), atol=1e-6)
         variables = [t.generator.trainable_variables for t in (trainer, thrice)]
