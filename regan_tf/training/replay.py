@@ -20,6 +20,7 @@ def drawn(config, reward: BlackBoxReward, update: int) -> Replayed:
       update: its number in the run: each has a seed of its own.
     """
     tokens, rewards = reward.best(MEMORY)
+    tokens = tokens.reshape(-1, config.seq_len)  # also if there is none
     seed = (config.seed, streams.REPLAY, update)
     chosen = np.random.default_rng(seed).permutation(len(tokens))[: config.replay]
     missing = config.replay - len(chosen)
