@@ -6,13 +6,12 @@ references, so these are counted once; smoothing and brevity penalty are NLTK's,
 numbers.
 """
 
-import itertools
-
 import numpy as np
 from nltk.translate.bleu_score import Fraction, SmoothingFunction, brevity_penalty
 from scipy import stats
 
 from regan_tf.defaults import BLEU_ORDERS
+from regan_tf.tasks.n_grams import n_grams
 
 _LONGEST = max(BLEU_ORDERS)
 _KL_ORDERS, _DISTINCT_ORDERS = (1, 2), (1, 2, 3)
@@ -104,7 +103,7 @@ class TextMetrics:
         result = {}
         wanted = range(1, max(_DISTINCT_ORDERS + _KL_ORDERS) + 1)
         for n, (of_reference, of_samples) in zip(
-            wanted, _n_grams(self._references, samples), strict=False
+            wanted, n_grams(self._references, samples, longest=len(wanted)), strict=True
         ):
             size = 1 + max(of_reference[1].max(initial=0), of_samples[1].max(initial=0))
             p, q = (np.bincount(grams, minlength=size) for _, grams in (of_reference, of_samples))
@@ -135,7 +134,7 @@ def bleu(references, hypotheses):
       references, hypotheses: each (int64 [N, T], lengths [N]).
     """
     clipped, totals = [], []
-    for (rows, grams), (own_rows, own_grams) in _n_grams(references, hypotheses):
+    for (rows, grams), (own_rows, own_grams) in n_grams(references, hypotheses, longest=_LONGEST):
         _, counted, counts = _counts(rows, grams)
         most = np.zeros(1 + max(grams.max(initial=0), own_grams.max(initial=0)), np.int64)
         np.maximum.at(most, counted, counts)
@@ -151,7 +150,7 @@ def self_bleu(sequences):
     sequences: (int64 [N, T], lengths [N]), N >= 2.
     """
     clipped, totals = [], []
-    for rows, grams in (grams[0] for grams in _n_grams(sequences)):
+    for rows, grams in (grams[0] for grams in n_grams(sequences, longest=_LONGEST)):
         rows, grams, counts = _counts(rows, grams)
         # Of each n-gram the two highest counts, and who has the highest: the limit of all others is
         # that, its own the second.
@@ -178,28 +177,6 @@ def self_bleu(sequences):
         n: _closest(lengths - (np.arange(len(lengths)) == n))(n) for n in set(sequences[1].tolist())
     }
     return _scores(clipped, totals, sequences[1], [closest[n] for n in sequences[1].tolist()])
-
-
-def _n_grams(*groups):
-    """For n = 1 .. _LONGEST and each group (int64 [N, T], lengths [N]): its n-grams' rows, and
-    their ids, shared by all groups.
-    """
-    width = max(tokens.shape[1] for tokens, _ in groups)
-    tokens = np.concatenate([np.pad(t, [[0, 0], [0, width - t.shape[1]]]) for t, _ in groups])
-    lengths = np.concatenate([lengths for _, lengths in groups])
-    edges = np.cumsum([0, *(len(lengths) for _, lengths in groups)])
-    ids, symbols = tokens, tokens.max(initial=0) + 1
-    for n in range(1, _LONGEST + 1):
-        if n > 1:  # an n-gram is the one before it, and a token more
-            joined = ids[:, : max(width - n + 1, 0)] * symbols + tokens[:, n - 1 :]
-            ids = np.unique(joined, return_inverse=True)[1].reshape(joined.shape)
-        there = np.arange(ids.shape[1]) <= lengths[:, np.newaxis] - n
-        rows, grams = np.nonzero(there)[0], ids[there]
-        bounds = np.searchsorted(rows, edges)
-        yield [
-            (rows[a:b] - first, grams[a:b])
-            for (a, b), first in zip(itertools.pairwise(bounds), edges, strict=False)
-        ]
 
 
 def _counts(rows, grams):
