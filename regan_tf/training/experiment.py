@@ -47,7 +47,8 @@ class Experiment:
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
             reward = reward_trial.suitable(config, tokens, vocabulary, own_reward)
-        self.trainer = Trainer(config, self.generator, self.models.discriminator, reward)
+        models = self.models
+        self.trainer = Trainer(config, self.generator, models.discriminator, reward, models.prior)
         self.progress = Progress(self.task, len(real))
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
         self.checkpoint = tf.train.Checkpoint(

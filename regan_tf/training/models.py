@@ -2,6 +2,8 @@
 checkpoint: enough to sample, to measure and to export.
 """
 
+import random
+
 import tensorflow as tf
 
 from regan_tf.networks.discriminator import Discriminator
@@ -19,6 +21,8 @@ class Models:
     Attributes:
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       discriminator: as it is now.
+      prior: the generator as pre-training left it, from iteration 0 on; None where the
+        configuration does not keep it.
     """
 
     def __init__(self, config, vocabulary):
@@ -34,6 +38,7 @@ class Models:
         self.discriminator = Discriminator(
             len(vocabulary), config.discriminator_dim, vocabulary.end
         )
+        self.prior = _apart(lambda: Generator(*sizes)) if config.keeps_prior else None
 
     def named(self, which: str) -> Generator:
         """The "last" generator, or the "best" one."""
@@ -46,6 +51,11 @@ class Models:
     def return_to_best(self):
         """The generator becomes the best one again."""
         _copy(self.best_generator, self.generator)
+
+    def keep_prior(self):
+        """The generator as it is becomes the prior, if there is one."""
+        if self.prior:
+            _copy(self.generator, self.prior)
 
     def restore(self, path, **others):
         """Loads the weights of a run's newest checkpoint, and of what else it holds no more than is
@@ -65,10 +75,21 @@ class Models:
         networks' own.
         """
         weights = [*self.generator.variables, *self.discriminator.variables, *learned]
-        return {
-            "weights": [v.value for v in weights],
-            "best": [v.value for v in self.best_generator.variables],
-        }
+        parts = {"weights": weights, "best": self.best_generator.variables}
+        if self.prior:
+            parts["prior"] = self.prior.variables
+        return {name: [v.value for v in variables] for name, variables in parts.items()}
+
+
+def _apart(make):
+    """make(), without a trace in the seeds that Keras draws for what is initialized after it: they
+    come from Python's generator.
+    """
+    state = random.getstate()
+    try:
+        return make()
+    finally:
+        random.setstate(state)
 
 
 def _copy(source, target):

@@ -10,6 +10,7 @@ from regan_tf import replicas
 from regan_tf.estimators import variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
@@ -25,11 +26,14 @@ class Trainer:
     what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, reward=None):
+    def __init__(self, config, generator, discriminator, reward=None, prior=None):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
         self.spec = config.estimator_spec
+        self.penalty = (
+            Penalty(prior, config.prior_kl, config.entropy) if config.reads_prior else None
+        )
         self.control = ControlVariate.create(
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
@@ -107,8 +111,9 @@ class Trainer:
         gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
-        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
-        scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
+        by_row = {"reward": diagnostics.reward} | diagnostics.measured
+        scalars = replicas.mean({name: tf.reduce_mean(x) for name, x in by_row.items()})
+        scalars["gradient_norm"] = tf.linalg.global_norm(gradient)
         if config.track_variance:
             scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
                 diagnostics.row_gradients, gradient
@@ -163,8 +168,11 @@ class Trainer:
             return tf.TensorArray(dtype, parts, element_shape=[size, *shape])
 
         rows = RowGradients([array() for _ in range(row_gradients or 0)], array())
-        tokens = array(tf.int32, [self.generator.seq_len])
-        return Diagnostics(tokens, array(), rows if row_gradients else [], [])
+        length = self.generator.seq_len
+        tokens, signal = array(tf.int32, [length]), array(shape=[length])
+        measured = {name: array() for name in self.penalty.names} if self.penalty else {}
+        found = tokens, array(), signal, measured
+        return Diagnostics(*found, rows if row_gradients else [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
         return estimate_gradient(
@@ -175,6 +183,7 @@ class Trainer:
             seed=seed,
             control=self.control,
             data=real,
+            penalty=self.penalty,
             row_gradients=row_gradients,
         )
 

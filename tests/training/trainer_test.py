@@ -40,7 +40,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         {"estimator": "mle"},
-        {"estimator": "reinforce_loo"},
+        {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
     )
@@ -61,6 +61,10 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
                 found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6
             )
         self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
+        self.assertAllClose(diagnostics.signal, tf.concat([e[1].signal for e in estimates], axis=0))
+        for name, found in diagnostics.measured.items():
+            of_parts = tf.concat([e[1].measured[name] for e in estimates], axis=0)
+            self.assertAllClose(found, of_parts)
         norms = tf.concat([e[1].row_gradients.squared_norms[0] for e in estimates], axis=0)
         self.assertAllClose(diagnostics.row_gradients.squared_norms[0], norms, rtol=1e-5)
         parts.trainer.update_generator(seed, real)
@@ -124,6 +128,11 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             {"row_parts": 2, "distribution": "mirrored"},
             "--row_parts=2 contradicts --distribution=mirrored",
         ),
+        (
+            {"estimator": "mle", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
+        ),
+        ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
             "--iterations=0 contradicts --pretrain_epochs=0",
