@@ -48,6 +48,7 @@ class Config:
     variance_loss: str = same_as(EstimatorSpec, "variance_loss")
     control_samples: int = same_as(EstimatorSpec, "control_samples")
     rollouts: int = same_as(EstimatorSpec, "rollouts")
+    sigma: float = same_as(EstimatorSpec, "sigma")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -307,7 +308,7 @@ class Config:
     @property
     def reads_prior(self) -> bool:
         """Whether updates read the prior, which is the generator as pre-training left it."""
-        return not self.penalty_weights.are_zero
+        return self.estimator_spec.traits.reads_prior or not self.penalty_weights.are_zero
 
     @property
     def keeps_prior(self) -> bool:
