@@ -16,7 +16,7 @@ from pathlib import Path
 
 from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import NO_REUSE, EstimatorSpec
+from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -50,6 +50,7 @@ class Config:
     rollouts: int = same_as(EstimatorSpec, "rollouts")
     updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
     clip: float = same_as(EstimatorSpec, "clip")
+    sigma: float = same_as(EstimatorSpec, "sigma")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -76,6 +77,8 @@ class Config:
         at_least=0,
         extends=True,
     )
+    prior_kl: float = same_as(PenaltyWeights, "prior_kl")
+    entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
     dataset: str = setting(
         "grammar",
@@ -276,6 +279,7 @@ class Config:
         try:
             check(self)
             self.estimator_spec.check_batch(self._default("batch_size"))
+            self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
         self._check_data()
@@ -392,6 +396,21 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def penalty_weights(self) -> PenaltyWeights:
+        """What the penalty weighs."""
+        return PenaltyWeights(self.prior_kl, self.entropy)
+
+    @property
+    def reads_prior(self) -> bool:
+        """Whether updates read the prior, which is the generator as pre-training left it."""
+        return self.estimator_spec.traits.reads_prior or not self.penalty_weights.are_zero
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether the run has it: also where a reward of one's own leads away from the data."""
+        return bool(self.reward) or self.reads_prior
 
     def _default(self, name):
         """A field's value, or what it is by default."""

@@ -79,7 +79,8 @@ def estimate_gradient(
       seed: an int, or a stateless seed, int32 [2].
       control: what is learned in the control variate; needed where something is.
       data: real tokens int32 [B, T], for mle.
-      penalty: what J has besides E[R], for estimators with a learning signal of their samples.
+      penalty: what J has besides E[R], for estimators with a learning signal of their samples;
+        for reinvent the prior alone.
       row_gradients: also give the rows' gradient norms.
       **settings: fields of EstimatorSpec, such as leave_one_out=True.
     Returns:
@@ -148,16 +149,19 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
             )
         cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
-    c_tilde, others = None, []
+    against, others = None, []  # in the signal; and in the gradient, besides log p(b)
     if spec.traits.relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
-        c_tilde, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
+        against, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
         others = [(z, slope), (z_tilde, minus_slope_tilde)]
+    if spec.traits.reads_prior:
+        log_ratio = autoregressive.masked(log_p - chosen(of_prior, b), mask)
+        against = tf.reduce_sum(log_ratio, axis=1, keepdims=True)
     credit = _credit(spec, generator, reward, b, r, noise.seed)
     if cost is not None:
         credit -= later(cost)
         others.append((cost, -tf.ones_like(cost)))
-    signal = tf.broadcast_to(_signal(spec, credit, c_tilde, mask, batch_size), tf.shape(log_p))
+    signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
     if not others:
         return _Draw(b, r, signal, log_p, measured, signal, pullback)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
@@ -170,15 +174,15 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
 
 
 def _credit(spec, generator, reward, b, r, seed):
-    """What is known of each token's worth: R, [B, 1], or one a token, [B, T]."""
+    """What is known of each token's worth: R or sigma R, [B, 1], or one a token, [B, T]."""
     if spec.traits.reward_per_token:
         return rewards.of_continuations(generator, reward, b, spec.rollouts, seed)
-    return r[:, tf.newaxis]
+    return (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis]
 
 
-def _signal(spec, credit, c_tilde, mask, batch_size):
-    """R, or R - c(z~); with leave-one-out less the other rows' mean."""
-    signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)
+def _signal(spec, credit, against, mask, batch_size):
+    """R, R - c(z~) or another; with leave-one-out less the other rows' mean."""
+    signal = signals.SIGNALS[spec.traits.signal](credit, against)
     if not spec.uses_leave_one_out:
         return signal
     signal = signals.held(signal, mask)
@@ -245,6 +249,11 @@ def _control(spec, control):
 
 def _penalty(spec, penalty, generator):
     """The given one, if it fits; None where there are no samples whose signal it could change."""
+    if spec.traits.reads_prior and (penalty is None or penalty.prior is None):
+        raise ValueError(
+            f"estimator={spec.estimator!r} needs a prior: pass penalty=Penalty(prior), with no "
+            "weights"
+        )
     if penalty is None:
         return None
     spec.check_penalty(penalty.weights)

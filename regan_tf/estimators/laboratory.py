@@ -25,7 +25,7 @@ from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
-_NAMES = [name for name in ESTIMATORS if name != "mle"]
+_NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
@@ -58,8 +58,8 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
             raise ValueError(f"{text!r} has the unknown option {option!r}; {_OPTIONS}")
     if text == REFERENCE:
         return None
-    if estimator == "mle":
-        raise ValueError(f"{text!r} takes no account of the reward; {_OPTIONS}")
+    if estimator in ESTIMATORS and estimator not in _NAMES:
+        raise ValueError(f"{text!r} does not follow the mean reward alone; {_OPTIONS}")
     try:
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:

@@ -51,11 +51,11 @@ class LastUpdate:
         first, found = estimate_gradient(
             spec, generator, self._reward, batch_size=batch_size, seed=seed
         )
-        batch = reuse.Batch(found.tokens, found.signal, found.log_prob)
+        batch = reuse.Batch.of(found)
 
         def update(_, gradient):
             self._optimizer.apply([-g for g in gradient], generator.trainable_variables)
-            return (reuse.surrogate_gradient(generator, batch, spec.clip)[0],)
+            return (reuse.further_gradient(spec, generator, batch)[0],)
 
         (last,) = repeat(spec.updates_per_batch - 1, update, (first,))
         there = exact_gradient(generator, self._reward)

@@ -96,6 +96,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         "rebarr",
         "mle",
+        "reinvent",
         "rebar:stp",
         "rebar:x0",
         "reinforce:eta",

@@ -1,6 +1,7 @@
 """The last update of a batch: what is measured of it, and that its bias is seen and grows."""
 
 import keras
+import pytest
 import tensorflow as tf
 
 from regan_tf.estimators import reuse
@@ -30,10 +31,10 @@ class LastUpdateTest(tf.test.TestCase):
         self.assertAllEqual(problems.flat(generator.trainable_variables), before)
         optimizer, here = keras.optimizers.Adam(0.05), exact_gradient(generator, reward)
         gradient, drawn = estimate_gradient(spec, generator, reward, batch_size=_BATCH, seed=5)
-        batch = reuse.Batch(drawn.tokens, drawn.signal, drawn.log_prob)
+        batch = reuse.Batch.of(drawn)
         for _ in range(2):
             optimizer.apply([-g for g in gradient], generator.trainable_variables)
-            gradient, _ = reuse.surrogate_gradient(generator, batch, spec.clip)
+            gradient, _ = reuse.further_gradient(spec, generator, batch)
         there = exact_gradient(generator, reward)
         expected = problems.flat(gradient) - problems.flat(there) + problems.flat(here)
         self.assertAllClose(problems.flat(found), expected, rtol=1e-3, atol=1e-6)
@@ -43,19 +44,17 @@ class LastUpdateTest(tf.test.TestCase):
         lab = Laboratory(
             self.generator, self.reward, batch_size=_BATCH, generator_learning_rate=learning_rate
         )
-        return compare(lab.measure(parse(text), 800).blocks, lab.exact())
+        return compare(lab.measure(parse(text), 400).blocks, lab.exact())
 
+    @pytest.mark.slow
     def test_without_a_step_there_is_no_bias_and_it_grows_with_updates_and_steps(self):
         none = self._bias("reinforce_loo:reuse2", 1e-6)
         self.assertFalse(none["bias_seen"], none)
-        found = [
-            self._bias("reinforce_loo:reuse2", 1e-2),
-            self._bias("reinforce_loo:reuse2", 1e-1),
-            self._bias("reinforce_loo:reuse4", 1e-1),
-        ]
-        for less, more in zip([none, *found], found, strict=False):
-            self.assertTrue(more["bias_seen"], more)
-            self.assertGreater(more["bias"], less["bias"] + less["bias_error"])
+        less = self._bias("reinforce_loo:reuse2", 0.05)
+        self.assertTrue(less["bias_seen"], less)
+        for more in ("reinforce_loo:reuse2", 0.1), ("reinforce_loo:reuse4", 0.05):
+            found = self._bias(*more)
+            self.assertGreater(found["bias"], less["bias"] + 2 * less["bias_error"], more)
 
 
 if __name__ == "__main__":
