@@ -9,6 +9,7 @@ from regan_tf import replicas
 from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
 from regan_tf.estimators.black_box import BlackBoxReward
+from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.tasks.registry import task_of
 from regan_tf.training.evaluation import Evaluation
 from regan_tf.training.models import Models
@@ -26,6 +27,7 @@ class Experiment:
 
     Attributes:
       task, dataset, models, generator, trainer, progress, evaluation: see their classes.
+      own_reward: what config.reward names, as estimators ask it; None: there is none.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
 
     Raises UserError if replicas cannot share the minibatch, or the --reward does not serve.
@@ -43,11 +45,13 @@ class Experiment:
         keras.utils.set_random_seed(config.seed)  # for all that is initialized from here on
         self.models = Models(config, vocabulary)
         self.generator = self.models.generator
-        reward = None
+        models, reward, self.own_reward = self.models, None, None
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
             reward = reward_trial.suitable(config, tokens, vocabulary, own_reward)
-        models = self.models
+            self.own_reward = reward
+            if config.reward_weight < 1:
+                reward = MixedReward(reward, models.discriminator, config.reward_weight)
         self.trainer = Trainer(config, self.generator, models.discriminator, reward, models.prior)
         self.progress = Progress(self.task, len(real))
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
@@ -61,7 +65,7 @@ class Experiment:
         """What a reward of one's own gave besides, as means over the sequences of an iteration;
         not where it was asked of continuations, too.
         """
-        reward = self.trainer.reward
+        reward = self.own_reward
         found = reward.take_components() if isinstance(reward, BlackBoxReward) else {}
         if self.config.estimator_spec.traits.reward_per_token:
             return {}
@@ -69,10 +73,10 @@ class Experiment:
 
     def close(self):
         """Ends what a reward of one's own has running."""
-        if isinstance(self.trainer.reward, BlackBoxReward):
-            self.trainer.reward.close()
+        if isinstance(self.own_reward, BlackBoxReward):
+            self.own_reward.close()
 
     @property
     def trains_discriminator(self) -> bool:
-        """Whether the discriminator is trained: a reward of one's own replaces it."""
-        return not self.config.reward and self.config.d_steps > 0
+        """Whether the discriminator is trained: not where a reward of one's own replaces it."""
+        return self.config.rewards_by_discriminator and self.config.d_steps > 0
