@@ -68,7 +68,11 @@ def main(_):
             last = reward[-len(reward) // 10 :]
             figures.append([reward.mean(), last.mean(), found["top_1"][-1], calls])
         means, spread = np.mean(figures, axis=0), np.std(figures, axis=0)
-        rows.append(f"{way:22s}" + "".join(f"{m:9.3f} +-{s:5.3f}" for m, s in zip(means[:3], spread, strict=False)) + f"{means[3]:9.0f}")
+        rows.append(
+            f"{way:22s}"
+            + "".join(f"{m:9.3f} +-{s:5.3f}" for m, s in zip(means[:3], spread, strict=False))
+            + f"{means[3]:9.0f}"
+        )
     print(f"{'':22s}{'mean reward':>17s}{'last tenth':>17s}{'best':>17s}{'calls':>9s}")
     print("\n".join(rows))
 

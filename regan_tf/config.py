@@ -77,6 +77,13 @@ class Config:
         at_least=0,
         extends=True,
     )
+    reward_weight: float = setting(
+        1.0,
+        "Weight w of --reward beside the discriminator, w R + (1 - w) D; below 1 the discriminator "
+        "is trained, too.",
+        above=0,
+        at_most=1,
+    )
     prior_kl: float = same_as(PenaltyWeights, "prior_kl")
     entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
@@ -332,7 +339,14 @@ class Config:
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
             )
         estimator = self.estimator_spec.estimator
-        if self.d_steps == 0 and estimator != "mle" and not self.reward:
+        if self.reward_weight < 1 and not self.reward:
+            raise UserError(f"--reward_weight={self.reward_weight} needs --reward")
+        if self.d_steps == 0 and self.reward_weight < 1:
+            raise UserError(
+                f"--d_steps=0 contradicts --reward_weight={self.reward_weight}, by which the "
+                "discriminator rewards, too; --reward_weight=1 leaves it out"
+            )
+        if self.d_steps == 0 and estimator != "mle" and self.rewards_by_discriminator:
             raise UserError(
                 f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
                 "discriminator; mle is not"
@@ -370,6 +384,11 @@ class Config:
             raise UserError(
                 f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
             )
+        if self.reward_weight < 1:
+            raise UserError(
+                f"--replay={self.replay} contradicts --reward_weight={self.reward_weight}: what "
+                "the discriminator thinks of a sequence does not last"
+            )
         if self.distribution == "multi_worker":
             raise UserError(
                 f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
@@ -396,6 +415,11 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def rewards_by_discriminator(self) -> bool:
+        """Whether the discriminator is the reward, or part of it."""
+        return not self.reward or self.reward_weight < 1
 
     @property
     def penalty_weights(self) -> PenaltyWeights:

@@ -12,9 +12,16 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from regan_tf import replicas
-from regan_tf.estimators import control_variate, relaxation, rewards, signals, variance
+from regan_tf.estimators import (
+    control_variate,
+    mixed_reward,
+    relaxation,
+    rewards,
+    signals,
+    variance,
+)
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.penalty import NO_TERMS, Penalty, later
+from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
 from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop
 from regan_tf.networks.autoregressive import chosen
@@ -36,10 +43,15 @@ class Diagnostics(NamedTuple):
     reward: tf.Tensor  # R, [B]
     signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through
     log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through
-    measured: dict[str, tf.Tensor]  # what else there is of each row, by name, [B]
+    measured: dict[str, tf.Tensor]  # what else there is of each row, by `measured_names`, [B]
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
+
+
+def measured_names(reward: Reward, penalty: Penalty | None) -> tuple[str, ...]:
+    """Of `Diagnostics.measured`: a MixedReward's parts, and what a penalty weighs."""
+    return mixed_reward.measured(reward) + (penalty.names if penalty else ())
 
 
 @tf.autograph.experimental.do_not_convert
@@ -95,7 +107,7 @@ def estimate_gradient(
     spec = EstimatorSpec.of(estimator, **settings)
     control = _control(spec, control)
     _check_batch(spec, batch_size, data)
-    penalty = _penalty(spec, penalty, generator)
+    penalty = fitting(spec, penalty, generator)
     noise = _noise(generator, batch_size, seed, spec.control_samples)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
@@ -138,7 +150,8 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
     b, log_probs = unrolled.tokens, unrolled.log_probs
     mask = autoregressive.alive(generator, b)
-    r = rewards.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)  # line 7: R = D(b)
+    # Line 7: R = D(b).
+    r, parts = mixed_reward.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -162,6 +175,7 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
         credit -= later(cost)
         others.append((cost, -tf.ones_like(cost)))
     signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
+    measured = parts | measured
     if not others:
         return _Draw(b, r, signal, log_p, measured, signal, pullback)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
@@ -201,11 +215,11 @@ def _straight_through(spec, control, generator, reward, penalty, noise, batch_si
 
     unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
-    r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
+    r, measured = mixed_reward.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
     weights = control_variate.slope(lambda rows: rewards.checked(reward, rows), rows)[1]
     none = tf.zeros_like(rows[..., 0])
-    return _Draw(b, r, none, none, {}, weights, pullback)
+    return _Draw(b, r, none, none, measured, weights, pullback)
 
 
 class _Noise(NamedTuple):
@@ -245,20 +259,6 @@ def _control(spec, control):
             "pass control=ControlVariate.create(spec, generator, reward)"
         )
     return found
-
-
-def _penalty(spec, penalty, generator):
-    """The given one, if it fits; None where there are no samples whose signal it could change."""
-    if spec.traits.reads_prior and (penalty is None or penalty.prior is None):
-        raise ValueError(
-            f"estimator={spec.estimator!r} needs a prior: pass penalty=Penalty(prior), with no "
-            "weights"
-        )
-    if penalty is None:
-        return None
-    spec.check_penalty(penalty.weights)
-    penalty.check(generator)
-    return penalty if spec.is_score_function else None
 
 
 def _learned(spec):

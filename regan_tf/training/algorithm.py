@@ -20,7 +20,7 @@ _GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
 
 # What records have of an update, and what they have besides where there is such a thing.
 _ALWAYS = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
-_WHERE_MEASURED = ("prior_kl", "entropy", "clipped", "ratio_kl")
+_WHERE_MEASURED = ("discriminator_reward", "prior_kl", "entropy", "clipped", "ratio_kl")
 
 
 class NotFiniteError(UserError):
@@ -168,7 +168,7 @@ def _measure_start(experiment):
 def _update_generator(experiment, update, real):
     config = experiment.config
     seed = streams.seed(config, streams.UPDATE, update)
-    replayed = replay.drawn(config, experiment.trainer.reward, update) if config.replay else None
+    replayed = replay.drawn(config, experiment.own_reward, update) if config.replay else None
     try:
         return experiment.trainer.update_generator(seed, real[0], replayed)
     except tf.errors.OpError as error:

@@ -9,7 +9,7 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
+from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
@@ -203,7 +203,7 @@ class Trainer:
         length = self.generator.seq_len
         tokens = array(tf.int32, [length])
         signal, log_prob = array(shape=[length]), array(shape=[length])
-        measured = {name: array() for name in self.penalty.names} if self.penalty else {}
+        measured = {name: array() for name in measured_names(self.reward, self.penalty)}
         found = tokens, array(), signal, log_prob, measured
         return Diagnostics(*found, rows if row_gradients else [], [])
 

@@ -168,6 +168,18 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             {"estimator": "mle", "prior_kl": 0.1},
             "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
         ),
+        ({"reward_weight": 0.5}, "--reward_weight=0.5 needs --reward"),
+        (
+            {"reward": "mine:reward", "reward_weight": 0.5, "d_steps": 0},
+            "--d_steps=0 contradicts --reward_weight=0.5",
+        ),
+        ({"reward_weight": 0.0}, "--reward_weight=0.0 is not allowed: it must be above 0"),
+        ({"reward_weight": 1.5}, "--reward_weight=1.5 is not allowed: it must be at most 1"),
+        ({"sigma": 60.0}, "--sigma=60.0 contradicts --estimator=rebar, which has none"),
+        (
+            {"estimator": "reinvent", "entropy": 0.1},
+            "--entropy=0.1 contradicts --estimator=reinvent, which keeps to the prior by itself",
+        ),
         ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
