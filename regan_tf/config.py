@@ -16,7 +16,7 @@ from pathlib import Path
 
 from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import NO_REUSE, EstimatorSpec
+from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -50,6 +50,7 @@ class Config:
     rollouts: int = same_as(EstimatorSpec, "rollouts")
     updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
     clip: float = same_as(EstimatorSpec, "clip")
+    sigma: float = same_as(EstimatorSpec, "sigma")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -76,6 +77,15 @@ class Config:
         at_least=0,
         extends=True,
     )
+    reward_weight: float = setting(
+        1.0,
+        "Weight w of --reward beside the discriminator, w R + (1 - w) D; below 1 the discriminator "
+        "is trained, too.",
+        above=0,
+        at_most=1,
+    )
+    prior_kl: float = same_as(PenaltyWeights, "prior_kl")
+    entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
     dataset: str = setting(
         "grammar",
@@ -276,6 +286,7 @@ class Config:
         try:
             check(self)
             self.estimator_spec.check_batch(self._default("batch_size"))
+            self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
         self._check_data()
@@ -328,7 +339,14 @@ class Config:
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
             )
         estimator = self.estimator_spec.estimator
-        if self.d_steps == 0 and estimator != "mle" and not self.reward:
+        if self.reward_weight < 1 and not self.reward:
+            raise UserError(f"--reward_weight={self.reward_weight} needs --reward")
+        if self.d_steps == 0 and self.reward_weight < 1:
+            raise UserError(
+                f"--d_steps=0 contradicts --reward_weight={self.reward_weight}, by which the "
+                "discriminator rewards, too; --reward_weight=1 leaves it out"
+            )
+        if self.d_steps == 0 and estimator != "mle" and self.rewards_by_discriminator:
             raise UserError(
                 f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
                 "discriminator; mle is not"
@@ -366,6 +384,11 @@ class Config:
             raise UserError(
                 f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
             )
+        if self.reward_weight < 1:
+            raise UserError(
+                f"--replay={self.replay} contradicts --reward_weight={self.reward_weight}: what "
+                "the discriminator thinks of a sequence does not last"
+            )
         if self.distribution == "multi_worker":
             raise UserError(
                 f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
@@ -392,6 +415,26 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def rewards_by_discriminator(self) -> bool:
+        """Whether the discriminator is the reward, or part of it."""
+        return not self.reward or self.reward_weight < 1
+
+    @property
+    def penalty_weights(self) -> PenaltyWeights:
+        """What the penalty weighs."""
+        return PenaltyWeights(self.prior_kl, self.entropy)
+
+    @property
+    def reads_prior(self) -> bool:
+        """Whether updates read the prior, which is the generator as pre-training left it."""
+        return self.estimator_spec.traits.reads_prior or not self.penalty_weights.are_zero
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether the run has it: also where a reward of one's own leads away from the data."""
+        return bool(self.reward) or self.reads_prior
 
     def _default(self, name):
         """A field's value, or what it is by default."""

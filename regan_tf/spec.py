@@ -16,8 +16,7 @@ from regan_tf.settings import SettingError, check, setting
 class Traits(NamedTuple):
     """What an estimator is made of: one row of the table."""
 
-    # The learning signal, which weighs grad log p: "1", "R", or "R - c"; None: no score term.
-    signal: str | None
+    signal: str | None  # which weighs grad log p, a name in `signals.SIGNALS`; None: no score term
     has_c_hat: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
     always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
@@ -28,6 +27,18 @@ class Traits(NamedTuple):
         """Whether there is a control variate c of relaxed tokens."""
         return self.signal == "R - c"
 
+    @property
+    def reads_prior(self) -> bool:
+        """Whether the signal has the log-probability of a prior."""
+        return self.signal == "2 (sigma R - log p/p_0)"
+
+    @property
+    def is_of_reward(self) -> bool:
+        """Whether the gradient is one of E[R] alone, biased or not: mle and reinvent follow
+        another objective.
+        """
+        return self.signal in (None, "R", "R - c")
+
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
 ESTIMATORS = {
@@ -35,6 +46,7 @@ ESTIMATORS = {
     "reinforce": Traits("R"),
     "reinforce_loo": Traits("R", always_leave_one_out=True),
     "reinforce_rollout": Traits("R", reward_per_token=True),
+    "reinvent": Traits("2 (sigma R - log p/p_0)"),
     "rebar": Traits("R - c"),
     "relax": Traits("R - c", has_c_hat=True),
     "straight_through": Traits(None, tokens="straight_through"),
@@ -50,7 +62,8 @@ _OF_CONTROL_VARIATES = (
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
 NO_REUSE = (
-    "which needs fresh sequences; reinforce, reinforce_loo and reinforce_rollout can use them again"
+    "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout and reinvent can use "
+    "them again"
 )
 
 
@@ -98,6 +111,12 @@ class EstimatorSpec:
         1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1
     )
     rollouts: int = setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
+    sigma: float = setting(
+        120.0,
+        "Weight of the reward beside the prior's log-probability (reinvent); 120 is published, for "
+        "rewards in [0, 1].",
+        above=0,
+    )
     coupled: bool | None = setting(
         None,
         "Evaluate c once, at z = z~, instead of at independent z and z~; by default in the step "
@@ -106,7 +125,8 @@ class EstimatorSpec:
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
-        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout).",
+        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout); "
+        "of reinvent by its own loss.",
         at_least=1,
     )
     clip: float = setting(
@@ -129,6 +149,8 @@ class EstimatorSpec:
             for name in _OF_CONTROL_VARIATES:
                 if getattr(self, name) != getattr(EstimatorSpec, name):  # which is the default
                     self._contradiction(name, "estimator", _NO_CONTROL)
+        if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
+            self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
@@ -143,9 +165,12 @@ class EstimatorSpec:
 
     def check_penalty(self, weights: "PenaltyWeights") -> None:
         """Raises SettingError if a weight is not 0 and the estimator cannot have a penalty."""
-        if self.is_score_function:
+        if self.traits.reads_prior:
+            reason = "which keeps to the prior by itself: a higher sigma keeps to it less"
+        elif not self.is_score_function:
+            reason = "which has no learning signal of its own samples; the others have"
+        else:
             return
-        reason = "which has no learning signal of its own samples; the others have"
         for name, value in dataclasses.asdict(weights).items():
             if not is_zero(value):
                 raise SettingError(name, value, reason, ("estimator", self.estimator))
@@ -167,10 +192,10 @@ class EstimatorSpec:
 
     @property
     def may_reuse(self) -> bool:
-        """Whether sequences may be used again, for `updates_per_batch` or replay: they are weighed
-        by nothing but their reward.
+        """Whether sequences may be used again, for `updates_per_batch` or replay: nothing that
+        weighs them is learned.
         """
-        return self.traits.signal == "R"
+        return self.traits.signal == "R" or self.traits.reads_prior
 
     @property
     def uses_leave_one_out(self) -> bool:

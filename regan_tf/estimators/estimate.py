@@ -12,9 +12,16 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from regan_tf import replicas
-from regan_tf.estimators import control_variate, relaxation, rewards, signals, variance
+from regan_tf.estimators import (
+    control_variate,
+    mixed_reward,
+    relaxation,
+    rewards,
+    signals,
+    variance,
+)
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.penalty import NO_TERMS, Penalty, later
+from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
 from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop
 from regan_tf.networks.autoregressive import chosen
@@ -36,10 +43,15 @@ class Diagnostics(NamedTuple):
     reward: tf.Tensor  # R, [B]
     signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through
     log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through
-    measured: dict[str, tf.Tensor]  # what else there is of each row, by name, [B]
+    measured: dict[str, tf.Tensor]  # what else there is of each row, by `measured_names`, [B]
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
+
+
+def measured_names(reward: Reward, penalty: Penalty | None) -> tuple[str, ...]:
+    """Of `Diagnostics.measured`: a MixedReward's parts, and what a penalty weighs."""
+    return mixed_reward.measured(reward) + (penalty.names if penalty else ())
 
 
 @tf.autograph.experimental.do_not_convert
@@ -79,7 +91,8 @@ def estimate_gradient(
       seed: an int, or a stateless seed, int32 [2].
       control: what is learned in the control variate; needed where something is.
       data: real tokens int32 [B, T], for mle.
-      penalty: what J has besides E[R], for estimators with a learning signal of their samples.
+      penalty: what J has besides E[R], for estimators with a learning signal of their samples;
+        for reinvent the prior alone.
       row_gradients: also give the rows' gradient norms.
       **settings: fields of EstimatorSpec, such as leave_one_out=True.
     Returns:
@@ -94,7 +107,7 @@ def estimate_gradient(
     spec = EstimatorSpec.of(estimator, **settings)
     control = _control(spec, control)
     _check_batch(spec, batch_size, data)
-    penalty = _penalty(spec, penalty, generator)
+    penalty = fitting(spec, penalty, generator)
     noise = _noise(generator, batch_size, seed, spec.control_samples)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
@@ -137,7 +150,8 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
     b, log_probs = unrolled.tokens, unrolled.log_probs
     mask = autoregressive.alive(generator, b)
-    r = rewards.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)  # line 7: R = D(b)
+    # Line 7: R = D(b).
+    r, parts = mixed_reward.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -148,16 +162,20 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
             )
         cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
-    c_tilde, others = None, []
+    against, others = None, []  # in the signal; and in the gradient, besides log p(b)
     if spec.traits.relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
-        c_tilde, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
+        against, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
         others = [(z, slope), (z_tilde, minus_slope_tilde)]
+    if spec.traits.reads_prior:
+        log_ratio = autoregressive.masked(log_p - chosen(of_prior, b), mask)
+        against = tf.reduce_sum(log_ratio, axis=1, keepdims=True)
     credit = _credit(spec, generator, reward, b, r, noise.seed)
     if cost is not None:
         credit -= later(cost)
         others.append((cost, -tf.ones_like(cost)))
-    signal = tf.broadcast_to(_signal(spec, credit, c_tilde, mask, batch_size), tf.shape(log_p))
+    signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
+    measured = parts | measured
     if not others:
         return _Draw(b, r, signal, log_p, measured, signal, pullback)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
@@ -170,15 +188,15 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
 
 
 def _credit(spec, generator, reward, b, r, seed):
-    """What is known of each token's worth: R, [B, 1], or one a token, [B, T]."""
+    """What is known of each token's worth: R or sigma R, [B, 1], or one a token, [B, T]."""
     if spec.traits.reward_per_token:
         return rewards.of_continuations(generator, reward, b, spec.rollouts, seed)
-    return r[:, tf.newaxis]
+    return (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis]
 
 
-def _signal(spec, credit, c_tilde, mask, batch_size):
-    """R, or R - c(z~); with leave-one-out less the other rows' mean."""
-    signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)
+def _signal(spec, credit, against, mask, batch_size):
+    """R, R - c(z~) or another; with leave-one-out less the other rows' mean."""
+    signal = signals.SIGNALS[spec.traits.signal](credit, against)
     if not spec.uses_leave_one_out:
         return signal
     signal = signals.held(signal, mask)
@@ -197,11 +215,11 @@ def _straight_through(spec, control, generator, reward, penalty, noise, batch_si
 
     unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
-    r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
+    r, measured = mixed_reward.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
     weights = control_variate.slope(lambda rows: rewards.checked(reward, rows), rows)[1]
     none = tf.zeros_like(rows[..., 0])
-    return _Draw(b, r, none, none, {}, weights, pullback)
+    return _Draw(b, r, none, none, measured, weights, pullback)
 
 
 class _Noise(NamedTuple):
@@ -241,15 +259,6 @@ def _control(spec, control):
             "pass control=ControlVariate.create(spec, generator, reward)"
         )
     return found
-
-
-def _penalty(spec, penalty, generator):
-    """The given one, if it fits; None where there are no samples whose signal it could change."""
-    if penalty is None:
-        return None
-    spec.check_penalty(penalty.weights)
-    penalty.check(generator)
-    return penalty if spec.is_score_function else None
 
 
 def _learned(spec):

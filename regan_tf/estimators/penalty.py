@@ -10,7 +10,7 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.autoregressive import masked
 from regan_tf.networks.protocol import SequenceGenerator, check_generator, end_token
 from regan_tf.settings import SettingError
-from regan_tf.spec import PenaltyWeights, is_zero
+from regan_tf.spec import EstimatorSpec, PenaltyWeights, is_zero
 
 
 class Terms(NamedTuple):
@@ -105,6 +105,26 @@ class Penalty:
             )
         measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
         return Terms(None if self.weights.are_zero else cost, measured)
+
+
+def fitting(
+    spec: EstimatorSpec, penalty: Penalty | None, generator: SequenceGenerator
+) -> Penalty | None:
+    """The penalty, if the estimator can have it for this generator; None where there is none, and
+    where an estimator has no signal that it could change.
+
+    Raises SettingError, or another ValueError: they do not fit, or the estimator needs a prior.
+    """
+    if spec.traits.reads_prior and (penalty is None or penalty.prior is None):
+        raise ValueError(
+            f"estimator={spec.estimator!r} needs a prior: pass penalty=Penalty(prior), with no "
+            "weights"
+        )
+    if penalty is None:
+        return None
+    spec.check_penalty(penalty.weights)
+    penalty.check(generator)
+    return penalty if spec.is_score_function else None
 
 
 def later(cost: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,8 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
+from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
@@ -25,11 +26,14 @@ class Trainer:
     what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, reward=None):
+    def __init__(self, config, generator, discriminator, reward=None, prior=None):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
         self.spec = config.estimator_spec
+        self.penalty = (
+            Penalty(prior, config.prior_kl, config.entropy) if config.reads_prior else None
+        )
         self.control = ControlVariate.create(
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
@@ -116,11 +120,12 @@ class Trainer:
         config = self.config
         # Lines 6-12, and what 14-15 need.
         estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
-        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
-        gradient = self._with_replayed(estimate, reward, replayed)
+        by_row = {"reward": diagnostics.reward} | diagnostics.measured
+        scalars = replicas.mean({name: tf.reduce_mean(x) for name, x in by_row.items()})
+        gradient = self._with_replayed(estimate, scalars["reward"], replayed)
         # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
-        scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
+        scalars["gradient_norm"] = tf.linalg.global_norm(gradient)
         if config.track_variance:
             scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
                 diagnostics.row_gradients, estimate
@@ -130,13 +135,12 @@ class Trainer:
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
         if self.spec.updates_per_batch == 1:
             return scalars, ()
-        batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
-        return scalars, tf.nest.map_structure(replicas.gather, batch)
+        return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
 
     def _update_again(self, batch, reward, replayed):
         """One step more, with the sequences of an update before: see `reuse`."""
         own = tf.nest.map_structure(replicas.own_rows, batch)
-        gradient, distance = reuse.surrogate_gradient(self.generator, own, self.spec.clip)
+        gradient, distance = reuse.further_gradient(self.spec, self.generator, own, self.penalty)
         gradient = self._with_replayed(gradient, reward, replayed)
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
         return distance
@@ -146,7 +150,9 @@ class Trainer:
         if replayed is None:
             return gradient
         size = self.config.batch_size
-        added = reuse.imitation_gradient(self.generator, replayed, reward, size)
+        added = reuse.replay_gradient(
+            self.spec, self.generator, replayed, reward, size, self.penalty
+        )
         return [g + more for g, more in zip(gradient, added, strict=True)]
 
     def estimate(self, seed, real, row_gradients=False):
@@ -197,7 +203,8 @@ class Trainer:
         length = self.generator.seq_len
         tokens = array(tf.int32, [length])
         signal, log_prob = array(shape=[length]), array(shape=[length])
-        found = tokens, array(), signal, log_prob, {}
+        measured = {name: array() for name in measured_names(self.reward, self.penalty)}
+        found = tokens, array(), signal, log_prob, measured
         return Diagnostics(*found, rows if row_gradients else [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
@@ -209,6 +216,7 @@ class Trainer:
             seed=seed,
             control=self.control,
             data=real,
+            penalty=self.penalty,
             row_gradients=row_gradients,
         )
 

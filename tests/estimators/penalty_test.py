@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.estimators import estimate, penalty
+from regan_tf.estimators import estimate, penalty, signals
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
@@ -26,6 +26,8 @@ _UNBIASED = {
     "reinforce_rollout": EstimatorSpec("reinforce_rollout", rollouts=2),
     "rebar step": EstimatorSpec("rebar", control_variate="step", temperature=0.5),
     "rebar rollout": EstimatorSpec("rebar", control_variate="rollout", leave_one_out=True),
+    "reinvent": EstimatorSpec("reinvent", sigma=3.0),
+    "reinvent leave-one-out": EstimatorSpec("reinvent", sigma=3.0, leave_one_out=True),
     "relax step": EstimatorSpec("relax", control_variate="step", eta=0, leave_one_out=True),
 }
 
@@ -40,9 +42,11 @@ def _problem(end_token=None, length=3, dtype="float32"):
     return generator, prior, DiscriminatorReward(discriminator)
 
 
-def _compare(spec, end_token=None, **weights):
+def _compare(spec, end_token=None):
     generator, prior, reward = _problem(end_token)
-    kept = Penalty(prior, **(weights or _WEIGHTS))
+    kept, objective, scale = Penalty(prior, **_WEIGHTS), Penalty(prior, **_WEIGHTS), 1.0
+    if spec.estimator == "reinvent":
+        kept, objective, scale = Penalty(prior), Penalty(prior, 1 / spec.sigma), 2 * spec.sigma
     control = ControlVariate.create(spec, generator, reward)
 
     def draw(seed):
@@ -52,7 +56,7 @@ def _compare(spec, end_token=None, **weights):
         )  # fmt: skip
         return problems.flat(gradient)
 
-    exact = problems.flat(exact_gradient(generator, reward, penalty=kept))
+    exact = scale * problems.flat(exact_gradient(generator, reward, penalty=objective))
     return problems.Comparison(problems.batch_means(draw, _BATCHES), exact)
 
 
@@ -91,6 +95,14 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
 
         with mock.patch.object(Penalty, "terms", mutant):
             self.assertFalse(self._is_unbiased())
+
+    def test_it_finds_a_ratio_to_the_prior_that_is_upside_down(self):
+        def mutant(reward, log_ratio):
+            return 2 * (reward + log_ratio)
+
+        spec = _UNBIASED["reinvent leave-one-out"]
+        with mock.patch.dict(signals.SIGNALS, {spec.traits.signal: mutant}):
+            self.assertFalse(_compare(spec, 2).is_unbiased())
 
     def test_it_finds_costs_after_the_end(self):
         with mock.patch.object(penalty, "masked", lambda x, mask: x):
@@ -216,6 +228,33 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
                 estimator, generator, reward, batch_size=4, seed=0,
                 data=tf.zeros([4, 3], tf.int32), penalty=Penalty(prior, entropy=0.1),
             )  # fmt: skip
+
+    @parameterized.parameters(
+        ({}, "estimator='reinvent' needs a prior: pass penalty=Penalty"),
+        ({"penalty": Penalty()}, "estimator='reinvent' needs a prior: pass penalty=Penalty"),
+        (
+            {"penalty": Penalty(entropy=0.1)},
+            "estimator='reinvent' needs a prior: pass penalty=Penalty",
+        ),
+        ({"sigma": 0.0}, "sigma=0.0 is not allowed: it must be above 0"),
+        (
+            {"estimator": "rebar", "sigma": 60.0},
+            "sigma=60.0 contradicts estimator='rebar', which has none; reinvent has",
+        ),
+    )
+    def test_of_reinvent(self, changes, message):
+        generator, _, reward = _problem()
+        arguments = {"estimator": "reinvent", "batch_size": 4, "seed": 0} | changes
+        with self.assertRaisesRegex(ValueError, message):
+            estimate_gradient(arguments.pop("estimator"), generator, reward, **arguments)
+
+    def test_reinvent_has_no_weights(self):
+        generator, prior, reward = _problem()
+        message = "prior_kl=0.1 contradicts estimator='reinvent', which keeps to the prior"
+        with self.assertRaisesRegex(ValueError, message):
+            estimate_gradient(
+                "reinvent", generator, reward, batch_size=4, seed=0, penalty=Penalty(prior, 0.1)
+            )
 
     def test_a_prior_of_other_sequences(self):
         generator, _, reward = _problem()

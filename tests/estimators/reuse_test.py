@@ -10,9 +10,11 @@ from regan_tf.estimators import reuse
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.spec import EstimatorSpec
 from tests import problems
 
 _CLIP = 0.2
+_SPEC = EstimatorSpec("reinforce", clip=_CLIP)
 
 
 def _sequences(vocab_size, length, end):
@@ -49,7 +51,7 @@ class SurrogateTest(tf.test.TestCase, parameterized.TestCase):
         tokens = _sequences(generator.vocab_size, generator.seq_len, end)
         signal = rng.normal(size=tokens.shape)
         old = _log_prob(generator, tokens).numpy() + 0.3 * rng.normal(size=tokens.shape)
-        return reuse.Batch(*map(tf.constant, (tokens, signal, old)))
+        return reuse.Batch(*map(tf.constant, (tokens, signal[:, 0], signal, old)))
 
     @parameterized.product(end_token=[None, 2], hides=[False, True])
     def test_gradient_is_that_of_the_definition(self, end_token, hides):
@@ -67,7 +69,7 @@ class SurrogateTest(tf.test.TestCase, parameterized.TestCase):
             surrogate = tf.add_n(rows) / len(rows)
         expected = [tf.convert_to_tensor(g) for g in tape.gradient(surrogate, theta)]
         asked = problems.Protocol(generator) if hides else generator
-        found, distance = reuse.surrogate_gradient(asked, batch, _CLIP)
+        found, distance = reuse.further_gradient(_SPEC, asked, batch)
         self.assertAllClose(problems.flat(found), problems.flat(expected), rtol=1e-6, atol=1e-9)
         # A token whose ratio does not count is one at which the two terms differ.
         cut = ratio * batch.signal != each
@@ -83,8 +85,8 @@ class SurrogateTest(tf.test.TestCase, parameterized.TestCase):
         estimate, diagnostics = estimate_gradient(
             estimator, generator, reward, batch_size=16, seed=1
         )
-        batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
-        found, distance = reuse.surrogate_gradient(generator, batch, _CLIP)
+        batch = reuse.Batch.of(diagnostics)
+        found, distance = reuse.further_gradient(_SPEC, generator, batch)
         self.assertAllClose(problems.flat(found), problems.flat(estimate), rtol=1e-4, atol=1e-6)
         self.assertAllClose(distance.clipped, 0.0)
         self.assertAllClose(distance.kl, 0.0, atol=1e-6)
@@ -97,9 +99,9 @@ class SurrogateTest(tf.test.TestCase, parameterized.TestCase):
         estimate, diagnostics = estimate_gradient(
             "reinforce_loo", generator, reward, batch_size=16, seed=1, penalty=penalty
         )
-        batch = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
-        found, _ = reuse.surrogate_gradient(generator, batch, _CLIP, penalty)
-        without, _ = reuse.surrogate_gradient(generator, batch, _CLIP)
+        batch = reuse.Batch.of(diagnostics)
+        found, _ = reuse.further_gradient(_SPEC, generator, batch, penalty)
+        without, _ = reuse.further_gradient(_SPEC, generator, batch)
         self.assertAllClose(problems.flat(found), problems.flat(estimate), rtol=1e-4, atol=1e-6)
         self.assertNotAllClose(problems.flat(without), problems.flat(estimate), rtol=0.1, atol=0.1)
 
@@ -121,8 +123,55 @@ class ImitationTest(tf.test.TestCase, parameterized.TestCase):
         expected = [tf.convert_to_tensor(g) for g in tape.gradient(weighed, theta)]
         self.assertBetween(len(better), 2, len(tokens) - 2)
         replayed = reuse.Replayed(*map(tf.constant, (tokens, reward, present.astype(np.float64))))
-        found = reuse.imitation_gradient(generator, replayed, tf.constant(0.1, tf.float64), 7)
+        found = reuse.replay_gradient(_SPEC, generator, replayed, tf.constant(0.1, tf.float64), 7)
         self.assertAllClose(problems.flat(found), problems.flat(expected), rtol=1e-6, atol=1e-9)
+
+
+class ReinventTest(tf.test.TestCase, parameterized.TestCase):
+    """Its loss has no ratio: a batch and what is replayed are terms of it alike."""
+
+    def _problem(self, end_token):
+        generator, _ = problems.networks(3, 3, 3, dtype="float64", end_token=end_token)
+        prior, _ = problems.networks(4, 3, 3, dtype="float64", end_token=end_token)
+        tokens = _sequences(3, 3, end_token)
+        return generator, prior, tokens, np.random.default_rng(0).normal(size=len(tokens))
+
+    def _ascended(self, generator, prior, tokens, reward, present, end_token):
+        """By a tape, of the sum over sequences of -(log p_0 + sigma R - log p)^2."""
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(theta)
+            rows = [
+                present[j] * tf.reduce_sum(x[:n])
+                for j, (x, n) in enumerate(
+                    zip(
+                        tf.unstack(_log_prob(prior, tokens) - _log_prob(generator, tokens)),
+                        _count(tokens, end_token),
+                        strict=True,
+                    )
+                )
+            ]
+            loss = tf.reduce_sum((tf.stack(rows) + present * 5 * reward) ** 2)
+        return -problems.flat([tf.convert_to_tensor(g) for g in tape.gradient(loss, theta)])
+
+    @parameterized.parameters(None, 2)
+    def test_gradient_is_that_of_its_loss(self, end_token):
+        generator, prior, tokens, reward = self._problem(end_token)
+        spec, penalty = EstimatorSpec("reinvent", sigma=5), Penalty(prior)
+        nothing = np.zeros(tokens.shape)
+        old = _log_prob(generator, tokens).numpy() + 0.5
+        batch = reuse.Batch(*map(tf.constant, (tokens, reward, nothing, old)))
+        found, distance = reuse.further_gradient(spec, generator, batch, penalty)
+        every = np.ones(len(tokens))
+        expected = self._ascended(generator, prior, tokens, reward, every, end_token)
+        self.assertAllClose(problems.flat(found), expected / len(tokens), rtol=1e-6, atol=1e-9)
+        self.assertAllClose(tuple(distance), (0.0, 0.5))
+        present = np.random.default_rng(1).integers(0, 2, size=len(tokens)).astype(np.float64)
+        replayed = reuse.Replayed(*map(tf.constant, (tokens, reward, present)))
+        baseline = tf.constant(0.1, tf.float64)
+        found = reuse.replay_gradient(spec, generator, replayed, baseline, 7, penalty)
+        expected = self._ascended(generator, prior, tokens, reward, present, end_token)
+        self.assertAllClose(problems.flat(found), expected / 7, rtol=1e-6, atol=1e-9)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             found[updates] = trainer, {name: float(x) for name, x in scalars.items()}
         (trainer, once), (thrice, scalars) = found[1], found[3]
         self.assertAllClose(once, {name: scalars[name] for name in once}, rtol=1e-5)
-        kept = reuse.Batch(diagnostics.tokens, diagnostics.signal, diagnostics.log_prob)
+        kept = reuse.Batch.of(diagnostics)
         for _ in range(2):
             distance = trainer._update_again(kept, scalars["reward"], None)
         self.assertGreater(scalars["clipped"], 0)
@@ -66,7 +66,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         {"estimator": "mle"},
-        {"estimator": "reinforce_loo"},
+        {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
     )
@@ -87,6 +87,10 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
                 found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6
             )
         self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
+        self.assertAllClose(diagnostics.signal, tf.concat([e[1].signal for e in estimates], axis=0))
+        for name, found in diagnostics.measured.items():
+            of_parts = tf.concat([e[1].measured[name] for e in estimates], axis=0)
+            self.assertAllClose(found, of_parts)
         norms = tf.concat([e[1].row_gradients.squared_norms[0] for e in estimates], axis=0)
         self.assertAllClose(diagnostics.row_gradients.squared_norms[0], norms, rtol=1e-5)
         parts.trainer.update_generator(seed, real)
@@ -157,9 +161,26 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         (
             {"estimator": "rebar", "updates_per_batch": 4},
             "--updates_per_batch=4 contradicts --estimator=rebar, which needs fresh sequences; "
-            "reinforce, reinforce_loo and reinforce_rollout can use them again",
+            "reinforce, reinforce_loo, reinforce_rollout and reinvent can use them again",
         ),
         ({"clip": 0.0}, "--clip=0.0 is not allowed: it must be above 0"),
+        (
+            {"estimator": "mle", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
+        ),
+        ({"reward_weight": 0.5}, "--reward_weight=0.5 needs --reward"),
+        (
+            {"reward": "mine:reward", "reward_weight": 0.5, "d_steps": 0},
+            "--d_steps=0 contradicts --reward_weight=0.5",
+        ),
+        ({"reward_weight": 0.0}, "--reward_weight=0.0 is not allowed: it must be above 0"),
+        ({"reward_weight": 1.5}, "--reward_weight=1.5 is not allowed: it must be at most 1"),
+        ({"sigma": 60.0}, "--sigma=60.0 contradicts --estimator=rebar, which has none"),
+        (
+            {"estimator": "reinvent", "entropy": 0.1},
+            "--entropy=0.1 contradicts --estimator=reinvent, which keeps to the prior by itself",
+        ),
+        ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
             "--iterations=0 contradicts --pretrain_epochs=0",
