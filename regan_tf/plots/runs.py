@@ -37,8 +37,8 @@ def plot_run(records, task, directory, ideal=None):
 
 
 def _reward_figure(updates, title):
-    """The reward over the iterations; where calls are counted over these, with the best ones and, in
-    panels beside it, its components.
+    """The reward over the iterations; where calls are counted over these, with the best ones and
+    its components beside it.
     """
     if "calls" not in (updates or [{}])[0]:
         return _of_updates(updates, {"reward": (None, "C0")}, "Mean reward of an update", title)
@@ -47,8 +47,14 @@ def _reward_figure(updates, title):
     height, width = max(4.2, 1.6 * len(components)), 12 if components else 7
     figure, axes = drawing.mosaic(layout, figsize=(width, height))
     calls = [r["calls"] for r in updates]
-    for i, name in enumerate(["top_1", "top_10", "top_100", *components, "reward"]):
-        label = {"reward": "mean of an update"}.get(name, f"best {name[4:]}, mean")
+    labels = {
+        "top_1": "best so far",
+        "top_10": "mean of the 10 best",
+        "top_100": "mean of the 100 best",
+        **dict.fromkeys(components),
+        "reward": "mean of an update",
+    }
+    for i, (name, label) in enumerate(labels.items()):
         style = {"alpha": 0.7, "linewidth": 0.9} if name == "reward" else {"color": f"C{i + 1}"}
         values = [np.nan if r.get(name) is None else r[name] for r in updates]
         axes.get(name, axes["reward"]).plot(calls, values, label=label, **style)

@@ -43,9 +43,20 @@ def report(task, dataset, path, summary, samples, best=()):
     else:
         export = command.typed("export", f"--workdir={path}")
         print(f"Nothing was exported; this does: {export}")
+    _tell_of_calls_left(task.config, summary)
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
     if task.config.export_generator != "best" and has_collapsed:
         _warn_of_collapse(task.config, path, summary)
+
+
+def _tell_of_calls_left(config, summary):
+    """Says that a run ended before its --reward_calls were made, where nobody asked for that."""
+    made = summary["calls"].get("calls", 0) if config.reward_calls else 0
+    if made < config.reward_calls and not summary["converged"]:
+        print(
+            f"warning: {made} of --reward_calls={config.reward_calls} were made in "
+            f"--iterations={config.iterations}: the generator finds little that is new"
+        )
 
 
 def _tell_of_another_run(version, path):
