@@ -153,28 +153,29 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue((self.directory / "run/figures/reward.png").exists())
 
     def test_a_reward_that_goes_wrong_after_many_calls_ends_the_run_which_goes_on(self):
-        made, bad = [], None
+        made, bad = [], []
 
         @regan_tf.text_reward
         def reward(texts):
-            if bad and len(made) + len(texts) > 50:
-                return bad(texts)
+            if bad and len(made) > 35:
+                return bad[-1](texts)
             made.extend(texts)
             print("a reward may print")
             return [1.0] * len(texts)
 
-        for bad, told in (
+        for function, told in (
             (lambda texts: None, "gave None as reward: it must be a list of"),
             (lambda texts: ["much"] * len(texts), "gave 'much' as reward for"),
             (lambda texts: [1.0] * (len(texts) - 1), "gave .* numbers as reward for .* sequences"),
             (lambda texts: [np.inf] * len(texts), "gave inf as reward for"),
             (lambda texts: [1 / 0], "raised ZeroDivisionError: division by zero, for"),
         ):
+            bad.append(function)
             where = "^at adversarial iteration 3 the update with --reward=.* failed: RewardError: "
             with self.assertRaisesRegex(UserError, where + told) as caught:
                 self._run("run", reward=reward, reward_calls=100, checkpoint_every=1)
             self.assertNotIn("\n", str(caught.exception))
-        bad = None
+        bad.clear()
         self._run("run", reward=reward, reward_calls=100)
         self.assertLen(self._calls("run"), 100)
         self.assertLen(self._file("run", "calls.jsonl").splitlines(), 100)
