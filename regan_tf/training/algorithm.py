@@ -219,6 +219,7 @@ def _kept_if_best(experiment, record):
     """The record of an evaluation point, whose generator is kept if it is the best so far; by a
     reward if that of the updates since the last point is: one minibatch's is luck.
     """
+    record = experiment.evaluation.describe_drift() | record
     name, reward = experiment.config.metric, experiment.progress.take_reward()
     if experiment.progress.judge(reward if name == "reward" else record[name]):
         experiment.models.keep_best()

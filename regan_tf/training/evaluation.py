@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
+from regan_tf.tasks.variety import Variety
 from regan_tf.training import streams
 
 
@@ -31,6 +32,12 @@ class Evaluation:
         generators = {which: models.named(which) for which in ("last", "best")}
         self._sample = {which: self._sampler(g) for which, g in generators.items()}
         self._nll = {which: nll_function(g, dataset.heldout) for which, g in generators.items()}
+        self._divergence, self._variety = {}, None
+        if self._config.reward:  # which leads away from the data
+            self._variety = Variety(dataset.vocabulary, dataset.real)
+            self._divergence = {
+                which: _divergence_function(g, models.prior) for which, g in generators.items()
+            }
 
     @functools.cached_property
     def ideal(self) -> dict:
@@ -53,7 +60,16 @@ class Evaluation:
 
     def measure(self, iteration, which="last") -> dict:
         """The metrics of a generator, over the samples of an iteration."""
-        return self.describe(self.draw(iteration, which), which)
+        return self.describe(self.draw(iteration, which), which) | self.describe_drift(which)
+
+    def describe_drift(self, which="last") -> dict:
+        """What a reward of one's own may cost, of the samples drawn last: their variety, and the
+        generator's divergence from the prior, in nats a sequence. {} without such a reward.
+        """
+        if not self._variety:
+            return {}
+        divergence = float(self._divergence[which](tf.constant(self.samples)))
+        return self._variety.describe(self.samples) | {"prior_kl": divergence}
 
 
 def nll_function(generator, heldout):
@@ -73,3 +89,19 @@ def nll_function(generator, heldout):
         return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
 
     return nll
+
+
+def _divergence_function(generator, prior):
+    """A compiled function from samples of the generator, int32 [N, T], to their mean of log p -
+    log p_0: an estimate of KL(p || p_0), in nats a sequence.
+    """
+
+    @compiled
+    def divergence(tokens):
+        width = generator.seq_len * generator.vocab_size
+        log_ratio = autoregressive.in_parts(
+            lambda rows: generator.log_prob(rows) - prior.log_prob(rows), tokens, width
+        )
+        return tf.reduce_mean(tf.reduce_sum(log_ratio, axis=1))
+
+    return divergence

@@ -11,6 +11,7 @@ from regan_tf.cli import command, config_flags
 SAMPLES_SHOWN = 8
 _NOT_SHOWN = {"samples", "phase", "iteration", "seconds", "nll"}
 _FAR_WORSE = 0.1  # of the best, or nats a token
+_POOR = 0.5  # of the variety at iteration 0
 
 
 def report(task, dataset, path, summary, samples, best=()):
@@ -44,6 +45,7 @@ def report(task, dataset, path, summary, samples, best=()):
         export = command.typed("export", f"--workdir={path}")
         print(f"Nothing was exported; this does: {export}")
     _tell_of_calls_left(task.config, summary)
+    _warn_of_lost_variety(summary)
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
     if task.config.export_generator != "best" and has_collapsed:
         _warn_of_collapse(task.config, path, summary)
@@ -56,6 +58,22 @@ def _tell_of_calls_left(config, summary):
         print(
             f"warning: {made} of --reward_calls={config.reward_calls} were made in "
             f"--iterations={config.iterations}: the generator finds little that is new"
+        )
+
+
+def _warn_of_lost_variety(summary):
+    """Says so if a reward has made the samples far less various than pre-training left them."""
+    start, last = summary["start"], summary["last"]
+    lost = [n for n in ("unique", "diversity") if last.get(n, 1) < _POOR * start.get(n, 0)]
+    if lost:
+        numbers = " and ".join(
+            f"{name} {command.figure(last[name])} (at iteration 0 {command.figure(start[name])})"
+            for name in lost
+        )
+        print(
+            f"warning: the samples have lost their variety: {numbers}. A smaller "
+            "--generator_learning_rate, --prior_kl, --entropy, or an end before (--reward_calls, "
+            "--patience) keeps more of it"
         )
 
 

@@ -78,6 +78,19 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
         )
         (self.assertNotIn if which == "best" else self.assertIn)(warning, output.getvalue())
 
+    def test_lost_variety_is_told_of(self):
+        start = {"unique": 0.9, "diversity": 0.8}
+        for last, told in (
+            ({"unique": 0.46, "diversity": 0.41}, ""),
+            ({"unique": 0.44, "diversity": 0.41}, "unique 0.4400 (at iteration 0 0.9000). "),
+            ({"unique": 0.46, "diversity": 0.0}, "diversity 0.0000 (at iteration 0 0.8000). "),
+            ({}, ""),
+        ):
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                outcome._warn_of_lost_variety({"start": start, "last": last})
+            self.assertEqual("lost their variety" in output.getvalue(), bool(told))
+            self.assertIn(told, output.getvalue())
+
     def test_a_version_of_another_run_is_told_of(self):
         directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         (directory / "1").mkdir()
