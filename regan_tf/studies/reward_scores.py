@@ -12,7 +12,12 @@ SCORES = {
     "top_100": "top 100",
     "auc_top_10": "AUC of top 10",
     "calls": "calls",
+    "unique": "unique",
+    "novel": "novel",
+    "diversity": "diversity",
+    "prior_kl": "KL to the prior",
 }
+_PRINTED = ("reward", "top_1", "top_10", "top_100", "auc_top_10", "calls", "diversity")
 # Those whose differences are tested, each with its name in words.
 TESTED = {
     "reward": "mean reward of the last updates",
@@ -25,7 +30,10 @@ EXPLANATION = (
     " Reward: mean over the updates since the evaluation point before the end (of the best "
     "generator: before its own). Calls: evaluations of different sequences. Best, top 10, top 100: "
     "mean reward of so many best sequences among all calls; AUC: the area under the curve of the "
-    "top 10 over the calls, divided by --reward_calls."
+    "top 10 over the calls, divided by --reward_calls. Of samples at the end: unique and novel are "
+    "the shares of different ones and of those that are no training data; diversity is 1 less the "
+    "mean similarity of two, by their n-grams; the KL divergence from the generator of iteration 0 "
+    "is in nats a sequence."
 )
 
 
@@ -37,7 +45,7 @@ def of_run(config, summary, end):
       summary: its summary.json.
       end: the metrics in it of the generator that is scored.
     """
-    found = summary.get("calls", {}) | {"reward": end.get("reward")}
+    found = end | summary.get("calls", {})
     values = {name: found.get(name) for name in SCORES if config.reward}
     return {name: np.nan if value is None else float(value) for name, value in values.items()}
 
@@ -45,7 +53,7 @@ def of_run(config, summary, end):
 def columns(groups):
     """Columns of the table of scores: of what some of the groups have."""
     return [
-        Column(name, header, "0" if name == "calls" else "interval", printed=True)
+        Column(name, header, "0" if name == "calls" else "interval", printed=name in _PRINTED)
         for name, header in SCORES.items()
         if any(np.isfinite(list(group.scores(name).values())).any() for group in groups)
     ]
