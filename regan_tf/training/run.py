@@ -46,21 +46,22 @@ _REUSE = (
 )
 
 
-def run(config, wait=False, callbacks=(), own_reward=None):
+def run(config, wait=False, callbacks=(), own_reward=None, ends_process=False):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
     Args:
       wait: while another process runs in the directory, wait for it.
       callbacks: of class Callback.
       own_reward: what --reward names, if it is there already.
+      ends_process: whether a second Ctrl-C may end the process while Python does not hear it.
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     with contextlib.ExitStack() as held:  # its directory: given back however it ends
-        return _run(config, wait, callbacks, own_reward, held)
+        return _run(config, wait, callbacks, own_reward, held, Interruption(ends_process))
 
 
-def _run(config, wait, callbacks, own_reward, held):
+def _run(config, wait, callbacks, own_reward, held, interruption):
     path = directory(config)
     task = task_of(config)
     dataset = task.load()
@@ -80,12 +81,14 @@ def _run(config, wait, callbacks, own_reward, held):
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
+        if "valid" in getattr(experiment.black_box, "names", ()):
+            print("note: a sequence that the reward calls invalid has reward 0")
         print(
             f"{config.estimator}, length {config.seq_len}: "
             f"{'going on in' if resumed else 'run in'} {path}"
         )
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment.progress))
-        if not _train(experiment, workdir, records, callbacks):
+        if not _train(experiment, workdir, records, callbacks, interruption):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
@@ -203,12 +206,12 @@ def _others(config, path):
         ) from None
 
 
-def _train(experiment, workdir, records, callbacks):
+def _train(experiment, workdir, records, callbacks, interruption):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
     config, progress = experiment.config, experiment.progress
     try:
         with (
-            Interruption() as interruption,
+            interruption,
             EventLog(workdir.path / "events", experiment.task, records) as events,
             _others(config, workdir.path),
             Bars(config, progress, experiment.task.headline) as bars,
