@@ -168,8 +168,7 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
         against, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
         others = [(z, slope), (z_tilde, minus_slope_tilde)]
     if spec.traits.reads_prior:
-        log_ratio = autoregressive.masked(log_p - chosen(of_prior, b), mask)
-        against = tf.reduce_sum(log_ratio, axis=1, keepdims=True)
+        against = _log_ratio(log_p, chosen(of_prior, b), mask)
     credit = _credit(spec, generator, reward, b, r, noise.seed)
     if cost is not None:
         credit -= later(cost)
@@ -192,6 +191,11 @@ def _credit(spec, generator, reward, b, r, seed):
     if spec.traits.reward_per_token:
         return rewards.of_continuations(generator, reward, b, spec.rollouts, seed)
     return (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis]
+
+
+def _log_ratio(log_p, of_prior, mask):
+    """log p(b) / p_0(b) of whole sequences, [B, 1], from that of tokens, [B, T]."""
+    return tf.reduce_sum(autoregressive.masked(log_p - of_prior, mask), axis=1, keepdims=True)
 
 
 def _signal(spec, credit, against, mask, batch_size):

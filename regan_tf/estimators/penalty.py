@@ -14,8 +14,8 @@ from regan_tf.spec import EstimatorSpec, PenaltyWeights, is_zero
 
 
 class Terms(NamedTuple):
-    """A penalty's parts at the tokens of a batch, 0 after the end. In nats; differentiable in the
-    log-probabilities.
+    """What a penalty is at a batch, in nats; nothing counts after a row's end. Differentiable in
+    the log-probabilities.
     """
 
     cost: tf.Tensor | None  # h_t, [B, T]; None where both weights are 0
@@ -95,14 +95,12 @@ class Penalty:
           mask: of `autoregressive.alive`, [B, T] or None.
         """
         probs = tf.exp(log_probs)
-        entropy = masked(-tf.reduce_sum(probs * log_probs, axis=-1), mask)
-        cost, by_token = -self.weights.entropy * entropy, {"entropy": entropy}
+        by_token = {"entropy": masked(-tf.reduce_sum(probs * log_probs, axis=-1), mask)}
+        cost = -self.weights.entropy * by_token["entropy"]
         if of_prior is not None:
-            divergence = masked(tf.reduce_sum(probs * (log_probs - of_prior), axis=-1), mask)
-            cost, by_token = (
-                cost + self.weights.prior_kl * divergence,
-                {"prior_kl": divergence} | by_token,
-            )
+            divergence = tf.reduce_sum(probs * (log_probs - of_prior), axis=-1)
+            by_token["prior_kl"] = masked(divergence, mask)
+            cost += self.weights.prior_kl * by_token["prior_kl"]
         measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
         return Terms(None if self.weights.are_zero else cost, measured)
 
