@@ -80,7 +80,7 @@ class LandscapeTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_a_run_of_it_has_figures(self):
-        mean, last, best, calls = nk_landscape.figures(0, 5, nk_landscape.WAYS["and replay of 8"])
+        mean, last, best, calls = nk_landscape.figures(0, 5, nk_landscape.WAYS["both"])
         self.assertBetween(mean, 0.4, 0.6)
         self.assertBetween(last, 0.4, best)
         self.assertBetween(calls, 64, 80)
