@@ -83,6 +83,7 @@ class Config:
         "",
         "With --tokens=char: a regular expression, each match of which is one token, too, in the "
         "syntax that Python (re.ASCII) and RE2 share.",
+        inherited=True,
     )
     vocab_size: int = setting(
         5_000,
@@ -162,6 +163,9 @@ class Config:
         "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
         "about where the paper's curves start, 3e-3 for texts.",
         above=0,
+    )
+    pretrain_decay: bool = setting(
+        False, "Let that rate fall to 0, by half a cosine over all of pre-training."
     )
     pretrain_patience: int | None = setting(
         None,

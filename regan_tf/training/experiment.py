@@ -47,8 +47,14 @@ class Experiment:
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
             reward = reward_trial.suitable(config, tokens, vocabulary, own_reward)
-        self.trainer = Trainer(config, self.generator, self.models.discriminator, reward)
         self.progress = Progress(self.task, len(real))
+        self.trainer = Trainer(
+            config,
+            self.generator,
+            self.models.discriminator,
+            reward,
+            self.progress.pretrain_batches,
+        )
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
         self.checkpoint = tf.train.Checkpoint(
             **self.models.checkpoint_parts(self.trainer.control_variables),

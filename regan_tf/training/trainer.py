@@ -25,7 +25,7 @@ class Trainer:
     what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, reward=None):
+    def __init__(self, config, generator, discriminator, reward=None, pretrain_batches=0):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
@@ -35,7 +35,7 @@ class Trainer:
         )
         self.control_variables = self.control.variables
         self.pretrain_optimizer = _adam(
-            config.pretrain_learning_rate, generator.trainable_variables
+            _pretrain_rate(config, pretrain_batches), generator.trainable_variables
         )
         self.generator_optimizer = _adam(
             config.generator_learning_rate, generator.trainable_variables
@@ -242,6 +242,14 @@ class ReducedAdam(keras.optimizers.Adam):
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+
+def _pretrain_rate(config, batches):
+    """The learning rate of pre-training, which --pretrain_decay lets fall."""
+    rate = config.pretrain_learning_rate
+    if not (config.pretrain_decay and batches):
+        return rate
+    return keras.optimizers.schedules.CosineDecay(rate, batches)
 
 
 def _adam(learning_rate, variables):
