@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from regan_tf.files import writing
 from regan_tf.plots import runs
 from regan_tf.serving import publishing
@@ -24,7 +26,7 @@ def finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
     columns["best"] = evaluation.measure(progress.iteration, "best")
     if config.reward:
-        _add_reward(columns, progress, records)
+        _add_reward(columns, experiment, records)
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     _plot(records, experiment.task, workdir.path / "figures", evaluation.ideal)
     summary = {
@@ -45,15 +47,19 @@ def finish(experiment, workdir, records):
     outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples)
 
 
-def _add_reward(columns, progress, records):
-    """The mean rewards of the updates that came first, last and at the best evaluation point."""
+def _add_reward(columns, experiment, records):
+    """The mean reward of the first update, and over those since the evaluation point before the
+    end and before the best one.
+    """
+    progress, window = experiment.progress, experiment.config.eval_every
     at = {r["iteration"]: r["reward"] for r in records if r["reward"] is not None}
-    for name, number in (
-        ("start", 1),
-        ("last", progress.iteration),
-        ("best", progress.best_iteration),
+    for name, last, size in (
+        ("start", 1, 1),
+        ("last", progress.iteration, window),
+        ("best", progress.best_iteration, window),
     ):
-        reward = {"reward": at.get(number)}
+        found = [at[i] for i in range(last - size + 1, last + 1) if i in at]
+        reward = {"reward": float(np.mean(found)) if found else None}
         columns[name] = reward | columns[name] | reward  # it comes first
 
 
