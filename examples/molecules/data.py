@@ -17,10 +17,8 @@ from absl import app, flags
 
 from regan_tf.config import UserError
 
-_DATA = flags.DEFINE_enum("data", "moses", ["moses", "nci"], "Which molecules.")
-_OUTPUT = flags.DEFINE_string("output", "data/molecules", "Directory of the files.")
-
 TRAIN_SIZE, TEST_SIZE = 500_000, 10_000  # of MOSES: what a small network can learn from in an hour
+SOURCES = ("moses", "nci")
 _SEED = 0
 
 # Atoms in brackets, atoms of two letters, and numbers of rings from 10 on are one token; all else
@@ -91,11 +89,13 @@ def _some(lines, size):
 
 def _main(_):
     try:
-        for path in files(_DATA.value, _OUTPUT.value):
+        for path in files(flags.FLAGS.data, flags.FLAGS.output):
             print(f"{sum(1 for _ in path.open())} molecules in {path}")
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":
+    flags.DEFINE_enum("data", "moses", SOURCES, "Which molecules.")
+    flags.DEFINE_string("output", "runs/molecules/data", "Directory of the files.")
     app.run(_main)
