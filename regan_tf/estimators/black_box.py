@@ -35,7 +35,8 @@ class BlackBoxReward(rewards.TokenReward):
         0: none.
 
     Attributes:
-      record: the calls, `calls.Calls`: a sequence is called once.
+      ledger: the calls, `calls.Calls`: a sequence is called once.
+      names: of the reward and its components; [] before the first answer.
       iteration: what the next calls are recorded with.
       spent: whether more calls than `limit` were asked for.
     """
@@ -51,8 +52,8 @@ class BlackBoxReward(rewards.TokenReward):
         self._function, self._vocabulary = function, vocabulary
         self._name, self._workers, self._limit = name, workers, limit
         self._lock = threading.Lock()  # replicas ask from threads of their own
-        self.record = calls.Calls(len(vocabulary))
-        self._names: list[str] = []  # of the reward and its components
+        self.ledger = calls.Calls(len(vocabulary))
+        self.names: list[str] = []
         self._uncounted: dict[str | bytes, dict[str, float]] = {}  # known, but no call yet
         self._since: collections.Counter[int] = collections.Counter()
         self._write: Callable[[str], None] = lambda lines: None
@@ -66,7 +67,7 @@ class BlackBoxReward(rewards.TokenReward):
     @property
     def calls(self) -> int:
         """How many different sequences were asked for."""
-        return len(self.record)
+        return len(self.ledger)
 
     def close(self) -> None:
         """Ends its processes; it cannot be asked afterwards."""
@@ -93,9 +94,9 @@ class BlackBoxReward(rewards.TokenReward):
         with self._lock:
             if new := self._new(keys):
                 self._call(new, tokens)
-            places = self.record.places(keys)
+            places = self.ledger.places(keys)
             self._since.update(places)
-            return self.record.column("reward", places).astype(np.float32)
+            return self.ledger.column("reward", places).astype(np.float32)
 
     def try_on(self, tokens: np.ndarray) -> None:
         """Asks for int32 [N, T] without a call: what they get is kept until they are asked for.
@@ -118,8 +119,8 @@ class BlackBoxReward(rewards.TokenReward):
         Raises:
           ValueError: it has fewer calls.
         """
-        self._uncounted |= self.record.load(lines, counted)
-        self._names = list(self.record.names)
+        self._uncounted |= self.ledger.load(lines, counted)
+        self.names = list(self.ledger.names) or self.names
         self._write = write
 
     def best(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,9 +128,9 @@ class BlackBoxReward(rewards.TokenReward):
         highest first, equal ones by call order.
         """
         with self._lock:
-            rewards = self.record.column("reward")
+            rewards = self.ledger.column("reward")
             places = calls.best_first(rewards, count)
-            return self.record.tokens(places), rewards[places].astype(np.float32)
+            return self.ledger.tokens(places), rewards[places].astype(np.float32)
 
     def take_components(self) -> dict[str, float]:
         """What the function gave besides the reward, as means over all sequences since this was
@@ -137,7 +138,7 @@ class BlackBoxReward(rewards.TokenReward):
         """
         with self._lock:
             times, self._since = self._since, collections.Counter()
-            given = {n: self.record.column(n, times).tolist() for n in self.record.names[1:]}
+            given = {n: self.ledger.column(n, times).tolist() for n in self.ledger.names[1:]}
         # fsum does not depend on the order, in which replicas may differ.
         found = {}
         for name, column in given.items():
@@ -151,13 +152,13 @@ class BlackBoxReward(rewards.TokenReward):
         """What tells sequences from each other: their texts, or their tokens."""
         if self._function.reads == "texts":
             return self._vocabulary.to_text(tokens)
-        return self.record.packed(tokens)
+        return self.ledger.packed(tokens)
 
     def _new(self, keys):
         """The keys that were not called for yet, each with its first row."""
         new: dict[str | bytes, int] = {}
         for i, key in enumerate(keys):
-            if key not in self.record:
+            if key not in self.ledger:
                 new.setdefault(key, i)
         return new
 
@@ -181,11 +182,13 @@ class BlackBoxReward(rewards.TokenReward):
         first = self.calls
         ready = itertools.takewhile(self._uncounted.__contains__, list(waiting))
         for key in ready:
-            (row,) = self.record.packed(tokens[waiting[key]][np.newaxis])
+            (row,) = self.ledger.packed(tokens[waiting[key]][np.newaxis])
             del waiting[key]
-            self.record.add(key, row, self._uncounted.pop(key), self.iteration)
+            self.ledger.add(key, row, self._uncounted.pop(key), self.iteration)
         if self.calls > first:
-            self._write("".join(map(self.record.line, range(first, self.calls))))
+            self._write(
+                "".join(calls.line(self.ledger.record(place)) for place in range(first, self.calls))
+            )
 
     def _asked(self, keys, tokens):
         """Asks the function for sequences in parts, the workers' or all. Yields the keys of one
@@ -197,9 +200,9 @@ class BlackBoxReward(rewards.TokenReward):
         parts = [(keys if texts else tokens)[i : i + size] for i in starts]
         for start, answers in zip(starts, self._answers(parts), strict=True):
             for answer in answers:
-                self._names = self._names or list(answer)
-                if answer.keys() != set(self._names):
-                    given, first = map(", ".join, (answer, self._names))
+                self.names = self.names or list(answer)
+                if answer.keys() != set(self.names):
+                    given, first = map(", ".join, (answer, self.names))
                     raise RewardError(f"gave {given}, and {first} at first")
             yield keys[start : start + size], answers
 

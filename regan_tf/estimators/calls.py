@@ -81,23 +81,26 @@ class Calls:
         """The sequences of the calls at `places`, int32 [n, T]."""
         return np.array([np.frombuffer(self._rows[i], self._token) for i in places], np.int32)
 
-    def line(self, place: int) -> str:
+    def record(self, place: int) -> dict:
         """A call as its file has it: its number, from 1, its iteration, text, tokens, reward and
-        components; null for what is no number.
+        components; None for what is no number.
         """
         key, tokens = self._keys[place], np.frombuffer(self._rows[place], self._token).tolist()
         values = {n: c[place] for n, c in zip(self.names, self._columns, strict=True)}
         answer = {name: None if math.isnan(value) else value for name, value in values.items()}
         if "valid" in answer:
             answer["valid"] = bool(answer["valid"])
-        record = {
+        return {
             "call": place + 1,
             "iteration": self._iterations[place],
             **({"text": key} if isinstance(key, str) else {}),
             "tokens": tokens,
             **answer,
         }
-        return json.dumps(record, ensure_ascii=False) + "\n"
+
+    def best(self, count: int) -> list[dict]:
+        """The records of the best ones, the highest first, equal ones in their order."""
+        return [self.record(place) for place in best_first(self.column("reward"), count)]
 
     def load(self, lines: Callable[[], Iterable[str]], counted: int) -> dict:
         """Adds the first calls of a file.
@@ -124,11 +127,22 @@ class Calls:
         return {key: answer for key, answer in others.items() if key not in self}
 
 
+def line(record: dict) -> str:
+    """A call's record as a line of its file."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
 def read(lines: Iterable[str]) -> Iterator[dict]:
     """The records of a file's lines; a last one cut short by a kill is left out. A run that was
     killed makes its last calls again: of each number the last line counts.
     """
     return (json.loads(line) for line in lines if line.endswith("\n"))
+
+
+def made(lines: Iterable[str]) -> list[dict]:
+    """The records of a file's calls, in order: of each number the last line."""
+    found = {record["call"]: record for record in read(lines)}
+    return [found[number] for number in sorted(found)]
 
 
 def _answer(record):

@@ -105,7 +105,7 @@ class Experiment:
     def describe_calls(self) -> dict:
         """The calls so far, and how good the best of them are."""
         box = self.black_box
-        return {"calls": box.calls} | top_means(box.record.column("reward")) if box else {}
+        return {"calls": box.calls} | top_means(box.ledger.column("reward")) if box else {}
 
     def take_reward_components(self) -> dict:
         """What a reward in Python gave besides, as means over the sequences of an iteration; not

@@ -13,7 +13,7 @@ _NOT_SHOWN = {"samples", "phase", "iteration", "seconds", "nll"}
 _FAR_WORSE = 0.1  # of the best, or nats a token
 
 
-def report(task, dataset, path, summary, samples):
+def report(task, dataset, path, summary, samples, best=()):
     """Prints it.
 
     Args:
@@ -22,10 +22,15 @@ def report(task, dataset, path, summary, samples):
       path: the run's directory.
       summary: what is in its summary.json, a dict.
       samples: lines, the last generator's.
+      best: records of the calls of a reward in Python that gave most, with their texts.
     """
     print("\n" + _metrics_table(task, summary))
     real = dataset.vocabulary.to_text(dataset.real[:SAMPLES_SHOWN])
     print("\n" + _beside_each_other(task, real, samples[:SAMPLES_SHOWN]))
+    if best:
+        rows = [[command.figure(r["reward"]), f" {r['text']}"] for r in best[:SAMPLES_SHOWN]]
+        headers = ["reward", f" best of {summary['calls']['calls']} sequences"]
+        print("\n" + tabulate(rows, headers, disable_numparse=True, preserve_whitespace=True))
     ending = "converged" if summary["converged"] else "done"
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {path}/figures, and try")
     print(f"  {command.typed('sample', f'--workdir={path}')}")
@@ -38,9 +43,20 @@ def report(task, dataset, path, summary, samples):
     else:
         export = command.typed("export", f"--workdir={path}")
         print(f"Nothing was exported; this does: {export}")
+    _tell_of_calls_left(task.config, summary)
     has_collapsed = _has_collapsed(task, summary["last"], summary["best"])
     if task.config.export_generator != "best" and has_collapsed:
         _warn_of_collapse(task.config, path, summary)
+
+
+def _tell_of_calls_left(config, summary):
+    """Says that a run ended before its --reward_calls were made, where nobody asked for that."""
+    made = summary["calls"].get("calls", 0) if config.reward_calls else 0
+    if made < config.reward_calls and not summary["converged"]:
+        print(
+            f"warning: {made} of --reward_calls={config.reward_calls} were made in "
+            f"--iterations={config.iterations}: the generator finds little that is new"
+        )
 
 
 def _tell_of_another_run(version, path):
@@ -57,6 +73,9 @@ def _tell_of_another_run(version, path):
 
 def _metrics_table(task, summary):
     columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
+    if "reward" in columns[1]:
+        reward = {"reward": columns[1]["reward"]}
+        columns[1] = reward | summary.get("calls", {}) | columns[1]
     rows = [
         [name, *(command.figure(column.get(name)) for column in columns)]
         for name in columns[1]
@@ -88,11 +107,13 @@ def _beside_each_other(task, real, generated):
 
 def _has_collapsed(task, last, best):
     """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats
-    a token of likelihood.
+    a token of likelihood. A reward may be negative.
     """
     name = task.config.metric
-    if name == "reward":  # of single minibatches, the best being the luckiest
-        return False
+    if name == "reward":
+        if best[name] is None:  # no update was judged
+            return False
+        return best[name] - last[name] > _FAR_WORSE * abs(best[name])
     if name not in task.lower_is_better:
         return not last[name] >= (1 - _FAR_WORSE) * best[name]
     return not last[name] - best[name] <= _FAR_WORSE * task.mean_length(best)

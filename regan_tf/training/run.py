@@ -77,6 +77,8 @@ def _run(config, wait, callbacks, own_reward, held):
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
+        if "valid" in getattr(experiment.black_box, "names", ()):
+            print("note: a sequence that the reward calls invalid has reward 0")
         print(
             f"{config.estimator}, length {config.seq_len}: "
             f"{'going on in' if resumed else 'run in'} {path}"

@@ -36,7 +36,7 @@ class CallsTest(tf.test.TestCase):
             valid = float(i < 2)
             answer = {"reward": reward, "valid": valid, "size": 1.5 if valid else np.nan}
             record.add(text, row, answer, iteration=i)
-        lines = [record.line(i) for i in range(3)]
+        lines = [calls.line(record.record(i)) for i in range(3)]
         self.assertEqual(
             list(calls.read(lines))[::2],
             [
@@ -48,7 +48,7 @@ class CallsTest(tf.test.TestCase):
         )
         again = calls.Calls(vocab_size=300)
         self.assertEqual(again.load(lambda: lines, 3), {})
-        self.assertEqual([again.line(i) for i in range(3)], lines)
+        self.assertEqual([calls.line(again.record(i)) for i in range(3)], lines)
         self.assertAllEqual(again.tokens([2, 0]), [[256, 3], [1, 299]])
         self.assertEqual(again.places(["'", "a\n"]), [2, 0])
 
@@ -57,9 +57,9 @@ class CallsTest(tf.test.TestCase):
         (row,) = record.packed(np.array([[4, 0, 1]]))
         record.add(row, row, {"reward": 2.0}, iteration=1)
         found = {"call": 1, "iteration": 1, "tokens": [4, 0, 1], "reward": 2.0}
-        self.assertEqual(json.loads(record.line(0)), found)
+        self.assertEqual(record.record(0), found)
         again = calls.Calls(vocab_size=5)
-        again.load(lambda: [record.line(0)], 1)
+        again.load(lambda: [calls.line(found)], 1)
         self.assertIn(row, again)
 
     def test_what_the_run_has_not_counted_is_known_but_no_call(self):
@@ -76,6 +76,7 @@ class CallsTest(tf.test.TestCase):
         others = record.load(lambda: lines, 3)
         self.assertEqual(record.places(["1", "7", "3"]), [0, 1, 2])
         self.assertCountEqual(others, ["2", "4"])
+        self.assertEqual([r["text"] for r in calls.made(lines)], ["1", "7", "3", "4"])
 
     def test_half_a_last_line_is_left_out_and_calls_that_lack_are_told_of(self):
         lines = _lines([1, 2, 3])

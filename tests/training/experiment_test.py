@@ -1,0 +1,245 @@
+"""The calls of a reward in Python over a run's life: killed, ended by its budget, gone on with."""
+
+import io
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import parameterized
+
+import regan_tf
+from regan_tf.config import Config, UserError
+from regan_tf.estimators.calls import read
+from regan_tf.training import run as run_module
+from regan_tf.training.callbacks import Callback
+
+_SMALL = {
+    "data_size": 64, "heldout_size": 20, "eval_samples": 50, "batch_size": 16, "embed_dim": 4,
+    "generator_dim": 4, "discriminator_dim": 4, "seq_len": 6, "estimator": "reinforce_loo",
+    "generator_learning_rate": 0.05, "eval_every": 3, "checkpoint_every": 4, "d_steps": 0,
+    "export_generator": "none", "reward": "tests.training.experiment_test:reward",
+}  # fmt: skip
+_MODULE = """
+import time
+import regan_tf
+
+@regan_tf.text_reward
+def reward(texts):
+    with open({log!r}, "a") as log:
+        log.write("".join(text + "\\n" for text in texts))
+    time.sleep(0.02)
+    return [text.count("+") / len(text) for text in texts]
+"""
+
+
+class _Stop(Callback):
+    """A kill: what is since the last checkpoint is lost."""
+
+    def __init__(self, iteration):
+        self._iteration = iteration
+
+    def on_iteration(self, record, generator):
+        if record["iteration"] == self._iteration:
+            raise InterruptedError
+
+
+class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.asked = []
+
+    def _run(self, name, stop=-1, reward=None, **options):
+        @regan_tf.text_reward
+        def plus(texts):
+            self.asked.extend(texts)
+            return {"reward": [t.count("+") / len(t) for t in texts], "x": [t.count("x") for t in
+                    texts], "valid": [t[0] != "/" for t in texts]}  # fmt: skip
+
+        config = Config(**_SMALL | options, workdir=str(self.directory / name)).resolved()
+        with redirect_stdout(io.StringIO()) as output:
+            run_module.run(config, callbacks=[_Stop(stop)], own_reward=reward or plus)
+        return output.getvalue()
+
+    def _file(self, name, file):
+        return (self.directory / name / file).read_text()
+
+    def _records(self, name):
+        lines = self._file(name, "metrics.jsonl").splitlines()
+        return [json.loads(line) | {"seconds": 0} for line in lines]
+
+    def _summary(self, name):
+        return json.loads(self._file(name, "summary.json"))
+
+    def _calls(self, name):
+        return regan_tf.load_run(self.directory / name).calls()
+
+    def test_a_run_that_is_killed_makes_no_call_twice_and_ends_as_if_it_had_not_been(self):
+        self._run("whole", iterations=9)
+        self.asked.clear()
+        for stop in (2, 6):  # there is a checkpoint at 4
+            with self.assertRaises(InterruptedError):
+                self._run("killed", stop=stop, iterations=9)
+            with open(self.directory / "killed/calls.jsonl", "a") as file:
+                file.write('{"call": 9')
+        after_kills = len(self.asked)
+        self._run("killed", iterations=9)
+        self.assertGreater(len(self.asked), after_kills)
+        # Training had begun, so that the reward was not tried again.
+        self.assertLen(set(self.asked), len(self.asked))
+        self.assertEqual(self._records("killed"), self._records("whole"))
+        self.assertEqual(self._calls("killed"), self._calls("whole"))
+        again = len(list(read(self._file("killed", "calls.jsonl").splitlines(True))))
+        self.assertGreater(again, len(self._calls("killed")))  # counted again, not made again
+        for name in ("calls", "best", "last"):
+            self.assertEqual(self._summary("killed")[name], self._summary("whole")[name])
+        self.assertEqual(self._file("killed", "best_sequences.tsv"),
+                         self._file("whole", "best_sequences.tsv"))  # fmt: skip
+
+    @parameterized.parameters(1, 2)
+    def test_a_budget_is_met_exactly_and_a_higher_one_goes_on_as_if_it_had_been_so(self, g_steps):
+        output = self._run("run", reward_calls=100, g_steps=g_steps)
+        calls = self._calls("run")
+        self.assertEqual([call["call"] for call in calls], list(range(1, 101)))
+        self.assertNotIn("warning: 100 of", output)
+        self.assertEqual(self._summary("run")["calls"]["calls"], 100)
+        self.assertLess(self._records("run")[-1]["calls"], 100)  # what needed more was not made
+        self.assertEqual(self._summary("run")["iterations"], self._records("run")[-1]["iteration"])
+        told = self._run("run", reward_calls=100, g_steps=g_steps)
+        self.assertIn("A higher --reward_calls goes on", told)
+        before = len(self.asked)
+        self._run("run", reward_calls=150, g_steps=g_steps)
+        self.assertLen(self.asked, before + 50)
+        self._run("whole", reward_calls=150, g_steps=g_steps)
+        self.assertEqual(self._records("run"), self._records("whole"))
+        self.assertEqual(self._calls("run"), self._calls("whole"))
+        weights = [regan_tf.load_run(self.directory / name).generator.variables
+                   for name in ("run", "whole")]  # fmt: skip
+        for one, other in zip(*weights, strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_what_a_run_shows_is_what_its_calls_say(self):
+        output = self._run("run", iterations=6)
+        calls, records = self._calls("run"), self._records("run")
+        rewards = np.array([call["reward"] for call in calls])
+        for record in records[2:]:
+            so_far = np.sort(rewards[: record["calls"]])[::-1]
+            for k in (1, 10, 100):
+                self.assertAllClose(record[f"top_{k}"], so_far[:k].mean())
+        self.assertEqual(records[1]["calls"], 0)
+        self.assertIsNone(records[1]["top_1"])
+        valid = {call["text"]: call["valid"] for call in calls}
+        self.assertEqual(valid, {text: text[0] != "/" for text in valid})
+        self.assertBetween(records[2]["reward_valid"], 0.1, 0.99)
+        self.assertTrue(all(call["reward"] == 0 for call in calls if not call["valid"]))
+        table = [line.split("\t") for line in self._file("run", "best_sequences.tsv").splitlines()]
+        self.assertEqual(
+            table[0], ["rank", "reward", "x", "valid", "iteration", "call", "sequence"]
+        )
+        best = sorted(calls, key=lambda call: (-call["reward"], call["call"]))[:100]
+        self.assertEqual([row[-1] for row in table[1:]], [call["text"] for call in best])
+        self.assertIn(f"best of {len(calls)} sequences", output)
+        self.assertIn("invalid has reward 0", output)
+        loaded = regan_tf.load_run(self.directory / "run")
+        self.assertEqual(loaded.best_sequences(3), best[:3])
+        self.assertTrue((self.directory / "run/figures/reward.png").exists())
+
+    def test_a_reward_that_goes_wrong_after_many_calls_ends_the_run_which_goes_on(self):
+        made, bad = [], []
+
+        @regan_tf.text_reward
+        def reward(texts):
+            if bad and len(made) > 35:
+                return bad[-1](texts)
+            made.extend(texts)
+            print("a reward may print")
+            return [1.0] * len(texts)
+
+        for function, told in (
+            (lambda texts: None, "gave None as reward: it must be a list of"),
+            (lambda texts: ["much"] * len(texts), "gave 'much' as reward for"),
+            (lambda texts: [1.0] * (len(texts) - 1), "gave .* numbers as reward for .* sequences"),
+            (lambda texts: [np.inf] * len(texts), "gave inf as reward for"),
+            (lambda texts: [1 / 0], "raised ZeroDivisionError: division by zero, for"),
+        ):
+            bad.append(function)
+            where = "^at adversarial iteration 3 the update with --reward=.* failed: RewardError: "
+            with self.assertRaisesRegex(UserError, where + told) as caught:
+                self._run("run", reward=reward, reward_calls=100, checkpoint_every=1)
+            self.assertNotIn("\n", str(caught.exception))
+        bad.clear()
+        self._run("run", reward=reward, reward_calls=100)
+        self.assertLen(self._calls("run"), 100)
+        self.assertLen(self._file("run", "calls.jsonl").splitlines(), 100)
+        self.assertLen(set(made), len(made))
+
+    def test_calls_that_are_lost_are_told_of(self):
+        with self.assertRaises(InterruptedError):
+            self._run("run", stop=5, iterations=6)
+        (self.directory / "run/calls.jsonl").write_text("")
+        with self.assertRaisesRegex(UserError, r"calls.jsonl cannot be read: it has 0 of the \d+"):
+            self._run("run", iterations=6)
+
+    def test_a_generator_that_finds_nothing_new_ends_by_its_iterations(self):
+        output = self._run("run", seq_len=3, reward_calls=130, iterations=20)
+        self.assertRegex(output, r"warning: \d+ of --reward_calls=130 were made in --iterations=20")
+        self.assertEqual(Config(**_SMALL, reward_calls=130).resolved().iterations, 130)
+
+    @parameterized.parameters(
+        ({"reward_calls": 15}, "--reward_calls=15 is not allowed: at least --batch_size=16"),
+        ({"reward_calls": 20, "reward": "", "d_steps": 1}, "--reward_calls=20 needs a --reward"),
+        (
+            {"reward_calls": 20, "distribution": "multi_worker"},
+            "--reward_calls=20 contradicts --distribution=multi_worker",
+        ),
+        (
+            {"reward_calls": 20, "reward": "tests.problems:many_plus"},
+            "--reward_calls=20 needs a --reward of texts or tokens .*many_plus reads rows",
+        ),
+    )
+    def test_a_budget_that_cannot_be_kept_is_refused(self, options, message):
+        with self.assertRaisesRegex(UserError, f"^{message}"):
+            config = Config(**_SMALL | options, workdir=str(self.directory / "run")).resolved()
+            run_module.run(config)
+
+    @pytest.mark.slow
+    def test_kill_9_between_checkpoints(self):
+        module, log = self.directory / "logging_reward.py", self.directory / "asked"
+        module.write_text(_MODULE.format(log=str(log)))
+        options = _SMALL | {"reward": f"{module}:reward", "reward_calls": 200}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "regan_tf.main", *arguments]
+        place = f"--workdir={self.directory}/killed"
+        process = subprocess.Popen([*command, place], stderr=subprocess.DEVNULL)
+        calls = self.directory / "killed/calls.jsonl"
+        while not calls.exists() or calls.read_bytes().count(b"\n") < 90:
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed_at = calls.read_bytes().count(b"\n")
+        configs = [
+            Config(**options, workdir=str(self.directory / name)).resolved()
+            for name in ("killed", "whole")
+        ]
+        with redirect_stdout(io.StringIO()):
+            run_module.run(configs[0])
+        asked = log.read_text().splitlines()
+        self.assertLen(set(asked), len(asked))
+        with redirect_stdout(io.StringIO()):
+            run_module.run(configs[1])
+        self.assertBetween(killed_at, 90, 199)
+        self.assertEqual(self._records("killed"), self._records("whole"))
+        self.assertEqual(self._calls("killed"), self._calls("whole"))
+
+
+if __name__ == "__main__":
+    tf.test.main()
