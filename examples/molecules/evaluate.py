@@ -1,7 +1,7 @@
 """What molecules are judged by, as MOSES does (Polykovskiy et al. 2020), and pictures of the best.
 
-python -m examples.molecules.evaluate --workdir=runs/molecules/moses-prior
-python -m examples.molecules.evaluate --workdir=runs/molecules/moses-qed --num=1000 --pictures=best.png
+python -m examples.molecules.evaluate --workdir=runs/molecules/prior-moses
+python -m examples.molecules.evaluate --workdir=runs/molecules/qed-0 --pictures=best.png
 """
 
 import importlib
