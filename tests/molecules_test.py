@@ -127,7 +127,7 @@ class RunTest(tf.test.TestCase):
         small = {"batch_size": 32, "embed_dim": 8, "generator_dim": 16, "eval_samples": 50}
         of_texts = {"dataset": "text", "tokens": "char", "token_pattern": data.TOKEN_PATTERN}
         regan_tf.train(
-            data_file=str(train), eval_file=str(test), heldout_size=50, iterations=0,
+            data_file=str(train), eval_file=str(test), heldout_size=50, iterations=0, seq_len=16,
             pretrain_epochs=0.5, pretrain_decay=True, pretrain_patience=0, export_generator="none",
             workdir=str(directory / "prior"), **small, **of_texts,
         )  # fmt: skip
