@@ -19,7 +19,7 @@ COMMANDS = {
         name: name
         for name in (
             *("sample", "export", "serve", "client", "compare", "sweep", "report"),
-            *("temperature_curve", "benchmark", "benchmark_serving"),
+            *("temperature_curve", "benchmark", "benchmark_rewards", "benchmark_serving"),
         )
     },
 }

@@ -13,6 +13,7 @@ is the exact gradient where all sequences can be enumerated, else a long mean of
 which is unbiased.
 """
 
+import dataclasses
 import json
 import os
 
@@ -139,14 +140,19 @@ def _state_config():
 
 
 def _state(config):
-    """The experiment at the state to measure, and a line that says which it is."""
+    """The experiment at the state to measure, and a line that says which it is. A reward is asked
+    for what it takes, beyond the run's --reward_calls.
+    """
     from regan_tf.training import algorithm
     from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import require_checkpoint
+    from regan_tf.training.workdir import call_lines, require_checkpoint
 
-    experiment = Experiment(config)
+    experiment = Experiment(dataclasses.replace(config, reward_calls=0))
     if _WORKDIR.value:
         require_checkpoint(_WORKDIR.value, experiment.checkpoint)
+        if box := experiment.black_box:  # it knows what the run asked for
+            calls = experiment.progress.calls
+            box.keep_record(lambda: call_lines(_WORKDIR.value), calls, lambda lines: None)
         return experiment, f"{_WORKDIR.value}, iteration {experiment.progress.iteration}"
     loss = algorithm.warm_up(experiment)
     goodness = experiment.evaluation.measure(0)["goodness"]

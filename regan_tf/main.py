@@ -23,7 +23,7 @@ def main():
     command.start_tensorflow(config.threads, config.precision)
     from regan_tf.training.run import run  # TensorFlow is loaded only once the flags are good
 
-    return run(config)
+    return run(config, ends_process=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _FLOORS = (
     {"estimators", "serving"},
     {"client", "serve", "training"},
     {"benchmark_serving", "compare", "export", "main", "sample", "studies"},
-    {"benchmark", "report", "sweep", "temperature_curve"},
+    {"benchmark", "benchmark_rewards", "report", "sweep", "temperature_curve"},
     {"__main__"},
 )
 

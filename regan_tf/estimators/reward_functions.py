@@ -25,6 +25,7 @@ from regan_tf.config import UserError
 from regan_tf.estimators.calls import NOT_COMPONENTS
 
 _LONGEST_SHOWN = 200  # characters of a sequence in a message
+_OF_GROUP = (signal.SIGINT, signal.SIGTERM)  # what ends a run, and is sent to its group
 _ASKED_ALONE = 32  # sequences, to find which one makes a reward fail: it may be slow
 
 
@@ -192,14 +193,16 @@ def pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """Processes for `ask_by_name`, started."""
     context = multiprocessing.get_context("spawn")
     made = concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent)
-    # Ctrl-C is for the run, which ends its step: they ignore it from their first moment on.
+    # What ends a run's group is for the run, which ends its step: they ignore it from their first
+    # moment on.
     is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    before = {n: signal.signal(n, signal.SIG_IGN) for n in _OF_GROUP if is_main}
     try:
-        made.submit(int)
+        for _ in range(workers):
+            made.submit(int)
     finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return made
 
 
@@ -212,8 +215,11 @@ _load_once = functools.cache(load)
 
 
 def _end_with_parent():
-    """Ends a process of a pool when the run is killed: nothing else would tell it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ends a process of a pool when the run is killed: nothing else would tell it. What is sent to
+    the run's whole group does not reach it from here on.
+    """
+    os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which a pool ends what is left of it
     parent = multiprocessing.parent_process()
 
     def watch():

@@ -6,6 +6,12 @@ from regan_tf.plots import drawing
 
 _VARIANCE_RANGE = 35  # nats that are shown
 _SMALLEST_LACK = 1e-4  # of goodness: an evaluation's 10,000 samples show no less
+_REWARD_PANELS = {
+    "top_1": "Reward of the best sequence so far",
+    "top_10": "Mean reward of the 10 best",
+    "top_100": "Mean reward of the 100 best",
+    "reward": "Mean reward of an update",
+}
 
 
 def over_seeds(groups):
@@ -76,6 +82,30 @@ def _draw_curve(axes, group, name, style, perfect=None):
             alpha=0.2,
             linewidth=0,
         )
+
+
+def plot_rewards(groups, name, path):
+    """Draws what groups of runs had of their rewards over the calls that they made: the mean over
+    seeds, in a band that is its 95 % bootstrap interval.
+
+    Args:
+      groups: a list of `results.Group` on the same data; of those that count no calls nothing is
+        drawn.
+      name: of the data, as in `results.grouped`.
+      path: of the PNG.
+    """
+    figure, axes = drawing.subplots(2, 2, figsize=(12, 8.6))
+    for each, (score, title) in zip(axes.flat, _REWARD_PANELS.items(), strict=True):
+        for group, style in zip(groups, drawing.styles(len(groups)), strict=True):
+            calls, mean, low, high = group.curve_over_calls(score)
+            each.plot(calls, mean, linewidth=1.4, label=group.label, **style)
+            each.fill_between(calls, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        each.set(xlabel="Calls: different sequences that the reward was asked for")
+        each.set_title(title, fontsize=10)
+        each.grid(alpha=0.3)
+    figure.suptitle(f"{groups[0].task.title(name)}: {over_seeds(groups)}")
+    drawing.legend_below(figure, axes[0, 0])
+    drawing.write(figure, path)
 
 
 def plot_variance_and_learning(groups, name, path):

@@ -4,6 +4,7 @@ its own.
 
 import dataclasses
 import itertools
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +42,22 @@ class Job:
             return False
         earlier = config_flags.read_run(workdir)
         config_flags.require_same(self.config, earlier, workdir)
-        if earlier.iterations > self.config.iterations:
-            asked = config_flags.to_flag(self.config, "iterations")
-            raise UserError(
-                f"--workdir={workdir} holds a run of more iterations than {asked}: give another "
-                "--output"
-            )
-        extended = (
-            earlier.iterations < self.config.iterations or earlier.patience != self.config.patience
+        for name in ("iterations", "reward_calls"):
+            # No --reward_calls, 0, are the most.
+            if _most(earlier, name) > _most(self.config, name):
+                raise UserError(
+                    f"--workdir={workdir} holds a run of more {name} than "
+                    f"{config_flags.to_flag(self.config, name)}: give another --output"
+                )
+        extended = any(
+            getattr(earlier, name) != getattr(self.config, name)
+            for name in ("iterations", "reward_calls", "patience")
         )
         return (workdir / "summary.json").exists() and not extended
+
+
+def _most(config, name):
+    return getattr(config, name) or (math.inf if name == "reward_calls" else 0)
 
 
 def read(path, directory, seeds=None):

@@ -11,7 +11,7 @@ from regan_tf.cli import command
 from regan_tf.cli.config_flags import recorded, to_flag
 from regan_tf.files import write_atomically
 from regan_tf.plots import comparisons
-from regan_tf.studies import results, statistics
+from regan_tf.studies import results, reward_scores, statistics
 from regan_tf.tasks.task import Column
 
 _SAMPLES = 8
@@ -57,7 +57,7 @@ class Table:
 def score_table(groups):
     """The scores of groups on the same data."""
     task = groups[0].task
-    columns = (*_FIRST, *task.columns, *_LAST)
+    columns = (*_FIRST, *reward_scores.columns(groups), *task.columns, *_LAST)
     rows = [[STATISTICS[c.statistic](group, c.score) for c in columns] for group in groups]
     if task.has_row_of_real:
         ideal = groups[0].runs[0].summary["ideal"]
@@ -84,6 +84,9 @@ def draw(groups, output):
         of_kind.setdefault(type(task), []).extend(members)
         names[name] = [task.picture(len(names))]
         comparisons.plot_groups(members, name, output / names[name][0])
+        if any(run.summary.get("calls") for group in members for run in group.runs):
+            names[name].append(f"reward_{names[name][0]}")
+            comparisons.plot_rewards(members, name, output / names[name][-1])
         if task.learning_picture:
             names[name].append(task.learning_picture)
             comparisons.plot_variance_and_learning(members, name, output / task.learning_picture)
@@ -154,10 +157,14 @@ def _section(name, groups):
     """What the page says of the groups on the same data besides their scores."""
     task = groups[0].task
     separator = "\n" if task.sample_fills_line else "  "
+    scored = [column.score for column in reward_scores.columns(groups)]
+    tested = {score: words for score, words in reward_scores.TESTED.items() if score in scored}
     return {
         "title": task.title(name),
-        "explanation": task.explanation,
-        "tests": {words: _matrix(groups, score) for score, words in task.tested},
+        "explanation": task.explanation + (reward_scores.EXPLANATION if scored else ""),
+        "tests": {
+            words: _matrix(groups, score) for score, words in (tested | dict(task.tested)).items()
+        },
         "breakdowns": [_breakdown(groups, b) for b in task.breakdowns],
         "samples": [[g.label, separator.join(g.runs[0].samples[:_SAMPLES])] for g in groups],
         "labels": [g.label for g in groups],

@@ -13,10 +13,12 @@ import numpy as np
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.spec import ESTIMATORS
-from regan_tf.studies import statistics
+from regan_tf.studies import reward_scores, statistics
 from regan_tf.tasks.registry import TASKS, task_of
 from regan_tf.tasks.task import Task
 from regan_tf.training.workdir import RECORDS, SAMPLES, SUMMARY, read_metrics
+
+_POINTS = 200  # of a curve over calls
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Run:
         """What runs are compared by, floats by name; NaN where it was not measured.
 
         log_variance, log_variance_all: mean over the run. seconds: of the run. start, gain: the
-        task's headline at iteration 0, and how much better it is at the end. Others are the task's.
+        task's headline at iteration 0, and how much better it is at the end. Others are the task's
+        and, with a --reward, `reward_scores.SCORES`.
         """
         headline, end, start = self.task.headline, self.end, self.summary["start"]
         before, after = start[headline], end[headline]
@@ -62,6 +65,7 @@ class Run:
             "start": before,
             "gain": before - after if headline in self.task.lower_is_better else after - before,
             **self.task.more_scores(end, self.records),
+            **reward_scores.of_run(self.config, self.summary, end),
         }
 
     @functools.cached_property
@@ -69,9 +73,11 @@ class Run:
         """Its generated sequences, a hundred at most."""
         return (self.path / SAMPLES).read_text(encoding="utf-8").split("\n")[:-1]
 
-    def curve(self, name):
-        """One quantity by iteration, a dict; without those at which it was not measured."""
-        return {r["iteration"]: r[name] for r in self.records if r.get(name) is not None}
+    def curve(self, name, over="iteration"):
+        """One quantity by iteration, or by calls, a dict; without those at which it was not
+        measured.
+        """
+        return {r[over]: r[name] for r in self.records if r.get(name) is not None and over in r}
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ class Group:
         return self.runs[0].task
 
     def scores(self, name):
-        """One score by seed, a dict."""
-        return {run.config.seed: run.scores[name] for run in self.runs}
+        """One score by seed, a dict; NaN where runs have none of that name."""
+        return {run.config.seed: run.scores.get(name, np.nan) for run in self.runs}
 
     def mean(self, name):
         """Mean of one score over the seeds, with its 95 % bootstrap interval: (mean, low, high)."""
@@ -105,6 +111,18 @@ class Group:
         iterations = sorted(set.intersection(*map(set, curves)))
         values = np.array([[curve[i] for i in iterations] for curve in curves])
         return np.array(iterations), *statistics.mean_and_interval(values)
+
+    def curve_over_calls(self, name):
+        """(calls, mean, low, high) over the seeds, between which a quantity is interpolated, up to
+        the fewest calls that a seed has; empty where calls are not counted.
+        """
+        curves = [run.curve(name, over="calls") for run in self.runs]
+        if not all(curves):
+            return np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
+        first, last = max(map(min, curves)), min(map(max, curves))
+        calls = np.linspace(first, last, _POINTS)
+        values = np.array([np.interp(calls, list(c), list(c.values())) for c in curves])
+        return calls, *statistics.mean_and_interval(values)
 
 
 def read(paths, generator="last"):

@@ -43,21 +43,22 @@ _STRAIGHT_THROUGH = (
 )
 
 
-def run(config, wait=False, callbacks=(), own_reward=None):
+def run(config, wait=False, callbacks=(), own_reward=None, ends_process=False):
     """Runs, or goes on with, the configured experiment. Returns the process' exit code.
 
     Args:
       wait: while another process runs in the directory, wait for it.
       callbacks: of class Callback.
       own_reward: what --reward names, if it is there already.
+      ends_process: whether a second Ctrl-C may end the process while Python does not hear it.
     Raises:
       UserError: the directory, a checkpoint or the export does not allow it; or NotFiniteError.
     """
     with contextlib.ExitStack() as held:  # its directory: given back however it ends
-        return _run(config, wait, callbacks, own_reward, held)
+        return _run(config, wait, callbacks, own_reward, held, Interruption(ends_process))
 
 
-def _run(config, wait, callbacks, own_reward, held):
+def _run(config, wait, callbacks, own_reward, held, interruption):
     path = directory(config)
     task = task_of(config)
     dataset = task.load()
@@ -84,7 +85,7 @@ def _run(config, wait, callbacks, own_reward, held):
             f"{'going on in' if resumed else 'run in'} {path}"
         )
         records = workdir.cut_metrics(lambda r: _is_kept(r, experiment.progress))
-        if not _train(experiment, workdir, records, callbacks):
+        if not _train(experiment, workdir, records, callbacks, interruption):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
@@ -199,12 +200,12 @@ def _others(config, path):
         ) from None
 
 
-def _train(experiment, workdir, records, callbacks):
+def _train(experiment, workdir, records, callbacks, interruption):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
     config, progress = experiment.config, experiment.progress
     try:
         with (
-            Interruption() as interruption,
+            interruption,
             EventLog(workdir.path / "events", experiment.task, records) as events,
             _others(config, workdir.path),
             Bars(config, progress, experiment.task.headline) as bars,

@@ -165,6 +165,7 @@ class BlackBoxTest(tf.test.TestCase):
             "def reward(texts):\n"
             "    if 'x/x' in texts:\n"
             "        os._exit(1)\n"
+            "    assert os.getpgrp() == os.getpid()  # a Ctrl-C does not reach it\n"
             "    return [float(text.count('+')) for text in texts]\n"
         )
         name = f"{path}:reward"

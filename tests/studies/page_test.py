@@ -2,6 +2,7 @@
 TensorBoard's events.
 """
 
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -91,6 +92,36 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(
             labels, ["reinforce tests.problems:many_plus d_steps=0", "rebar d_steps=5"]
         )
+
+    def test_rewards_have_their_scores_tests_and_a_picture_over_calls(self):
+        runs = []
+        for seed, rate in itertools.product(range(6), (0.25, 0.5)):
+            options = {"reward": "mine:reward", "estimator": "reinforce"}
+            run = _run(self._directory.name, seed, generator_learning_rate=rate, **options)
+            for record in run.records[1:]:
+                calls = record["iteration"] * (100 + 10 * seed)
+                tops = {f"top_{k}": rate * calls / 100 for k in (1, 10, 100)}
+                record |= {"calls": calls, "reward": rate} | tops
+            run.summary["calls"] = {"calls": 200, "top_1": 1.0, "top_10": rate, "top_100": 0.5}
+            run.summary["calls"]["auc_top_10"] = rate + seed / 1000
+            run.summary["last"]["reward"] = rate / 2
+            runs.append(run)
+        without = _run(self._directory.name, 0, d_steps=1)
+        groups = results.grouped([*runs, without])
+        table = page.score_table(groups[3])
+        headers = ["reward", "best", "top 10", "top 100", "AUC of top 10", "calls"]
+        self.assertEqual(table.headers[2:8], headers)
+        self.assertEqual([row[7] for row in table.rows], ["200", "200", "nan"])
+        text = self._page(groups)
+        self.assertIn("Paired differences: area under the curve of the 10 best", text)
+        self.assertIn('<td class="worse">-0.2500</td>', text)
+        self.assertTrue((Path(self._directory.name) / "report/reward_length_3.png").exists())
+        calls, mean, low, high = groups[3][0].curve_over_calls("top_10")
+        self.assertEqual((calls[0], calls[-1]), (150, 200))  # that all seeds have
+        for values in (mean, low, high):
+            self.assertAllClose(values, 0.25 * calls / 100)
+        self.assertEmpty(groups[3][-1].curve_over_calls("top_10")[0])
+        self.assertNotIn("AUC", page.score_table(results.grouped([without])[3]).headers)
 
     @parameterized.parameters((1, False), (2, True))
     def test_one_seed_has_no_interval(self, seeds, expected):

@@ -1,6 +1,7 @@
 """The progress bars: one for each phase, at the step that the run has come to."""
 
 import contextlib
+import dataclasses
 import io
 from unittest import mock
 
@@ -51,6 +52,18 @@ class BarsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertRegex(pretraining[-1], r"100%.* 10/10 .*, goodness=0\.100\]$")
         self.assertRegex(adversarial[0], " 0/2 ")
         self.assertRegex(adversarial[-1], r"100%.* 2/2 .*, goodness=0\.300, reward=0\.625\]$")
+
+    def test_calls_are_shown_where_there_is_a_budget(self):
+        options = {"reward": "mine:reward", "reward_calls": 400}
+        self.config = dataclasses.replace(self.config, **options)
+        self.progress = Progress(task_of(self.config), 640)
+        self.progress.count_pretraining(10)
+        self.progress.count_iteration()
+        with self._bars() as (shown, lines):
+            self.progress.count_iteration()
+            self.progress.count_calls(100)
+            shown.show({"reward": 0.5})
+        self.assertRegex(lines[-1], r"^reinforce: +25%.* 100/400 .*call.*reward=0\.500\]$")
 
     def test_a_run_that_goes_on_begins_where_it_was(self):
         self.progress.count_pretraining(10)

@@ -240,6 +240,27 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(self._records("killed"), self._records("whole"))
         self.assertEqual(self._calls("killed"), self._calls("whole"))
 
+    @pytest.mark.slow
+    def test_a_second_ctrl_c_stops_at_once_also_while_a_reward_runs(self):
+        module, log = self.directory / "slow_reward.py", self.directory / "asked"
+        slow = _MODULE.replace("time.sleep(0.02)", "time.sleep(600 if len(texts) > 8 else 0)")
+        module.write_text(slow.format(log=str(log)))
+        options = _SMALL | {"reward": f"{module}:reward", "workdir": str(self.directory / "run")}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "regan_tf.main", *arguments], stderr=subprocess.PIPE
+        )
+        while not log.exists() or log.read_text().count("\n") <= 8:  # the trial, then an update
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        seen = b""
+        while b"press Ctrl-C again" not in seen:
+            seen += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=60), 130)
+        process.stderr.close()
+
 
 if __name__ == "__main__":
     tf.test.main()

@@ -69,11 +69,34 @@ class ProgressTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(impatient.converged)
         self.assertTrue(impatient.finished)
 
+    def test_over_when_the_calls_are_made(self):
+        progress = _progress(reward="mine:reward", reward_calls=64)
+        self.assertFalse(progress.finished)
+        progress.count_iteration()
+        for calls, is_finished in ((63, False), (64, True)):
+            progress.count_calls(calls)
+            self.assertEqual(progress.finished, is_finished)
+
+    def test_rewards_are_averaged_from_one_evaluation_point_to_the_next(self):
+        progress = _progress(reward="mine:reward")
+        self.assertTrue(progress.judge(progress.take_reward()))  # before the first update
+        progress.count_iteration()
+        for rewards, mean, is_best in (([-3.0, -1.0], -2.0, True), ([-4.0, 0.5], -1.75, True)):
+            for reward in rewards:
+                progress.count_reward(reward)
+            found = progress.take_reward()
+            self.assertEqual(found, mean)
+            self.assertEqual(progress.judge(found), is_best)
+        self.assertFalse(progress.judge(progress.take_reward()))
+
     def test_before_iteration_0_nothing_is_over(self):
         self.assertFalse(_progress(iterations=0).finished)
 
     def test_a_checkpoint_holds_all_of_it(self):
-        progress, resumed = (_progress(pretrain_patience=2, patience=1) for _ in range(2))
+        options = {"pretrain_patience": 2, "patience": 1, "reward": "mine:reward"}
+        progress, resumed = (_progress(metric="goodness", **options) for _ in range(2))
+        progress.count_calls(30)
+        progress.count_reward(0.5)
         progress.count_pretraining(10)
         progress.judge_pretraining(2.0)
         progress.count_pretraining(10)
@@ -85,9 +108,10 @@ class ProgressTest(tf.test.TestCase, parameterized.TestCase):
         )
         restored = tf.train.Checkpoint(**resumed.checkpoint_parts()).read(path)
         restored.assert_consumed()
-        for name in ("pretrained", "iteration", "best_iteration", "converged", "steps"):
+        for name in ("pretrained", "iteration", "best_iteration", "converged", "steps", "calls"):
             self.assertEqual(getattr(resumed, name), getattr(progress, name), name)
         self.assertEqual(resumed.steps, 22)
+        self.assertEqual(resumed.take_reward(), 0.5)
         self.assertFalse(resumed.judge_pretraining(2.0))
         self.assertFalse(resumed.judge(0.5))
 
