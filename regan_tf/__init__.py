@@ -27,6 +27,7 @@ _PUBLIC = {
     "Generator": "networks.generator",
     "GreedySampler": "networks.samplers",
     "ParallelGenerator": "networks.parallel",
+    "Penalty": "estimators.penalty",
     "PrefixReward": "estimators.rewards",
     "RandomSampler": "networks.samplers",
     "RelaxedTokens": "estimators.relaxation",

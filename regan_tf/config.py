@@ -16,7 +16,7 @@ from pathlib import Path
 
 from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import EstimatorSpec
+from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -36,8 +36,8 @@ class Config:
         EstimatorSpec,
         "estimator",
         default=None,
-        doc="Estimator of the generator's gradient (sections 3.1-3.3), by default rebar, for texts "
-        "reinforce_loo; mle: maximum likelihood goes on.",
+        doc="Estimator of the generator's gradient (sections 3.1-3.3), by default rebar for the "
+        "grammar, else reinforce_loo; mle: maximum likelihood goes on.",
     )
     control_variate: str = same_as(EstimatorSpec, "control_variate")
     leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
@@ -48,6 +48,9 @@ class Config:
     variance_loss: str = same_as(EstimatorSpec, "variance_loss")
     control_samples: int = same_as(EstimatorSpec, "control_samples")
     rollouts: int = same_as(EstimatorSpec, "rollouts")
+    updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
+    clip: float = same_as(EstimatorSpec, "clip")
+    sigma: float = same_as(EstimatorSpec, "sigma")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -61,6 +64,12 @@ class Config:
         at_least=0,
         extends=True,
     )
+    replay: int = setting(
+        0,
+        "Sequences out of the 100 best so far that each update takes besides, without another call "
+        "of the --reward of texts or tokens; biased.",
+        at_least=0,
+    )
     reward_calls: int = setting(
         0,
         "Calls of a --reward of texts or tokens, one for each different sequence, after which the "
@@ -68,17 +77,31 @@ class Config:
         at_least=0,
         extends=True,
     )
+    reward_weight: float = setting(
+        1.0,
+        "Weight w of --reward beside the discriminator, w R + (1 - w) D; below 1 the discriminator "
+        "is trained, too.",
+        above=0,
+        at_most=1,
+    )
+    prior_kl: float = same_as(PenaltyWeights, "prior_kl")
+    entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
     dataset: str = setting(
         "grammar",
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
-        "help.",
+        "help; uniform: random letters of an --alphabet, where there is a --reward and no data.",
         choices=tuple(METRICS),
         inherited=True,
     )
     data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
     eval_file: str = setting(
         "", "Held-out texts; by default some lines of --data_file.", inherited=True
+    )
+    alphabet: str = setting(
+        "",
+        "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely.",
+        inherited=True,
     )
     tokens: str = setting(
         "word",
@@ -272,11 +295,13 @@ class Config:
         try:
             check(self)
             self.estimator_spec.check_batch(self._default("batch_size"))
+            self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
         self._check_data()
         self._check_steps()
         self._check_row_parts()
+        self._check_replay()
         self._check_calls()
 
     def _check_data(self):
@@ -296,6 +321,7 @@ class Config:
             )
         if self.token_pattern:
             self._check_pattern()
+        self._check_alphabet()
         if self.metric and self.metric not in self._metrics:
             raise UserError(
                 f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of "
@@ -315,18 +341,41 @@ class Config:
         if not all(match[0] for match in found):
             raise UserError(f"{flag} is not allowed: it matches where there is no character")
 
+    def _check_alphabet(self):
+        letters, is_uniform = self.alphabet, self.dataset == "uniform"
+        if letters and not is_uniform:
+            raise UserError(f"--alphabet={letters} needs --dataset=uniform (now {self.dataset})")
+        if is_uniform and not (letters and self.seq_len):
+            missing = "--seq_len" if letters else "--alphabet"
+            raise UserError(f"--dataset=uniform needs {missing}")
+        distinct = set(letters)
+        if is_uniform and (
+            not 2 <= len(distinct) == len(letters) or not letters.isprintable() or " " in letters
+        ):
+            raise UserError(
+                f"--alphabet={letters} is not allowed: it must have two printable letters or more, "
+                "each once, and no white space"
+            )
+
     def _check_steps(self):
         if self.track_variance and self.batch_size == 1:
             raise UserError(
                 "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
             )
         estimator = self.estimator_spec.estimator
-        if self.d_steps == 0 and estimator != "mle" and not self.reward:
+        if self.reward_weight < 1 and not self.reward:
+            raise UserError(f"--reward_weight={self.reward_weight} needs --reward")
+        if self.d_steps == 0 and self.reward_weight < 1:
+            raise UserError(
+                f"--d_steps=0 contradicts --reward_weight={self.reward_weight}, by which the "
+                "discriminator rewards, too; --reward_weight=1 leaves it out"
+            )
+        if self.d_steps == 0 and estimator != "mle" and self.rewards_by_discriminator:
             raise UserError(
                 f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
                 "discriminator; mle is not"
             )
-        if self.iterations == 0 and self.pretrain_epochs == 0:
+        if self.iterations == 0 and self._default("pretrain_epochs") == 0:
             raise UserError(
                 "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
             )
@@ -342,6 +391,32 @@ class Config:
             raise UserError(
                 f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
                 "take more replicas"
+            )
+        if self.row_parts > 1 and self.updates_per_batch > 1:
+            raise UserError(
+                f"--row_parts={self.row_parts} contradicts "
+                f"--updates_per_batch={self.updates_per_batch}: take a smaller --batch_size"
+            )
+
+    def _check_replay(self):
+        spec = self.estimator_spec
+        if not self.replay:
+            return
+        if not self.reward:
+            raise UserError(f"--replay={self.replay} needs a --reward of texts or tokens")
+        if not spec.may_reuse:
+            raise UserError(
+                f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
+            )
+        if self.reward_weight < 1:
+            raise UserError(
+                f"--replay={self.replay} contradicts --reward_weight={self.reward_weight}: what "
+                "the discriminator thinks of a sequence does not last"
+            )
+        if self.distribution == "multi_worker":
+            raise UserError(
+                f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
+                "have other sequences each"
             )
 
     def _check_calls(self):
@@ -364,6 +439,26 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def rewards_by_discriminator(self) -> bool:
+        """Whether the discriminator is the reward, or part of it."""
+        return not self.reward or self.reward_weight < 1
+
+    @property
+    def penalty_weights(self) -> PenaltyWeights:
+        """What the penalty weighs."""
+        return PenaltyWeights(self.prior_kl, self.entropy)
+
+    @property
+    def reads_prior(self) -> bool:
+        """Whether updates read the prior, which is the generator as pre-training left it."""
+        return self.estimator_spec.traits.reads_prior or not self.penalty_weights.are_zero
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether the run has it: also where a reward of one's own leads away from the data."""
+        return bool(self.reward) or self.reads_prior
 
     def _default(self, name):
         """A field's value, or what it is by default."""

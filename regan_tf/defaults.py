@@ -12,6 +12,7 @@ TEXTS = ("text", "pydoc")  # --dataset of texts
 METRICS = {
     "grammar": ("goodness", "validity", "distinct", "nll_excess"),
     **dict.fromkeys(TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
+    "uniform": ("nll_excess", "distinct"),
 }
 
 _LONG = 9  # between the paper's two lengths, 3 and 15
@@ -61,10 +62,32 @@ def _text(config):
     }
 
 
+def _uniform(config):
+    """No pre-training: a generator at its start is near the uniform law. Small minibatches, for
+    rewards whose calls are dear.
+    """
+    return {
+        "estimator": "reinforce_loo",
+        "data_size": 10_000,
+        "heldout_size": 1_000,
+        "embed_dim": 32,
+        "generator_dim": 32,
+        "batch_size": 32,
+        "pretrain_epochs": 0.0,
+        "pretrain_learning_rate": 2e-3,
+        "pretrain_patience": 0,
+        "iterations": 300,
+        "d_steps": 10,
+        "generator_learning_rate": 1e-2,
+        "eval_samples": 1_000,
+    }
+
+
 # By field of Config, all that are None there, unless the data decide. The argument is a Config.
 # A run with --reward_calls ends when they are made: as many iterations are never fewer than that
 # takes, unless the generator finds nothing new any more.
 DEFAULTS: dict[str, Callable[[Any], dict]] = {
     "grammar": _grammar,
     **dict.fromkeys(TEXTS, _text),
+    "uniform": _uniform,
 }

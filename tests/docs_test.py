@@ -14,7 +14,11 @@ from regan_tf.config import Config
 
 _ROOT = Path(__file__).parent.parent
 _PAGES = sorted(
-    [path for room in (".", "docs/**", "export", "examples/*") for path in _ROOT.glob(f"{room}/*.md")]
+    [
+        path
+        for room in (".", "docs/**", "export", "examples/*")
+        for path in _ROOT.glob(f"{room}/*.md")
+    ]
 )
 _NAMES = [str(path.relative_to(_ROOT)) for path in _PAGES if "_build" not in path.parts]
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

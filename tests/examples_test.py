@@ -10,8 +10,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import regan_tf
+from examples import nk_landscape, transformer
 from examples import relax_in_one_file as one_file
-from examples import transformer
 from regan_tf.estimators import estimate
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.spec import EstimatorSpec
@@ -56,6 +56,34 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
     def test_it_stays_short(self):
         with open(one_file.__file__, encoding="utf-8") as file:
             self.assertLessEqual(len(file.readlines()), 200)
+
+
+class LandscapeTest(tf.test.TestCase):
+    def test_a_letter_counts_with_those_after_it(self):
+        reward, rng = nk_landscape.landscape(1), np.random.default_rng(0)
+        sites, letters = nk_landscape.SITES, len(nk_landscape.LETTERS)
+        tokens = rng.integers(letters, size=[2_000, sites])
+        fitness = reward(tokens)
+        self.assertAllInRange(fitness, 0, 1)
+        self.assertAllClose(fitness.mean(), 0.5, atol=0.06)  # tables of 64 random numbers
+        # Fitness is a sum over windows: of two changes that share none, each has its own effect.
+        one, other = tokens.copy(), tokens.copy()
+        one[:, 2] = (one[:, 2] + 1) % letters
+        other[:, 9] = (other[:, 9] + 1) % letters
+        both = one + other - tokens
+        self.assertAllClose(reward(both) - reward(one), reward(other) - fitness)
+        near = tokens.copy()
+        near[:, 3] = (near[:, 3] + 1) % letters
+        both = one + near - tokens
+        self.assertNotAllClose(reward(both) - reward(one), reward(near) - fitness, atol=0.01)
+        self.assertNotAllClose(nk_landscape.landscape(2)(tokens), fitness, atol=0.01)
+
+    @pytest.mark.slow
+    def test_a_run_of_it_has_figures(self):
+        mean, last, best, calls = nk_landscape.figures(0, 5, nk_landscape.WAYS["both"])
+        self.assertBetween(mean, 0.4, 0.6)
+        self.assertBetween(last, 0.4, best)
+        self.assertBetween(calls, 64, 80)
 
 
 class TransformerTest(tf.test.TestCase):

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from regan_tf import Discriminator, Generator
+from regan_tf import Discriminator, Generator, text_reward
 from regan_tf.graphs import compiled, repeat
 
 
@@ -51,6 +51,12 @@ def ignore_prefix(generator):
 def many_plus(rows):
     """A reward for `--reward`: the share of '+'."""
     return tf.reduce_mean(rows[:, :, 1], axis=1)
+
+
+@text_reward
+def plus_and_sign(texts):
+    """A reward for `--reward` with a component."""
+    return {"reward": [float("+" in text) for text in texts], "sign": [3.0] * len(texts)}
 
 
 def many_plus_in_numpy(rows):

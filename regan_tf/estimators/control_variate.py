@@ -58,13 +58,13 @@ def step(z: tf.Tensor, context: Context) -> tf.Tensor:
     prefix fixed, if R is continuous (`reward_trial.discontinuity`); the score's share of the prefix
     is carried by the terms of the earlier steps.
     """
-    has_reward = not is_zero(context.eta)
+    reward, tokens = context.reward, context.unrolled.tokens
     value, features = tf.zeros_like(z[..., 0]), tf.zeros_like(z[..., :0])
-    if has_reward or isinstance(context.reward, rewards.PrefixReward):
-        of_reward, features = rewards.prefix_values(
-            context.reward, context.unrolled.tokens, _relax(z, context)
-        )
-        value = context.eta * of_reward if has_reward else value
+    if not is_zero(context.eta):
+        of_reward, features = rewards.prefix_values(reward, tokens, _relax(z, context))
+        value = context.eta * of_reward
+    elif isinstance(reward, rewards.PrefixReward):
+        features = reward.features(tokens, _relax(z, context))
     return (
         value + context.network(_features(context.unrolled, features), z)
         if context.network
@@ -151,7 +151,7 @@ def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
     tokens = tf.zeros([1, generator.seq_len], tf.int32)
     unrolled = autoregressive.teacher_force(generator, tokens)
     features = (
-        reward.prefixes(tokens, zeros)[1]
+        reward.features(tokens, zeros)
         if isinstance(reward, rewards.PrefixReward)
         else zeros[..., :0]
     )

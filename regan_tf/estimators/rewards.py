@@ -58,6 +58,10 @@ class PrefixReward(abc.ABC):
           [B, T] and [B, T, F]. Gradients of the values flow through `last_rows`.
         """
 
+    def features(self, tokens: tf.Tensor, last_rows: tf.Tensor) -> tf.Tensor:
+        """The features of `prefixes` alone, [B, T, F], where its values are of no use."""
+        return self.prefixes(tokens, last_rows)[1]
+
 
 class DiscriminatorReward(TokenReward, PrefixReward):
     """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix."""

@@ -51,8 +51,8 @@ def publish_run(models, progress, which, metrics, run, directory):
         "metrics": metrics,
         "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
     }
-    # With --reward it was never trained.
-    discriminator = None if config.reward else models.discriminator
+    # Else it was never trained.
+    discriminator = models.discriminator if config.rewards_by_discriminator else None
     return publish(models.named(which), discriminator, models.vocabulary, directory, about)
 
 

@@ -233,22 +233,25 @@ def distinct(tokens):
     """
     valid = tokens[is_valid(tokens)].astype(np.uint8)
     found = len(np.unique(valid.view(f"V{valid.shape[1]}"))) if len(valid) else 0
-    count = support(tokens.shape[1])
-    many = count > 1e12  # then no two draws are expected to be equal
-    expected = (
-        len(tokens)
-        if many
-        else -count * np.expm1(len(tokens) * np.log1p(-1 / count))
-        if count > 1
-        else 1
-    )
-    return float(found / expected)
+    return float(found / distinct_expected(len(tokens), support(tokens.shape[1])))
+
+
+def distinct_expected(draws, count):
+    """How many different ones N draws from K equally likely sequences are expected to give."""
+    if count > 1e12:  # no two draws are expected to be equal
+        return draws
+    return -count * np.expm1(draws * np.log1p(-1 / count)) if count > 1 else 1
 
 
 def unigram(tokens):
     """Frequency of each symbol (section 4.3.1), as a dict from symbol to fraction."""
-    counts = np.bincount(tokens.ravel(), minlength=len(VOCABULARY))
-    return dict(zip(VOCABULARY.symbols, (counts / tokens.size).tolist(), strict=True))
+    return frequencies(tokens, VOCABULARY.symbols)
+
+
+def frequencies(tokens, symbols):
+    """Frequency of each symbol in int [N, T], as a dict from symbol to fraction."""
+    counts = np.bincount(tokens.ravel(), minlength=len(symbols))
+    return dict(zip(symbols, (counts / tokens.size).tolist(), strict=True))
 
 
 def _alternates(tokens):

@@ -12,6 +12,7 @@ from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
 from regan_tf.estimators.black_box import BlackBoxReward
 from regan_tf.estimators.calls import top_means
+from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.tasks.registry import task_of
 from regan_tf.training.evaluation import Evaluation
 from regan_tf.training.models import Models
@@ -30,6 +31,7 @@ class Experiment:
 
     Attributes:
       task, dataset, models, generator, trainer, progress, evaluation: see their classes.
+      own_reward: what config.reward names, as estimators ask it; None: there is none.
       checkpoint: a tf.train.Checkpoint of everything that a continued run needs.
 
     Raises UserError if replicas cannot share the minibatch, or the --reward does not serve.
@@ -47,16 +49,25 @@ class Experiment:
         keras.utils.set_random_seed(config.seed)  # for all that is initialized from here on
         self.models = Models(config, vocabulary)
         self.generator = self.models.generator
-        reward = None
+        models, reward, self.own_reward = self.models, None, None
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
             reward = reward_trial.suitable(config, tokens, vocabulary, own_reward, has_calls)
+            self.own_reward = reward
+            if config.reward_weight < 1:
+                reward = MixedReward(reward, models.discriminator, config.reward_weight)
+        if config.replay and not isinstance(self.own_reward, BlackBoxReward):
+            raise UserError(
+                f"--replay={config.replay} contradicts --reward={config.reward}, which reads rows: "
+                "only sequences of a text_reward or token_reward are kept"
+            )
         self.progress = Progress(self.task, len(real))
         self.trainer = Trainer(
             config,
             self.generator,
-            self.models.discriminator,
+            models.discriminator,
             reward,
+            models.prior,
             self.progress.pretrain_batches,
         )
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
@@ -69,7 +80,7 @@ class Experiment:
     @property
     def black_box(self) -> BlackBoxReward | None:
         """The reward in Python whose calls are counted: not where other workers make some, too."""
-        reward, alone = self.trainer.reward, self.config.distribution != "multi_worker"
+        reward, alone = self.own_reward, self.config.distribution != "multi_worker"
         return reward if isinstance(reward, BlackBoxReward) and alone else None
 
     @contextlib.contextmanager
@@ -111,7 +122,7 @@ class Experiment:
         """What a reward in Python gave besides, as means over the sequences of an iteration; not
         where it was asked of continuations, too.
         """
-        reward = self.trainer.reward
+        reward = self.own_reward
         found = reward.take_components() if isinstance(reward, BlackBoxReward) else {}
         if self.config.estimator_spec.traits.reward_per_token:
             return {}
@@ -119,10 +130,10 @@ class Experiment:
 
     def close(self):
         """Ends what a reward of one's own has running."""
-        if isinstance(self.trainer.reward, BlackBoxReward):
-            self.trainer.reward.close()
+        if isinstance(self.own_reward, BlackBoxReward):
+            self.own_reward.close()
 
     @property
     def trains_discriminator(self) -> bool:
-        """Whether the discriminator is trained: a reward of one's own replaces it."""
-        return not self.config.reward and self.config.d_steps > 0
+        """Whether the discriminator is trained: not where a reward of one's own replaces it."""
+        return self.config.rewards_by_discriminator and self.config.d_steps > 0

@@ -28,7 +28,7 @@ class TrainedRun:
       path, config: its directory, and its resolved Config.
       vocabulary: what its tokens stand for.
       generator, best_generator: as they were last, and at the best evaluation point.
-      discriminator: as it was last; with a reward of one's own it was never trained.
+      discriminator: as it was last; where a reward of one's own replaces it, it was never trained.
       records: the lines of its metrics.jsonl, as dicts.
     """
 

@@ -76,9 +76,13 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         for table in (defaults.METRICS, defaults.DEFAULTS):
             self.assertEqual(list(registry.TASKS), list(table))
 
-    @parameterized.parameters("grammar", "pydoc")
-    def test_it_names_no_metric_that_a_run_does_not_have(self, dataset):
-        config = Config(dataset=dataset, data_size=128).resolved()
+    @parameterized.parameters(
+        {"dataset": "grammar"},
+        {"dataset": "pydoc"},
+        {"dataset": "uniform", "alphabet": "ACGU", "seq_len": 5},
+    )
+    def test_it_names_no_metric_that_a_run_does_not_have(self, dataset, **options):
+        config = Config(dataset=dataset, data_size=128, **options).resolved()
         task = registry.task_of(config)
         data = task.load()
         metrics = task.metrics(data)

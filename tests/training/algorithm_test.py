@@ -1,5 +1,6 @@
 """Algorithm 1: its records, what it learns, where it goes on, and how it ends."""
 
+import contextlib
 import dataclasses
 from unittest import mock
 
@@ -129,8 +130,8 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
             next(algorithm.regan(experiment))
 
 
-def _rewarded(reward, estimator="reinforce_loo"):
-    options = {"pretrain_epochs": 0, "iterations": 1, "estimator": estimator}
+def _rewarded(reward, estimator="reinforce_loo", **options):
+    options |= {"pretrain_epochs": 0, "iterations": 1, "estimator": estimator}
     return small.experiment(reward=f"tests.problems:{reward}", **options)
 
 
@@ -153,6 +154,29 @@ class RewardTest(tf.test.TestCase, parameterized.TestCase):
             next(steps)
         self.assertNotIn("\n", str(caught.exception))
         self.assertNotIn("smaller learning rates", str(caught.exception))
+
+    @parameterized.parameters(1, 2)
+    def test_mixed_with_the_discriminator_both_are_recorded_and_it_learns(self, row_parts):
+        alone = _rewarded("many_plus", row_parts=row_parts)
+        mixed = _rewarded("many_plus", reward_weight=0.5, d_steps=2, row_parts=row_parts)
+        kernel = mixed.models.discriminator.head.kernel.numpy()
+        (_, of_alone), (_, of_mixed) = algorithm.regan(alone), algorithm.regan(mixed)
+        # The first update's sequences are the same.
+        self.assertEqual(of_mixed["reward"], of_alone["reward"])
+        self.assertBetween(of_mixed["discriminator_reward"], 0.1, 0.9)
+        self.assertNotIn("discriminator_reward", of_alone)
+        self.assertNotAllEqual(mixed.models.discriminator.head.kernel, kernel)
+        self.assertIsNotNone(of_mixed["discriminator_loss"])
+        self.assertIsNone(of_alone["discriminator_loss"])
+
+    def test_mixed_the_reward_of_ones_own_is_still_tried_and_asked_for_its_components(self):
+        options = {"reward_weight": 0.5, "d_steps": 1}
+        experiment = _rewarded("plus_and_sign", **options)
+        self.enterContext(contextlib.closing(experiment))
+        _, record = algorithm.regan(experiment)
+        self.assertEqual(record["reward_sign"], 3.0)
+        with self.assertRaisesRegex(UserError, "does not serve --estimator=rebar: .* no gradient"):
+            _rewarded("plus_and_sign", estimator="rebar", **options)
 
     def test_errors_that_are_not_the_rewards_are_left_alone(self):
         experiment = _rewarded("many_plus")

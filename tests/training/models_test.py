@@ -13,15 +13,19 @@ from regan_tf.training import algorithm
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
-from regan_tf.training.workdir import Workdir
+from regan_tf.training.workdir import Workdir, restore
 
 
-def _config(**options):
+def _config(estimator="relax", **options):
     return Config(
-        estimator="relax", data_size=128, batch_size=64, heldout_size=16, eval_samples=20,
+        estimator=estimator, data_size=128, batch_size=64, heldout_size=16, eval_samples=20,
         embed_dim=4, generator_dim=4, discriminator_dim=4, pretrain_epochs=1, iterations=2,
         eval_every=1, d_steps=1, **options,
     ).resolved()  # fmt: skip
+
+
+def _weights(models):
+    return models.prior.get_weights()[0]
 
 
 class ModelsTest(tf.test.TestCase):
@@ -57,6 +61,56 @@ class ModelsTest(tf.test.TestCase):
         models.restore(self.path, **progress.checkpoint_parts())
         self.assertEqual(progress.iteration, 2)
         self.assertEqual(progress.best_iteration, experiment.progress.best_iteration)
+
+    def test_the_prior_is_the_generator_of_iteration_0_and_stays_it(self):
+        self.config = _config("reinforce_loo", prior_kl=0.1)
+        experiment = Experiment(self.config)
+        steps = algorithm.regan(experiment)
+        while experiment.progress.iteration < 0:
+            next(steps)
+        start = experiment.generator.sample(5, 3)
+        self.assertAllEqual(experiment.models.prior.sample(5, 3), start)
+        records = list(steps)
+        self.assertNotAllEqual(experiment.generator.get_weights()[0], _weights(experiment.models))
+        self.assertAllEqual(experiment.models.prior.sample(5, 3), start)
+        # The first update is made where the generator is still the prior.
+        self.assertNear(records[0]["prior_kl"], 0, 1e-6)
+        self.assertGreater(records[1]["prior_kl"], 1e-4)
+        Workdir(self.path, self.config).save(experiment.checkpoint, experiment.progress.steps)
+        models = Models(self.config, task_of(self.config).vocabulary())
+        models.restore(self.path)
+        self.assertAllEqual(_weights(models), _weights(experiment.models))
+
+    def test_a_run_with_a_prior_goes_on_as_if_it_had_never_stopped(self):
+        self.config = _config("reinforce_loo", prior_kl=0.1, entropy=0.05)
+        first = Experiment(self.config)
+        steps = algorithm.regan(first)
+        while first.progress.iteration < 1:
+            next(steps)
+        Workdir(self.path, self.config).save(first.checkpoint, first.progress.steps)
+        second = Experiment(self.config)
+        self.assertTrue(restore(self.path, second.checkpoint))
+        (expected,), (found,) = steps, algorithm.regan(second)
+        self.assertEqual(found | {"seconds": 0}, expected | {"seconds": 0})
+
+    def test_the_prior_draws_no_seed_of_what_is_initialized_after_it(self):
+        """So that a run with a --reward has the numbers that it had before there was a prior."""
+        options = {"reward": "tests.problems:many_plus"}
+        with_it = Experiment(_config(**options))
+        with mock.patch.object(Config, "keeps_prior", False):
+            without = Experiment(_config(**options))
+        self.assertIsNone(without.models.prior)
+        for a, b in zip(
+            with_it.trainer.control_variables, without.trainer.control_variables, strict=True
+        ):
+            self.assertAllEqual(a, b)
+
+    def test_without_a_use_for_it_there_is_no_prior(self):
+        self.config = _config("reinforce_loo")
+        experiment = Experiment(self.config)
+        self.assertNotIn("prior", experiment.models.checkpoint_parts())
+        *_, record = filter(None, algorithm.regan(experiment))
+        self.assertNoCommonElements({"prior_kl", "entropy"}, record)
 
     def test_what_is_not_there_is_no_weight(self):
         models = Models(self.config, task_of(self.config).vocabulary())

@@ -23,6 +23,7 @@ from absl.testing import parameterized
 
 from regan_tf import Discriminator, Generator, replicas
 from regan_tf.config import Config, UserError
+from regan_tf.estimators.reuse import Replayed
 from regan_tf.training import run as run_module
 from regan_tf.training.algorithm import regan
 from regan_tf.training.experiment import Experiment
@@ -73,6 +74,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(other, one, atol=1e-4)
         for one, other in zip(expected, found, strict=True):
             for name in {
+                "prior_kl",
                 "reward",
                 "discriminator_loss",
                 "log_variance",
@@ -98,7 +100,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
+        {"estimator": "reinforce_loo", "updates_per_batch": 3},
         {"estimator": "straight_through"},
+        {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {
             "estimator": "rebar",
             "control_samples": 2,
@@ -118,11 +122,27 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
 
         def work():
             keras.utils.set_random_seed(0)
-            trainer = Trainer(self._config(**options), Generator(5, 3, 4, 4), Discriminator(5, 4))
+            generator, discriminator = Generator(5, 3, 4, 4), Discriminator(5, 4)
+            prior = Generator(5, 3, 4, 4)
+            trainer = Trainer(self._config(**options), generator, discriminator, None, prior)
             scalars = [trainer.update_generator(tf.constant([0, i]), real) for i in range(3)]
             return scalars, [
                 v.numpy() for v in trainer.generator.variables + trainer.control_variables
             ]
+
+        self._assert_equal(work)
+
+    def test_what_is_replayed_counts_once(self):
+        real, tokens = tf.zeros([16, 3], tf.int32), tf.constant([[0, 1, 2], [3, 3, 0], [1, 1, 1]])
+        replayed = Replayed(tokens, tf.constant([2.0, 3.0, 1.0]), tf.constant([1.0, 1.0, 0.0]))
+        options = {"estimator": "reinforce_loo", "updates_per_batch": 2}
+
+        def work():
+            keras.utils.set_random_seed(0)
+            trainer = Trainer(self._config(**options), Generator(5, 3, 4, 4), Discriminator(5, 4))
+            seeds = [tf.constant([0, i]) for i in range(2)]
+            scalars = [trainer.update_generator(seed, real, replayed) for seed in seeds]
+            return scalars, [v.numpy() for v in trainer.generator.variables]
 
         self._assert_equal(work)
 
