@@ -109,6 +109,12 @@ class Config:
         choices=("word", "char"),
         inherited=True,
     )
+    token_pattern: str = setting(
+        "",
+        "With --tokens=char: a regular expression, each match of which is one token, too, in the "
+        "syntax that Python (re.ASCII) and RE2 share.",
+        inherited=True,
+    )
     vocab_size: int = setting(
         5_000,
         "Of texts: the most frequent tokens that occur twice are kept, so many with the end and "
@@ -187,6 +193,9 @@ class Config:
         "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
         "about where the paper's curves start, 3e-3 for texts.",
         above=0,
+    )
+    pretrain_decay: bool = setting(
+        False, "Let that rate fall to 0, by half a cosine over all of pre-training."
     )
     pretrain_patience: int | None = setting(
         None,
@@ -310,12 +319,27 @@ class Config:
                 f"--eval_file={self.eval_file} contradicts --dataset={self.dataset}: it goes with "
                 "--data_file"
             )
+        if self.token_pattern:
+            self._check_pattern()
         self._check_alphabet()
         if self.metric and self.metric not in self._metrics:
             raise UserError(
                 f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of "
                 f"{', '.join(self._metrics)}"
             )
+
+    def _check_pattern(self):
+        flag = f"--token_pattern={self.token_pattern}"
+        if not self._is_text:
+            raise UserError(f"{flag} contradicts --dataset={self.dataset}: it goes with texts")
+        if self.tokens != "char":
+            raise UserError(f"{flag} contradicts --tokens={self.tokens}: add --tokens=char")
+        try:
+            found = list(re.finditer(f"(?:{self.token_pattern})", "a  .b", re.ASCII))
+        except re.error as error:
+            raise UserError(f"{flag} is no regular expression: {error}") from None
+        if not all(match[0] for match in found):
+            raise UserError(f"{flag} is not allowed: it matches where there is no character")
 
     def _check_alphabet(self):
         letters, is_uniform = self.alphabet, self.dataset == "uniform"

@@ -13,7 +13,13 @@ from regan_tf.cli import flagfiles
 from regan_tf.config import Config
 
 _ROOT = Path(__file__).parent.parent
-_PAGES = sorted([*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md"), _ROOT / "export/README.md"])
+_PAGES = sorted(
+    [
+        path
+        for room in (".", "docs/**", "export", "examples/*")
+        for path in _ROOT.glob(f"{room}/*.md")
+    ]
+)
 _NAMES = [str(path.relative_to(_ROOT)) for path in _PAGES if "_build" not in path.parts]
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CALL = re.compile(
@@ -118,7 +124,8 @@ class PagesTest(tf.test.TestCase, parameterized.TestCase):
         for file in re.findall(r"\b(?:configs|regan_tf|tests|examples)/[a-z_/0-9]+\.\w+", text):
             self.assertTrue((_ROOT / file).is_file(), f"{name} names {file}")
         for example in re.findall(r"python -m examples\.(\w+)", text):
-            self.assertTrue((_ROOT / f"examples/{example}.py").is_file(), example)
+            places = (f"examples/{example}.py", f"examples/{example}/__main__.py")
+            self.assertTrue(any((_ROOT / place).is_file() for place in places), example)
         for target in re.findall(r"\bmake ([a-z][\w-]*)", text):
             self.assertRegex(_read("Makefile"), rf"(?m)^{target}:")
 

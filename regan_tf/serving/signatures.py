@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from regan_tf.graphs import compiled
 from regan_tf.serving import counter_rng
+from regan_tf.tasks.text import token_regex
 
 DEFAULT = "serving_default"
 GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
@@ -72,6 +73,7 @@ class _Vocabulary(tf.Module):
     def __init__(self, vocabulary, file, seq_len):
         super().__init__()
         self.separator = vocabulary.separator
+        self.pattern = vocabulary.pattern
         self.end = vocabulary.end
         self.unknown = vocabulary.unknown
         self.seq_len = seq_len
@@ -85,12 +87,7 @@ class _Vocabulary(tf.Module):
         """string [B] -> tokens int32 [B, T], -1 after the text; lengths [B]; whether all its
         symbols are known [B].
         """
-        if self.separator:
-            symbols = tf.strings.split(text, maxsplit=self.seq_len + 1)  # more is too long anyway
-        else:
-            text = tf.strings.substr(text, 0, 4 * (self.seq_len + 1))  # in bytes, as above
-            # What is not UTF-8 becomes U+FFFD, which is unknown.
-            symbols = tf.strings.unicode_split(text, "UTF-8")
+        symbols = self._split(text)
         lengths = tf.cast(symbols.row_lengths(), tf.int32)
         tokens = tf.cast(self.token_of.lookup(symbols.values), tf.int32)
         if self.unknown is not None:  # a word that is spelled like the end token is none
@@ -101,6 +98,23 @@ class _Vocabulary(tf.Module):
             lengths, self.seq_len
         )
         return tokens, lengths, known
+
+    def _split(self, text):
+        """string [B] -> symbols, ragged [B, None], as `text.split` has it. Of a text that is too
+        long only its first T + 1 are sure.
+        """
+        most = self.seq_len + 1
+        if self.separator:
+            return tf.strings.split(text, maxsplit=most)
+        # What is not UTF-8 becomes U+FFFD, which is unknown.
+        if not self.pattern:
+            return tf.strings.unicode_split(tf.strings.substr(text, 0, 4 * most), "UTF-8")
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        # A byte 0, which no text of a run has, ends each symbol.
+        text = tf.strings.regex_replace(text, "\0", "\ufffd")
+        text = tf.strings.regex_replace(text, token_regex(self.pattern), "\\0\0")
+        symbols = tf.strings.split(text, sep="\0", maxsplit=most)
+        return tf.ragged.boolean_mask(symbols, symbols != "")
 
     def decode(self, tokens):
         """int32 [B, T] -> string [B]; tokens below 0, and the end token, are nothing."""

@@ -31,28 +31,32 @@ class Vocabulary:
       separator: "" if each character is a token, " " if words are: what stands between ASCII white
         space.
       end, unknown: tokens, or None: then all texts have T tokens, and all their symbols are known.
+      pattern: a regular expression whose matches are tokens, too, or "": see `token_regex`. The
+        separator is then "".
     """
 
     symbols: tuple
     separator: str = ""
     end: int | None = None
     unknown: int | None = None
+    pattern: str = ""
 
     @classmethod
-    def of(cls, lines, separator, size):
+    def of(cls, lines, separator, size, pattern=""):
         """The vocabulary of texts: end, unknown, then the most frequent tokens, at most `size` in
         all; ties by code point.
 
         Tokens that occur once are unknown: so that the unknown token, which stands for all that is
         new in other texts, is learned.
         """
-        counts = collections.Counter(symbol for line in lines for symbol in split(line, separator))
+        counts = collections.Counter(s for line in lines for s in split(line, separator, pattern))
         for special in _SPECIAL:
             counts.pop(special, None)
         ordered = sorted(
             (s for s in counts if counts[s] > 1), key=lambda symbol: (-counts[symbol], symbol)
         )
-        return cls((*_SPECIAL, *ordered[: size - len(_SPECIAL)]), separator, _END, _UNKNOWN)
+        symbols = (*_SPECIAL, *ordered[: size - len(_SPECIAL)])
+        return cls(symbols, separator, _END, _UNKNOWN, pattern)
 
     def to_json(self):
         """A JSON object of its arguments."""
@@ -72,6 +76,10 @@ class Vocabulary:
         """A dict from symbol to token, without the end, which no text contains."""
         return {symbol: i for i, symbol in enumerate(self.symbols) if i != self.end}
 
+    def split(self, line):
+        """A text's symbols, known or not."""
+        return split(line, self.separator, self.pattern)
+
     def encode(self, lines, seq_len):
         """N strings -> int32 [N, T]. Raises ValueError if one has more than T tokens, or an unknown
         one that must not be.
@@ -79,7 +87,7 @@ class Vocabulary:
         known = self.known
         tokens = np.full([len(lines), seq_len], -1 if self.end is None else self.end, np.int32)
         for row, line in zip(tokens, lines, strict=True):
-            found = [known.get(symbol, self.unknown) for symbol in split(line, self.separator)]
+            found = [known.get(symbol, self.unknown) for symbol in self.split(line)]
             if None in found or len(found) > seq_len or (self.end is None and len(found) < seq_len):
                 raise ValueError(
                     f"{line[:80]!r} is not a text of {seq_len} tokens of this vocabulary"
@@ -104,11 +112,22 @@ class Vocabulary:
         return np.sum(~ended, axis=1)
 
 
-def split(line, separator):
-    """A text's symbols: its characters, or what stands between ASCII white space, as a served
-    model's ops have it.
+def split(line, separator, pattern=""):
+    """A text's symbols: its characters, or the matches of a pattern and the characters that none
+    covers, or what stands between ASCII white space; as a served model's ops have it.
     """
-    return re.findall(r"\S+", line, re.ASCII) if separator else list(line)
+    if separator:
+        return re.findall(r"\S+", line, re.ASCII)
+    if pattern:
+        return [found[0] for found in re.finditer(token_regex(pattern), line, re.ASCII)]
+    return list(line)
+
+
+def token_regex(pattern):
+    """The regular expression of one token, in the syntax that Python's `re` and RE2 share: a match
+    of the pattern, or else a character.
+    """
+    return f"(?:{pattern})|(?s:.)"
 
 
 def read(path, flag):

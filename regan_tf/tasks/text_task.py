@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 
 import numpy as np
+import tensorflow as tf
 
 from regan_tf.config import UserError
 from regan_tf.defaults import BLEU_ORDERS
@@ -51,7 +52,7 @@ class Texts(Task):
 
     # Vocabulary and held-out texts follow from these; metrics depend on the number of samples.
     data_fields = (
-        *("tokens", "data_sha256", "vocab_size", "seq_len"),
+        *("tokens", "token_pattern", "data_sha256", "vocab_size", "seq_len"),
         *("data_size", "heldout_size", "eval_samples"),
     )
     name_fields = ("dataset", "data_file", "eval_file")
@@ -117,7 +118,7 @@ class Texts(Task):
 
     @property
     def full_name(self):
-        fields = ", ".join(f"{f}={getattr(self.config, f)}" for f in self.data_fields[2:])
+        fields = ", ".join(f"{f}={getattr(self.config, f)}" for f in self.data_fields[3:])
         return f"{self.name}, {fields}, texts {self.config.data_sha256[:8]}"
 
     def picture(self, number):
@@ -185,7 +186,8 @@ def _dataset(config):
     """
     flag = "data_file" if config.data_file else "dataset"
     lines, eval_lines, digest = _read(config)
-    config = dataclasses.replace(config, seq_len=config.seq_len or _length(lines, config.tokens))
+    _require_re2(config.token_pattern)
+    config = dataclasses.replace(config, seq_len=config.seq_len or _length(lines, config))
     lines, left_out = _short(lines, config, flag)
     if eval_lines is None:
         real, heldout = _split(lines, config, flag)
@@ -194,7 +196,8 @@ def _dataset(config):
         left_out += more
         heldout = _some(heldout, config.heldout_size)
     real = _some(real, config.data_size)
-    vocabulary = Vocabulary.of(real, text.SEPARATORS[config.tokens], config.vocab_size)
+    separator, pattern = text.SEPARATORS[config.tokens], config.token_pattern
+    vocabulary = Vocabulary.of(real, separator, config.vocab_size, pattern)
     if len(vocabulary) < 3:
         raise UserError(
             f"--{flag}={getattr(config, flag)} has no token but the unknown one: no "
@@ -235,19 +238,36 @@ def _read(config):
     return lines, eval_lines, hashlib.sha256((digest + eval_digest).encode()).hexdigest()
 
 
-def _length(lines, tokens):
+def _require_re2(pattern):
+    """Raises UserError for a --token_pattern that a served model could not split prompts by."""
+    try:
+        tf.strings.regex_replace("", text.token_regex(pattern), "")
+    except tf.errors.InvalidArgumentError as error:
+        reason = error.message.partition("error: ")[2] or error.message
+        raise UserError(
+            f"--token_pattern={pattern} is not allowed: it must be a regular expression of RE2, "
+            f"too, by which a served model splits ({reason.partition(' [Op:')[0]})"
+        ) from None
+
+
+def _count(line, config):
+    """How many tokens a line has."""
+    return len(text.split(line, text.SEPARATORS[config.tokens], config.token_pattern))
+
+
+def _length(lines, config):
     """T that fits the lines: nearly all are kept whole, and one that is far longer than the others
     does not cost them time.
     """
-    lengths = [len(text.split(line, text.SEPARATORS[tokens])) for line in lines]
+    lengths = [_count(line, config) for line in lines]
     covering = int(np.quantile(lengths, _COVERED, method="inverted_cdf"))
     return int(np.clip(covering, 3, _LONGEST))
 
 
 def _short(lines, config, flag):
     """The lines of at most --seq_len tokens, and how many others there are."""
-    separator, length = text.SEPARATORS[config.tokens], config.seq_len
-    kept = [line for line in lines if len(text.split(line, separator)) <= length]
+    length = config.seq_len
+    kept = [line for line in lines if _count(line, config) <= length]
     if not kept:
         raise UserError(
             f"--{flag}={getattr(config, flag)} has no line of at most --seq_len={length} "

@@ -61,8 +61,15 @@ class Experiment:
                 f"--replay={config.replay} contradicts --reward={config.reward}, which reads rows: "
                 "only sequences of a text_reward or token_reward are kept"
             )
-        self.trainer = Trainer(config, self.generator, models.discriminator, reward, models.prior)
         self.progress = Progress(self.task, len(real))
+        self.trainer = Trainer(
+            config,
+            self.generator,
+            models.discriminator,
+            reward,
+            models.prior,
+            self.progress.pretrain_batches,
+        )
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
         self.checkpoint = tf.train.Checkpoint(
             **self.models.checkpoint_parts(self.trainer.control_variables),

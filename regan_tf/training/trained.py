@@ -15,7 +15,7 @@ from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
 from regan_tf.tasks.registry import task_of
-from regan_tf.tasks.text import Vocabulary, split
+from regan_tf.tasks.text import Vocabulary
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
 from regan_tf.training.workdir import VOCABULARY, call_lines, read_metrics
@@ -192,7 +192,7 @@ class TrainedRun:
     def _encoded_prefix(self, prefix):
         """The prefix' tokens, a list."""
         length, known = self.config.seq_len, self.vocabulary.known
-        symbols = split(prefix, self.vocabulary.separator)
+        symbols = self.vocabulary.split(prefix)
         if len(symbols) > length:
             raise ValueError(
                 f"prefix={prefix!r} is not allowed: it must have at most {length} tokens"

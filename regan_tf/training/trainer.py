@@ -26,7 +26,9 @@ class Trainer:
     what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, reward=None, prior=None):
+    def __init__(
+        self, config, generator, discriminator, reward=None, prior=None, pretrain_batches=0
+    ):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
@@ -39,7 +41,7 @@ class Trainer:
         )
         self.control_variables = self.control.variables
         self.pretrain_optimizer = _adam(
-            config.pretrain_learning_rate, generator.trainable_variables
+            _pretrain_rate(config, pretrain_batches), generator.trainable_variables
         )
         self.generator_optimizer = _adam(
             config.generator_learning_rate, generator.trainable_variables
@@ -284,6 +286,14 @@ class ReducedAdam(keras.optimizers.Adam):
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+
+def _pretrain_rate(config, batches):
+    """The learning rate of pre-training, which --pretrain_decay lets fall."""
+    rate = config.pretrain_learning_rate
+    if not (config.pretrain_decay and batches):
+        return rate
+    return keras.optimizers.schedules.CosineDecay(rate, batches)
 
 
 def _adam(learning_rate, variables):

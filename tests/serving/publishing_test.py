@@ -21,7 +21,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from regan_tf.config import UserError
 from regan_tf.serving import counter_rng, publishing
 from regan_tf.serving.signatures import ServedModel
-from regan_tf.tasks import grammar, text
+from regan_tf.tasks import grammar
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
 
@@ -269,8 +269,12 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
 
     def _published(self, tokens):
         generator, discriminator = problems.networks(3, 6, 5, spread=0.7, end_token=0)
-        symbols = ("a", "cat", "sat", "naïve") if tokens == "word" else ("a", " ", "\t", "日")
-        vocabulary = Vocabulary(("<end>", "<unk>", *symbols), text.SEPARATORS[tokens], 0, 1)
+        symbols, separator, pattern = {
+            "word": (("a", "cat", "sat", "naïve"), " ", ""),
+            "char": (("a", " ", "\t", "日"), "", ""),
+            "pattern": (("C", "Cl", "[nH]", "日"), "", r"(\[[^\]]+\])|Cl|Br"),
+        }[tokens]
+        vocabulary = Vocabulary(("<end>", "<unk>", *symbols), separator, 0, 1, pattern)
         return (
             publishing.publish(
                 generator, discriminator, vocabulary, f"{self.get_temp_dir()}/{tokens}"
@@ -280,7 +284,9 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     @parameterized.parameters(
-        ("word", "a cat", "a cat sat", "a dog  a\t<end>"), ("char", "a ", " 日\ta", "abc ")
+        ("word", "a cat", "a cat sat", "a dog  a\t<end>"),
+        ("char", "a ", " 日\ta", "abc "),
+        ("pattern", "Cl[nH]", "日CClC[nH]", "[n[H]l"),
     )
     @pytest.mark.slow
     def test_every_text_is_generated_and_scored_with_its_end(self, tokens, prefix, other, unknown):
@@ -310,6 +316,33 @@ class TextModelTest(tf.test.TestCase, parameterized.TestCase):
         expected = generator.log_prob(vocabulary.encode(plain[:4], 5)).numpy().sum(axis=1)
         self.assertAllClose(scores["log_prob"], [*expected, 0], rtol=1e-4)
         self.assertIn(1, vocabulary.encode([unknown], 5))
+
+    def test_prompts_are_split_by_the_pattern_as_in_training(self):
+        path, _, vocabulary = self._published("pattern")
+        generate = tf.saved_model.load(str(path)).signatures["generate"]
+        prefixes = [
+            "",
+            "ClC",
+            "CCCCC",
+            "[nH",
+            "[日]Br",
+            "C\nC",
+            "\0[\0]C",
+            "[nH]" * 5,
+            "Cl" * 6,
+            "C" * 99,
+        ]
+        rows = generate(
+            seed=tf.zeros(len(prefixes) + 1, tf.int64),
+            temperature=tf.ones(len(prefixes) + 1),
+            prefix=tf.constant([*prefixes, b"\xffCl\xe6"]),
+        )
+        lengths = [len(vocabulary.split(prefix)) for prefix in prefixes]
+        self.assertAllEqual(rows["valid"], [*(length <= 5 for length in lengths), True])
+        for prefix, length, found in zip(prefixes, lengths, rows["tokens"].numpy(), strict=False):
+            if length <= 5:
+                self.assertAllEqual(found[:length], vocabulary.encode([prefix], 5)[0, :length])
+        self.assertAllEqual(rows["tokens"][-1, :3], vocabulary.encode(["?Cl?"], 5)[0, :3])
 
     def test_what_stands_after_the_end_is_not_scored(self):
         path, _, _ = self._published("word")

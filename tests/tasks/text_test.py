@@ -51,6 +51,21 @@ class VocabularyTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(vocabulary.to_text(vocabulary.encode([line], 30)), [line])
         self.assertLen(vocabulary, 2 + len(set(line)))
 
+    def test_a_match_of_the_pattern_is_one_token_and_the_rest_characters(self):
+        lines = ["Clc%12[nH]C%1", "Cl[nH]%12", "[C[nH]C"]
+        vocabulary = Vocabulary.of(lines, "", 100, r"\[[^\]]+\]|Cl|(%\d\d)")
+        self.assertEqual(vocabulary.split(lines[0]), ["Cl", "c", "%12", "[nH]", "C", "%", "1"])
+        self.assertEqual(vocabulary.split(lines[2]), ["[C[nH]", "C"])
+        self.assertEqual(vocabulary.symbols, ("<end>", "<unk>", "%12", "C", "Cl", "[nH]"))
+        self.assertEqual(vocabulary.to_text(vocabulary.encode(lines[1:2], 5)), lines[1:2])
+        self.assertEqual(Vocabulary.from_json(vocabulary.to_json()), vocabulary)
+
+    def test_a_vocabulary_from_before_patterns_is_read(self):
+        old = '{"symbols": ["<end>", "<unk>", "a"], "separator": "", "end": 0, "unknown": 1}'
+        self.assertEqual(
+            Vocabulary.from_json(old), Vocabulary(("<end>", "<unk>", "a"), "", 0, 1, "")
+        )
+
     def test_the_grammar_has_no_shorter_texts_and_no_unknown_symbols(self):
         self.assertAllEqual(grammar.VOCABULARY.encode(["x+x"], 3), [[0, 1, 0]])
         for wrong in ("x+", "xyx", "x+x+"):
@@ -141,6 +156,31 @@ class FilesTest(tf.test.TestCase, parameterized.TestCase):
         completed = task.completed(task.load())
         self.assertEqual((completed.seq_len, completed.heldout_size), (4, 3))
         self.assertNotIn(None, [getattr(completed, f.name) for f in dataclasses.fields(Config)])
+
+    def test_length_and_vocabulary_follow_from_the_pattern(self):
+        lines = "\n".join("Cl" * (2 + i % 3) + "C" * (i % 2) for i in range(60)).encode()
+        dataset = self._load(lines, tokens="char", token_pattern="Cl", heldout_size=1)
+        self.assertEqual(dataset.real.shape[1], 5)
+        self.assertCountEqual(dataset.vocabulary.symbols[2:], ["Cl", "C"])
+
+    @parameterized.parameters(
+        ("[", {"tokens": "char"}, "is no regular expression: unterminated character set"),
+        ("x*", {"tokens": "char"}, "is not allowed: it matches where there is no character"),
+        (r"\b", {"tokens": "char"}, "is not allowed: it matches where there is no character"),
+        ("Cl", {"tokens": "word"}, "contradicts --tokens=word: add --tokens=char"),
+        ("Cl", {"tokens": "char", "dataset": "grammar"}, "contradicts --dataset=grammar"),
+    )
+    def test_a_bad_pattern_is_refused_at_once(self, pattern, options, message):
+        with self.assertRaises(UserError) as caught:
+            Config(**{"dataset": "pydoc", "token_pattern": pattern} | options)
+        self.assertIn(f"--token_pattern={pattern} {message}", str(caught.exception))
+
+    def test_a_pattern_that_a_served_model_could_not_read_is_refused(self):
+        with self.assertRaisesRegex(
+            UserError, r"(?s)C\(\?=l\) is not allowed: .* RE2.*\(\?="
+        ) as caught:
+            self._load(b"C\nCl\n" * 9, tokens="char", token_pattern="C(?=l)")
+        self.assertNotIn("\n", str(caught.exception))
 
     def test_line_ends_and_byte_order_mark(self):
         lines = [f"word{i} and more" for i in range(20)]

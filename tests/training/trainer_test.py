@@ -1,5 +1,6 @@
 """The compiled steps: they learn, and are traced once; and the configuration that is refused."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import parameterized
@@ -53,6 +54,21 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         small.finish(experiment)
         self.assertEqual(experiment.progress.pretrained, 13)
         self.assertEqual(experiment.trainer.pretrain.experimental_get_tracing_count(), 1)
+
+    def test_the_rate_of_pretraining_falls_by_half_a_cosine_and_goes_on_after_a_stop(self):
+        options = {"pretrain_decay": True, "pretrain_learning_rate": 1e-3, "pretrain_epochs": 0.8}
+        experiment = small.experiment(iterations=0, **options)
+        optimizer, rates = experiment.trainer.pretrain_optimizer, []
+        for _ in range(9):
+            rates.append(float(optimizer.learning_rate))
+            optimizer.iterations.assign_add(1)
+        self.assertAllClose(rates, 5e-4 * (1 + np.cos(np.pi * np.arange(9) / 8)), atol=1e-9)
+        self.assertIn(
+            id(optimizer.iterations), [id(v) for v in experiment.trainer.optimizer_variables]
+        )
+        constant = small.experiment(**options | {"pretrain_decay": False})
+        constant.trainer.pretrain_optimizer.iterations.assign_add(8)
+        self.assertAllClose(constant.trainer.pretrain_optimizer.learning_rate, 1e-3)
 
     def test_discriminator_learns_to_tell_random_from_real(self):
         experiment = small.experiment(seq_len=5, discriminator_learning_rate=1e-2)
