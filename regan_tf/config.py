@@ -18,7 +18,7 @@ from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec
 
-_PATHS = ("data_file", "eval_file")
+_PATHS = ("data_file", "eval_file", "start_from")
 
 
 class UserError(Exception):
@@ -67,22 +67,29 @@ class Config:
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
         "help; uniform: random letters of an --alphabet, where there is a --reward and no data.",
         choices=tuple(METRICS),
+        inherited=True,
     )
     alphabet: str = setting(
-        "", "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely."
+        "",
+        "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely.",
+        inherited=True,
     )
-    data_file: str = setting("", "Texts to learn from, one a line, UTF-8.")
-    eval_file: str = setting("", "Held-out texts; by default some lines of --data_file.")
+    data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
+    eval_file: str = setting(
+        "", "Held-out texts; by default some lines of --data_file.", inherited=True
+    )
     tokens: str = setting(
         "word",
         "What a text is cut into: words (at white space), or characters.",
         choices=("word", "char"),
+        inherited=True,
     )
     vocab_size: int = setting(
         5_000,
         "Of texts: the most frequent tokens that occur twice are kept, so many with the end and "
         "the unknown token.",
         at_least=3,
+        inherited=True,
     )
     seq_len: int | None = setting(
         None,
@@ -90,12 +97,14 @@ class Config:
         "default 99 % of them are not longer, and it is at most 256.",
         at_least=3,
         optional=True,
+        inherited=True,
     )
     data_size: int | None = setting(
         None,
         "Training sequences: by default 10,000 (section 4.1), of a text all.",
         at_least=1,
         optional=True,
+        inherited=True,
     )
     heldout_size: int | None = setting(
         None,
@@ -103,16 +112,26 @@ class Config:
         "--eval_file.",
         at_least=1,
         optional=True,
+        inherited=True,
     )
     data_sha256: str = setting(
-        "", "Refuse other texts than these; a run records that of its own.", optional=True
+        "",
+        "Refuse other texts than these; a run records that of its own.",
+        optional=True,
+        inherited=True,
     )
     # Networks, section 4.3 (the paper gives no sizes).
     embed_dim: int | None = setting(
-        None, "Size of the generator's token embedding; by default 32, for texts 128.", at_least=1
+        None,
+        "Size of the generator's token embedding; by default 32, for texts 128.",
+        at_least=1,
+        inherited=True,
     )
     generator_dim: int | None = setting(
-        None, "Hidden units of the generator's LSTM; by default 32, for texts 128.", at_least=1
+        None,
+        "Hidden units of the generator's LSTM; by default 32, for texts 128.",
+        at_least=1,
+        inherited=True,
     )
     discriminator_dim: int = setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
     control_filters: int = setting(
@@ -122,6 +141,11 @@ class Config:
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
     # Training, Algorithm 1.
+    start_from: str = setting(
+        "",
+        "Directory of a run, whose last generator is where this one starts, with the same data "
+        "and sizes; without --pretrain_epochs there is no further pre-training.",
+    )
     batch_size: int | None = setting(
         None,
         "Sequences per minibatch (BATCH_SIZE); by default 128, for texts 32.",
@@ -319,13 +343,18 @@ class Config:
     def _default(self, name):
         """A field's value, or what it is by default."""
         value = getattr(self, name)
-        return DEFAULTS[self.dataset](self).get(name) if value is None else value
+        return self._defaults.get(name) if value is None else value
+
+    @property
+    def _defaults(self):
+        found = DEFAULTS[self.dataset](self)
+        return found | {"pretrain_epochs": 0.0} if self.start_from else found
 
     def resolved(self) -> "Config":
         """The run with every None replaced but those that the data decide (`Task.completed`), and
         the paths of texts absolute: it may go on from another directory.
         """
-        defaults = DEFAULTS[self.dataset](self) | {"metric": self._metrics[0]}
+        defaults = self._defaults | {"metric": self._metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         found = dataclasses.replace(self, **missing)
         paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}

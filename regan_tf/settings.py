@@ -49,6 +49,7 @@ def setting(
     extends: bool = False,
     optional: bool = False,
     local: bool = False,
+    inherited: bool = False,
 ) -> Any:
     """A field of a dataclass.
 
@@ -59,9 +60,10 @@ def setting(
       optional: where it is not given, any value of a run will do then.
       local: the flag says where or how to run, not what: it is no part of the recorded
         configuration.
+      inherited: a run that starts from another's generator has that run's value.
     """
     checks = {"choices": choices, "at_least": at_least, "at_most": at_most, "above": above}
-    checks |= {"extends": extends, "optional": optional, "local": local}
+    checks |= {"extends": extends, "optional": optional, "local": local, "inherited": inherited}
     return dataclasses.field(default=default, metadata={"doc": doc, **checks})
 
 

@@ -37,9 +37,44 @@ def _value_type(field):
 
 def parsed(flag_values=flags.FLAGS):
     """The Config that parsed flags ask for, resolved. Raises UserError where they do not fit."""
-    return Config(
-        **{field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}
-    ).resolved()
+    return resolved(_values(flag_values))
+
+
+def resolved(values):
+    """The resolved Config of a dict of its fields, with what it inherits from the run of
+    --start_from. Raises UserError where they do not fit.
+    """
+    start = values.get("start_from")
+    if start and not _goes_on_without(start, values):
+        values = values | _inherited(values, read_run(start, "start_from"))
+    return Config(**values).resolved()
+
+
+def _goes_on_without(start, values):
+    """Whether a run is there that has taken over everything, from one that is gone."""
+    own = values.get("workdir")
+    return own and os.path.isfile(_file(own)) and not os.path.isfile(_file(start))
+
+
+def _inherited(values, source):
+    """The fields that a run takes over from its source. Raises UserError if it has others."""
+    fields = [f for f in dataclasses.fields(Config) if f.metadata["inherited"]]
+    for field in fields:
+        given, there = values.get(field.name, field.default), getattr(source, field.name)
+        if given not in (field.default, there):
+            raise UserError(
+                f"--{field.name}={given} contradicts --start_from={values['start_from']}, whose "
+                f"generator has {to_flag(source, field.name)}"
+            )
+    return {field.name: getattr(source, field.name) for field in fields}
+
+
+def _values(flag_values):
+    return {field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}
+
+
+def _file(workdir):
+    return os.path.join(workdir, FILE_NAME)
 
 
 def to_flag(config, name):
@@ -89,20 +124,22 @@ def export_flags(config):
     ]
 
 
-def read_run(workdir):
-    """The Config of the run in a directory. Raises UserError if there is none, or it is bad."""
-    path = os.path.join(workdir, FILE_NAME)
+def read_run(workdir, flag="workdir"):
+    """The Config of the run in a directory. Raises UserError, naming the flag, if there is none, or
+    it is bad.
+    """
+    path = _file(workdir)
     flag_values = flags.FlagValues()
     define(flag_values)
     if not os.path.exists(path):
-        raise UserError(f"--workdir={workdir} holds no run: there is no {path}")
+        raise UserError(f"--{flag}={workdir} holds no run: there is no {path}")
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file if line.startswith("--")]
         flag_values(["", *lines])
-        return parsed(flag_values)
+        return Config(**_values(flag_values)).resolved()
     except (OSError, ValueError, flags.Error, UserError) as error:
-        raise UserError(f"--workdir={workdir} holds no run that can be read: {error}") from None
+        raise UserError(f"--{flag}={workdir} holds no run that can be read: {error}") from None
 
 
 def require_same(config, earlier, workdir):

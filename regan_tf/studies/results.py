@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,11 +119,13 @@ def read(paths, generator="last"):
     for path in paths:
         if not Path(path).is_dir():
             raise UserError(f"{path} is not a directory")
+    # Not rglob: it fails where a run that goes on renames what it wrote.
     directories = sorted(
         {
-            found.parent.resolve()
+            Path(directory).resolve()
             for path in paths
-            for found in Path(path).rglob(config_flags.FILE_NAME)
+            for directory, _, files in os.walk(path)
+            if config_flags.FILE_NAME in files
         }
     )
     finished = [directory for directory in directories if (directory / SUMMARY).exists()]

@@ -58,11 +58,13 @@ def regan(experiment: Experiment) -> Iterator[dict | None]:
 
 def pretrain(experiment: Experiment) -> Iterator[dict | None]:
     """Line 3: PRE_EPOCH_GEN epochs of maximum likelihood, in groups of minibatches of well under a
-    second. Yields as `regan` does.
+    second, from random weights or those of --start_from. Yields as `regan` does.
 
     The groups' size follows from the configuration alone: workers that share the minibatches must
     call the compiled step alike.
     """
+    if experiment.config.start_from and experiment.progress.steps == 0:
+        experiment.models.start_from(experiment.config.start_from)
     size = _group_size(experiment)
     while experiment.progress.pretraining:
         for seconds in _pretrain_epoch(experiment, size):

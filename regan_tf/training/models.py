@@ -4,6 +4,7 @@ checkpoint: enough to sample, to measure and to export.
 
 import tensorflow as tf
 
+from regan_tf.cli import config_flags
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.training.workdir import require_checkpoint
@@ -47,18 +48,28 @@ class Models:
         """The generator becomes the best one again."""
         _copy(self.best_generator, self.generator)
 
-    def restore(self, path, **others):
+    def restore(self, path, flag="workdir", **others):
         """Loads the weights of a run's newest checkpoint, and of what else it holds no more than is
         asked for.
 
         Args:
           path: the run's directory.
+          flag: that names it.
           others: parts of the checkpoint by their names, as `Progress.checkpoint_parts` gives them.
         Raises:
           UserError: there is no checkpoint, or it is damaged.
         """
         checkpoint = tf.train.Checkpoint(**self.checkpoint_parts(), **others)
-        require_checkpoint(path, checkpoint, partly=True)
+        require_checkpoint(path, checkpoint, partly=True, flag=flag)
+
+    def start_from(self, path):
+        """The generator becomes the last one of another run, of the same vocabulary and sizes.
+
+        Raises UserError if that run has no checkpoint, or it is damaged.
+        """
+        source = Models(config_flags.read_run(path, "start_from"), self.vocabulary)
+        source.restore(path, "start_from")
+        _copy(source.generator, self.generator)
 
     def checkpoint_parts(self, learned=()):
         """What a checkpoint holds of them, by name; learned: further variables of Keras, behind the

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from regan_tf.cli import command
+from regan_tf.cli import command, config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.training import run
 from regan_tf.training.callbacks import Callback
@@ -56,7 +56,8 @@ def train(
     if reward:
         settings["reward"] = reward
     with _naming_arguments():
-        resolved = dataclasses.replace(config or Config(), **settings).resolved()
+        given = {name: getattr(config, name) for name in _NAMES} if config else {}
+        resolved = config_flags.resolved(given | settings)
         resolved = dataclasses.replace(resolved, workdir=run.directory(resolved))
         command.start_tensorflow(resolved.threads, resolved.precision)
         run.run(resolved, callbacks=callbacks, own_reward=own_reward)

@@ -103,9 +103,10 @@ class Workdir:
         write_atomically(self.path / name, text)
 
 
-def restore(path, checkpoint, partly=False):
+def restore(path, checkpoint, partly=False, flag="workdir"):
     """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
-    UserError if it is damaged, or is not of the same things: with `partly` it may hold more.
+    UserError, naming the flag, if it is damaged, or is not of the same things: with `partly` it may
+    hold more.
     """
     saved = _checkpoints(path)
     if not saved:
@@ -118,16 +119,16 @@ def restore(path, checkpoint, partly=False):
             found.assert_consumed()
     except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise UserError(
-            f"--workdir={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
+            f"--{flag}={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
             "delete that directory to go on from the one before it, or from the start"
         ) from None
     return True
 
 
-def require_checkpoint(path, checkpoint, partly=False):
+def require_checkpoint(path, checkpoint, partly=False, flag="workdir"):
     """Loads a run's newest checkpoint as `restore` does; raises UserError if there is none, too."""
-    if not restore(path, checkpoint, partly):
-        raise UserError(f"--workdir={path} holds no checkpoint yet")
+    if not restore(path, checkpoint, partly, flag):
+        raise UserError(f"--{flag}={path} holds no checkpoint yet")
 
 
 def _drop_half_written(directory):

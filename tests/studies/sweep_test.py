@@ -145,7 +145,8 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         for kill in (self._interrupt, self._kill, self._kill_with_its_runs):
             # One run at a time: when the first writes its first line, two more must still begin.
             command = self._command(output, "--workers=1")
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+            with open(self.directory / "stderr.txt", "w") as stderr:
+                process = subprocess.Popen(command, stderr=stderr, start_new_session=True)
             self._wait_for_a_metric(output, process)
             # Its run goes on meanwhile, but the sweep cannot end.
             process.send_signal(signal.SIGSTOP)
@@ -171,12 +172,15 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(len(re.findall("^finished", again.stdout, re.MULTILINE)), 2)
 
     def _wait_for_a_metric(self, output, process):
-        before = {p: p.stat().st_size for p in output.rglob("metrics.jsonl")}
+        # Not rglob: what runs write and rename meanwhile makes it fail.
+        def sizes():
+            return {p: p.stat().st_size for p in output.glob("*/*/*/metrics.jsonl")}
+
+        before = sizes()
         for _ in range(6000):
             time.sleep(0.05)
-            with contextlib.suppress(OSError):
-                if any(p.stat().st_size > before.get(p, 0) for p in output.rglob("metrics.jsonl")):
-                    return
+            if any(size > before.get(path, 0) for path, size in sizes().items()):
+                return
             self.assertIsNone(process.poll(), "the sweep ended too early")
         self.fail("the sweep did not start")
 
@@ -186,7 +190,10 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
 
     def _kill_with_its_runs(self, process):
         """As when the machine goes down."""
-        stats = [path.read_text().rpartition(")") for path in Path("/proc").glob("[0-9]*/stat")]
+        stats = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                stats.append(path.read_text().rpartition(")"))
         parents = {int(head.split()[0]): int(rest.split()[1]) for head, _, rest in stats}
         doomed = [process.pid]
         for parent in doomed:
@@ -198,7 +205,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
     def _interrupt(self, process):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
-        self.assertEqual(process.wait(), 130)
+        self.assertEqual(process.wait(), 130, (self.directory / "stderr.txt").read_text()[-2000:])
 
     @pytest.mark.slow
     def test_ray_cluster_of_two_nodes_gives_the_same_numbers(self):

@@ -1,8 +1,10 @@
 """The main job from Python, with callbacks."""
 
 import json
+import shutil
 import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -132,3 +134,57 @@ class TrainTest(tf.test.TestCase):
 
 if __name__ == "__main__":
     tf.test.main()
+
+
+class StartFromTest(tf.test.TestCase):
+    """A run that starts from the generator of another."""
+
+    def setUp(self):
+        super().setUp()
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        short = {"estimator": "reinforce_loo", "d_steps": 1, "export_generator": "none"}
+        self.first = regan_tf.train(
+            **(SMALL | short), iterations=1, workdir=f"{self.directory}/first"
+        )
+        rest = ("batch_size", "eval_samples")
+        self.short = short | {name: SMALL[name] for name in rest}
+        self.short |= {"start_from": f"{self.directory}/first", "iterations": 1}
+
+    def test_it_has_the_data_the_sizes_and_the_weights_of_the_other(self):
+        second = regan_tf.train(**self.short, workdir=f"{self.directory}/second", seed=5)
+        for name in ("data_size", "embed_dim", "generator_dim", "seq_len"):
+            self.assertEqual(getattr(second.config, name), getattr(self.first.config, name))
+        self.assertEqual([r["phase"] for r in second.records], ["adversarial"] * 2)
+        # A run goes on, also when that from which it started is gone.
+        shutil.rmtree(self.directory / "first")
+        more = regan_tf.train(second.config, iterations=2, workdir=str(second.path))
+        self.assertLen(more.records, 3)
+
+    def test_it_starts_with_the_last_generator(self):
+        found = []
+
+        class AtStart(regan_tf.Callback):
+            def on_iteration(self, record, generator):
+                found.append([v.numpy() for v in generator.variables])
+
+        regan_tf.train(**self.short, workdir=f"{self.directory}/second", callbacks=[AtStart()])
+        for mine, theirs in zip(found[0], self.first.generator.variables, strict=True):
+            self.assertAllEqual(mine, theirs)
+
+    def test_it_may_be_pre_trained_further(self):
+        second = regan_tf.train(
+            **self.short, workdir=f"{self.directory}/second", pretrain_epochs=1.0
+        )
+        self.assertEqual([r["phase"] for r in second.records], ["pretrain"] + ["adversarial"] * 2)
+        self.assertLess(second.records[0]["nll"], self.first.records[-1]["nll"])
+
+    def test_what_does_not_fit_is_said(self):
+        with self.assertRaisesRegex(
+            UserError, "generator_dim=7 contradicts start_from=.*first, whose generator has gen"
+        ):
+            regan_tf.train(**self.short, generator_dim=7, workdir=f"{self.directory}/second")
+        with self.assertRaisesRegex(UserError, "^start_from=/nowhere holds no run"):
+            regan_tf.train(start_from="/nowhere")
+        shutil.rmtree(self.directory / "first/checkpoints")
+        with self.assertRaisesRegex(UserError, "start_from=.*first holds no checkpoint yet"):
+            regan_tf.train(**self.short, workdir=f"{self.directory}/second")
