@@ -61,6 +61,13 @@ class Config:
         at_least=0,
         extends=True,
     )
+    reward_calls: int = setting(
+        0,
+        "Calls of a --reward of texts or tokens, one for each different sequence, after which the "
+        "run ends; 0: any number. A higher one goes on.",
+        at_least=0,
+        extends=True,
+    )
     # Data, section 4.1.
     dataset: str = setting(
         "grammar",
@@ -171,7 +178,8 @@ class Config:
     )
     iterations: int | None = setting(
         None,
-        "Adversarial iterations; by default 200 for short, 234 for long. A higher one goes on.",
+        "Adversarial iterations; by default 200 for short, 234 for long, with --reward_calls as "
+        "many as these. A higher one goes on.",
         at_least=0,
         extends=True,
     )
@@ -228,7 +236,7 @@ class Config:
     metric: str | None = setting(
         None,
         "Metric that tells the best generator, and stops early; by default goodness, for texts "
-        "nll, with a --reward the mean reward of an update.",
+        "nll, with a --reward its mean over the updates since the last evaluation point.",
         choices=(*dict.fromkeys(itertools.chain(*METRICS.values())), "reward"),
     )
     patience: int = setting(
@@ -265,6 +273,7 @@ class Config:
         self._check_data()
         self._check_steps()
         self._check_row_parts()
+        self._check_calls()
 
     def _check_data(self):
         most, batch_size = self._default("data_size") or math.inf, self._default("batch_size")
@@ -331,6 +340,20 @@ class Config:
             raise UserError(
                 f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
                 "take more replicas"
+            )
+
+    def _check_calls(self):
+        calls, batch_size = self.reward_calls, self._default("batch_size")
+        if calls and not self.reward:
+            raise UserError(f"--reward_calls={calls} needs a --reward, of texts or tokens")
+        if 0 < calls < batch_size:
+            raise UserError(
+                f"--reward_calls={calls} is not allowed: at least --batch_size={batch_size}"
+            )
+        if calls and self.distribution == "multi_worker":
+            raise UserError(
+                f"--reward_calls={calls} contradicts --distribution=multi_worker, of which each "
+                "worker makes calls of its own: take --reward_workers or mirrored"
             )
 
     @property

@@ -36,7 +36,7 @@ def _grammar(config):
         "pretrain_epochs": 3.0 if is_long else 1.0,
         "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
         "pretrain_patience": 0,
-        "iterations": 234 if is_long else 200,
+        "iterations": config.reward_calls or (234 if is_long else 200),
         "d_steps": data_size // batch_size,
         "generator_learning_rate": 1e-2,
         "eval_samples": 10_000,
@@ -55,7 +55,7 @@ def _text(config):
         "pretrain_epochs": 200.0,
         "pretrain_learning_rate": 3e-3,
         "pretrain_patience": 2,
-        "iterations": 200,
+        "iterations": config.reward_calls or 200,
         "d_steps": 10,
         "generator_learning_rate": 1e-4,
         "eval_samples": 2_000,
@@ -84,6 +84,8 @@ def _uniform(config):
 
 
 # By field of Config, all that are None there, unless the data decide. The argument is a Config.
+# A run with --reward_calls ends when they are made: as many iterations are never fewer than that
+# takes, unless the generator finds nothing new any more.
 DEFAULTS: dict[str, Callable[[Any], dict]] = {
     "grammar": _grammar,
     **dict.fromkeys(TEXTS, _text),

@@ -2,17 +2,19 @@
 own where they are slow.
 """
 
+import collections
 import functools
 import itertools
 import math
 import threading
 import weakref
+from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.estimators import reward_functions, rewards
+from regan_tf.estimators import calls, reward_functions, rewards
 from regan_tf.estimators.reward_functions import PythonReward, RewardError
 from regan_tf.tasks.text import Vocabulary
 
@@ -29,26 +31,43 @@ class BlackBoxReward(rewards.TokenReward):
       name: module:function, from which worker processes load the function.
       workers: how many such processes, which run until `close`; 0: the function is called in this
         one.
+      limit: of calls. What asks for more than are left has only those asked, and a RewardError;
+        0: none.
 
     Attributes:
-      calls: how many different sequences were asked for.
+      ledger: the calls, `calls.Calls`: a sequence is called once.
+      names: of the reward and its components; [] before the first answer.
+      iteration: what the next calls are recorded with.
+      spent: whether more calls than `limit` were asked for.
     """
 
     def __init__(
-        self, function: PythonReward, vocabulary: Vocabulary, name: str = "", workers: int = 0
+        self,
+        function: PythonReward,
+        vocabulary: Vocabulary,
+        name: str = "",
+        workers: int = 0,
+        limit: int = 0,
     ):
         self._function, self._vocabulary = function, vocabulary
-        self._name, self._workers = name, workers
+        self._name, self._workers, self._limit = name, workers, limit
         self._lock = threading.Lock()  # replicas ask from threads of their own
-        self._names: tuple[str, ...] = ()  # "reward", then components
-        self._known: dict[bytes, tuple[float, ...]] = {}
-        self._since: list[list[tuple[float, ...]]] = []  # what was given since `take_components`
-        self.calls = 0
+        self.ledger = calls.Calls(len(vocabulary))
+        self.names: list[str] = []
+        self._uncounted: dict[str | bytes, dict[str, float]] = {}  # known, but no call yet
+        self._since: collections.Counter[int] = collections.Counter()
+        self._write: Callable[[str], None] = lambda lines: None
+        self.iteration, self.spent = 0, False
         self._pool, self._closing = None, None
         if workers:
             self._pool = reward_functions.pool(workers)
             # Before the interpreter takes apart what a pool needs to end.
             self._closing = weakref.finalize(self, self._pool.shutdown, cancel_futures=True)
+
+    @property
+    def calls(self) -> int:
+        """How many different sequences were asked for."""
+        return len(self.ledger)
 
     def close(self) -> None:
         """Ends its processes; it cannot be asked afterwards."""
@@ -71,49 +90,133 @@ class BlackBoxReward(rewards.TokenReward):
 
     def of_array(self, tokens: np.ndarray) -> np.ndarray:
         """R of int32 [B, T] in NumPy -> [B], float32. Raises RewardError."""
-        keys = [row.tobytes() for row in tokens]
+        keys = self._keys(tokens)
         with self._lock:
-            new = {key: i for i, key in enumerate(keys) if key not in self._known}
-            if new:
-                self._keep(new, self._asked(tokens[list(new.values())]))
-            found = [self._known[key] for key in keys]
-            self._since.append(found)
-        return np.array([values[0] for values in found], np.float32)
+            if new := self._new(keys):
+                self._call(new, tokens)
+            places = self.ledger.places(keys)
+            self._since.update(places)
+            return self.ledger.column("reward", places).astype(np.float32)
+
+    def try_on(self, tokens: np.ndarray) -> None:
+        """Asks for int32 [N, T] without a call: what they get is kept until they are asked for.
+        Raises RewardError.
+        """
+        new = self._new(self._keys(tokens))
+        for part, answers in self._asked(list(new), tokens[list(new.values())]):
+            self._uncounted |= zip(part, answers, strict=True)
+
+    def keep_record(
+        self, lines: Callable[[], Iterable[str]], counted: int, write: Callable[[str], None]
+    ) -> None:
+        """Goes on with a record in a file; what is known there is not asked for again.
+
+        Args:
+          lines: opens the file and gives its lines.
+          counted: how many of its calls were made when the run was where it goes on. The others are
+            made again when they come again, with what they got.
+          write: adds lines to the file.
+        Raises:
+          ValueError: it has fewer calls.
+        """
+        self._uncounted |= self.ledger.load(lines, counted)
+        self.names = list(self.ledger.names) or self.names
+        self._write = write
+
+    def best(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best sequences so far, int32 [n, T], and their rewards, float32 [n], n <= count: the
+        highest first, equal ones by call order.
+        """
+        with self._lock:
+            rewards = self.ledger.column("reward")
+            places = calls.best_first(rewards, count)
+            return self.ledger.tokens(places), rewards[places].astype(np.float32)
 
     def take_components(self) -> dict[str, float]:
         """What the function gave besides the reward, as means over all sequences since this was
-        called last.
+        called last. What is no number, where a sequence is not valid, is left out.
         """
         with self._lock:
-            given, self._since = list(itertools.chain.from_iterable(self._since)), []
-        columns = zip(*given, strict=True)
+            times, self._since = self._since, collections.Counter()
+            given = {n: self.ledger.column(n, times).tolist() for n in self.ledger.names[1:]}
         # fsum does not depend on the order, in which replicas may differ.
-        means = [math.fsum(column) / len(given) for column in columns]
-        return dict(zip(self._names[1:], means[1:], strict=True)) if given else {}
+        found = {}
+        for name, column in given.items():
+            repeated = map(itertools.repeat, column, times.values())
+            values = [x for x in itertools.chain.from_iterable(repeated) if not math.isnan(x)]
+            if values:
+                found[name] = math.fsum(values) / len(values)
+        return found
 
-    def _keep(self, keys, answers):
-        for key, answer in zip(keys, answers, strict=True):
-            self._names = self._names or ("reward", *(n for n in answer if n != "reward"))
-            if answer.keys() != set(self._names):
-                names = ", ".join(answer)
-                raise RewardError(f"gave {names}, and {', '.join(self._names)} at first")
-            self._known[key] = tuple(answer[name] for name in self._names)
-        self.calls += len(keys)
-
-    def _asked(self, tokens):
-        sequences = tokens
+    def _keys(self, tokens):
+        """What tells sequences from each other: their texts, or their tokens."""
         if self._function.reads == "texts":
-            sequences = self._vocabulary.to_text(tokens)
+            return self._vocabulary.to_text(tokens)
+        return self.ledger.packed(tokens)
+
+    def _new(self, keys):
+        """The keys that were not called for yet, each with its first row."""
+        new: dict[str | bytes, int] = {}
+        for i, key in enumerate(keys):
+            if key not in self.ledger:
+                new.setdefault(key, i)
+        return new
+
+    def _call(self, new, tokens):
+        """Makes calls, as far as the limit goes; new: their rows of the tokens by key."""
+        left = self._limit - self.calls if self._limit else len(new)
+        waiting = dict(itertools.islice(new.items(), left))
+        unknown = [key for key in waiting if key not in self._uncounted]
+        self._count(waiting, tokens)
+        for part, answers in self._asked(unknown, tokens[[new[key] for key in unknown]]):
+            self._uncounted |= zip(part, answers, strict=True)
+            self._count(waiting, tokens)
+        if left < len(new):
+            self.spent = True
+            raise RewardError(f"was asked for more than its {self._limit} calls")
+
+    def _count(self, waiting, tokens):
+        """Makes the first calls that wait, as long as their answers are known: their order is that
+        of the rows.
+        """
+        first = self.calls
+        ready = itertools.takewhile(self._uncounted.__contains__, list(waiting))
+        for key in ready:
+            (row,) = self.ledger.packed(tokens[waiting[key]][np.newaxis])
+            del waiting[key]
+            self.ledger.add(key, row, self._uncounted.pop(key), self.iteration)
+        if self.calls > first:
+            self._write(
+                "".join(calls.line(self.ledger.record(place)) for place in range(first, self.calls))
+            )
+
+    def _asked(self, keys, tokens):
+        """Asks the function for sequences in parts, the workers' or all. Yields the keys of one
+        with its answers.
+        """
+        texts = self._function.reads == "texts"
+        size = -(-len(keys) // (_PARTS_A_WORKER * self._workers)) if self._pool else len(keys)
+        starts = range(0, len(keys), max(size, 1))
+        parts = [(keys if texts else tokens)[i : i + size] for i in starts]
+        for start, answers in zip(starts, self._answers(parts), strict=True):
+            for answer in answers:
+                self.names = self.names or list(answer)
+                if answer.keys() != set(self.names):
+                    given, first = map(", ".join, (answer, self.names))
+                    raise RewardError(f"gave {given}, and {first} at first")
+            yield keys[start : start + size], answers
+
+    def _answers(self, parts):
+        """What the function gives for each part, in their order."""
         if self._pool is None:
-            return reward_functions.ask(self._function, sequences)
-        size = -(-len(sequences) // (_PARTS_A_WORKER * self._workers))
-        parts = [sequences[i : i + size] for i in range(0, len(sequences), size)]
+            yield from (reward_functions.ask(self._function, part) for part in parts)
+            return
         ask = functools.partial(reward_functions.ask_by_name, self._name)
         try:
-            return list(itertools.chain.from_iterable(self._pool.map(ask, parts)))
+            yield from self._pool.map(ask, parts)
         except BrokenProcessPool:
             raise RewardError(
                 "lost a worker process, which the reward or somebody else ended, at one of "
-                f"{len(sequences)} sequences, the first of which is "
-                f"{reward_functions.shown(sequences[0])}"
+                f"{sum(map(len, parts))} sequences, the first of which is "
+                f"{reward_functions.shown(parts[0][0])}"
             ) from None

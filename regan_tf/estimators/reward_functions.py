@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from regan_tf.config import UserError
+from regan_tf.estimators.calls import NOT_COMPONENTS
 
 _LONGEST_SHOWN = 200  # characters of a sequence in a message
 _ASKED_ALONE = 32  # sequences, to find which one makes a reward fail: it may be slow
@@ -56,8 +57,9 @@ def text_reward(function: Callable[[list[str]], Sequence[float]]) -> PythonRewar
             return [1 / (1 + len(text)) for text in texts]
 
     It may give a dict of such lists instead, of which "reward" is the reward and the others are
-    components, which a run records. It has no gradient, so it serves reinforce and its kin, and
-    relax with eta=0. It must give the same number for the same text: a run asks once.
+    components, which a run records. If one of them is "valid", booleans, what is not valid has
+    reward 0, whatever stands there: None is allowed. It has no gradient, so it serves reinforce and
+    its kin, and relax with eta=0. It must give the same number for the same text: a run asks once.
     """
     return PythonReward(function, "texts")
 
@@ -113,12 +115,22 @@ def ask(function: Callable, sequences: Sequence) -> list[dict[str, float]]:
         culprit, error = _blamed(function, sequences, error)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise RewardError(f"raised {reason}, for {shown(culprit)}") from None
-    columns = found if isinstance(found, dict) else {"reward": found}
-    if "reward" not in columns:
-        names = ", ".join(map(str, columns)) or "nothing"
-        raise RewardError(f'gave a dict of {names}: it must have "reward", too')
-    lists = {name: _numbers(name, values, sequences) for name, values in columns.items()}
+    lists = _columns(found if isinstance(found, dict) else {"reward": found}, sequences)
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _columns(given, sequences):
+    """What was given, by name, as lists of floats; the reward of what is not valid is 0."""
+    if "reward" not in given:
+        names = ", ".join(map(str, given)) or "nothing"
+        raise RewardError(f'gave a dict of {names}: it must have "reward", too')
+    if taken := [name for name in given if name in NOT_COMPONENTS]:
+        raise RewardError(f"gave {taken[0]} as a component: a call has its own, give another name")
+    lists = {name: _listed(name, values, sequences) for name, values in given.items()}
+    valid = _booleans(lists.get("valid", [True] * len(sequences)), sequences)
+    found = {name: _numbers(name, values, sequences, valid) for name, values in lists.items()}
+    found["reward"] = [r if v else 0.0 for r, v in zip(found["reward"], valid, strict=True)]
+    return found
 
 
 def _blamed(function, sequences, error):
@@ -131,8 +143,8 @@ def _blamed(function, sequences, error):
     return sequences[0], error
 
 
-def _numbers(name, values, sequences):
-    """What was given as a list of floats, one a sequence."""
+def _listed(name, values, sequences):
+    """What was given as a list, one thing a sequence."""
     try:
         given = list(values)
     except TypeError:
@@ -144,12 +156,30 @@ def _numbers(name, values, sequences):
             f"gave {len(given)} numbers as {name} for {len(sequences)} sequences, the first of "
             f"which is {shown(sequences[0])}: it must give one each"
         )
-    for value, sequence in zip(given, sequences, strict=True):
-        if not (isinstance(value, numbers.Real | np.bool_) and np.isfinite(float(value))):
+    return given
+
+
+def _numbers(name, values, sequences, valid):
+    """The list as floats; what is none is NaN where the sequence is not valid."""
+    found = []
+    for value, sequence, is_valid in zip(values, sequences, valid, strict=True):
+        is_number = isinstance(value, numbers.Real | np.bool_) and np.isfinite(float(value))
+        if is_valid and not is_number:
             raise RewardError(
                 f"gave {value!r} as {name} for {shown(sequence)}: it must be a finite number"
             )
-    return [float(value) for value in given]
+        found.append(float(value) if is_number else np.nan)
+    return found
+
+
+def _booleans(values, sequences):
+    """The list as it is, of True and False alone."""
+    for value, sequence in zip(values, sequences, strict=True):
+        if not isinstance(value, bool | np.bool_):
+            raise RewardError(
+                f"gave {value!r} as valid for {shown(sequence)}: it must be True or False"
+            )
+    return values
 
 
 def shown(sequence: Any) -> str:

@@ -32,19 +32,31 @@ JUMPS = 0.05
 _TRIED = 8  # sequences that a reward of texts or tokens is tried on: it may be slow
 
 
-def suitable(config, tokens: tf.Tensor, vocabulary: Vocabulary, reward: Callable | None = None):
+def suitable(
+    config,
+    tokens: tf.Tensor,
+    vocabulary: Vocabulary,
+    reward: Callable | None = None,
+    has_calls: bool = False,
+):
     """The --reward, tried on data tokens int32 [N, T].
 
     Args:
       config, tokens: of the run.
       vocabulary: what the tokens stand for.
       reward: what config.reward names, if it is there already.
+      has_calls: whether the run has had calls of it already: one in Python is then not tried.
     Raises:
       UserError: it is not what the estimator needs. Of jumps it warns on standard error.
     """
     reward = reward or load(config.reward)
     if isinstance(reward, PythonReward):
-        return _black_box(config, reward, tokens[:_TRIED].numpy(), vocabulary)
+        return _black_box(config, reward, tokens[: 0 if has_calls else _TRIED].numpy(), vocabulary)
+    if config.reward_calls:
+        raise UserError(
+            f"--reward_calls={config.reward_calls} needs a --reward of texts or tokens "
+            f"(regan_tf.text_reward or token_reward): {config.reward} reads rows"
+        )
     values, missed = _tried(config, reward, tokens, len(vocabulary))
     if not np.all(np.isfinite(values)):
         wrong = values[~np.isfinite(values)][0]
@@ -69,21 +81,22 @@ def suitable(config, tokens: tf.Tensor, vocabulary: Vocabulary, reward: Callable
 
 def _black_box(config, function, tokens, vocabulary):
     """A reward of texts or tokens, tried outside of a graph."""
-    reward = BlackBoxReward(function, vocabulary, config.reward, config.reward_workers)
+    reward = BlackBoxReward(
+        function, vocabulary, config.reward, config.reward_workers, config.reward_calls
+    )
     name = f"--reward={config.reward}"
     with contextlib.ExitStack() as unless_it_serves:
         unless_it_serves.callback(reward.close)
         try:
             if config.estimator_spec.differentiates_reward:
                 reward(tokens)
-            reward.of_array(tokens)
+            reward.try_on(tokens)
         except UnsuitableError as error:
             reason = f"does not serve --estimator={config.estimator}: {error}"
             raise UserError(f"{name} {reason}") from None
         except RewardError as error:
             raise UserError(f"{name} {error}") from None
         unless_it_serves.pop_all()
-    reward.take_components()
     return reward
 
 

@@ -18,6 +18,13 @@ def subplots(rows=1, columns=1, *, figsize, squeeze=True):
         return figure, figure.subplots(rows, columns, squeeze=squeeze)
 
 
+def mosaic(layout, *, figsize):
+    """A figure and a dict of its axes by the names in a layout, rows of them."""
+    figure = Figure(figsize=figsize, layout="constrained")
+    with matplotlib.rc_context({"axes.formatter.useoffset": False}):
+        return figure, figure.subplot_mosaic(layout)
+
+
 def legend_below(figure, axes, columns=3):
     """The legend under the figure, in as many columns as hold the labels in full, and no more than
     that.

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from regan_tf.plots import drawing
 
 
@@ -23,9 +25,7 @@ def plot_run(records, task, directory, ideal=None):
         drawing.write(_run_figure(panels, records, ideal or {}, title, line), directory / name)
     if task.config.reward:
         updates = [r for r in records if r["reward"] is not None]
-        reward = {"reward": (None, "C0")}
-        figure = _of_updates(updates, reward, "Mean reward of an update", title)
-        drawing.write(figure, directory / "reward.png")
+        drawing.write(_reward_figure(updates, title), directory / "reward.png")
     measured = [r for r in records if r["log_variance"] is not None]
     if measured:
         variances = {
@@ -34,6 +34,33 @@ def plot_run(records, task, directory, ideal=None):
         }
         figure = _of_updates(measured, variances, "Log variance of the gradient [nats]", title)
         drawing.write(figure, directory / "log_variance.png")
+
+
+def _reward_figure(updates, title):
+    """The reward over the iterations; where calls are counted over these, with the best ones and, in
+    panels beside it, its components.
+    """
+    if "calls" not in (updates or [{}])[0]:
+        return _of_updates(updates, {"reward": (None, "C0")}, "Mean reward of an update", title)
+    components = [name for name in updates[0] if name.startswith("reward_")]
+    layout = [["reward", *([name] if name else [])] for name in components or [""]]
+    height, width = max(4.2, 1.6 * len(components)), 12 if components else 7
+    figure, axes = drawing.mosaic(layout, figsize=(width, height))
+    calls = [r["calls"] for r in updates]
+    for i, name in enumerate(["top_1", "top_10", "top_100", *components, "reward"]):
+        label = {"reward": "mean of an update"}.get(name, f"best {name[4:]}, mean")
+        style = {"alpha": 0.7, "linewidth": 0.9} if name == "reward" else {"color": f"C{i + 1}"}
+        values = [np.nan if r.get(name) is None else r[name] for r in updates]
+        axes.get(name, axes["reward"]).plot(calls, values, label=label, **style)
+    for name, each in axes.items():
+        each.set(ylabel="Reward" if name == "reward" else name.removeprefix("reward_"))
+        each.grid(alpha=0.3)
+        each.set_xlim(left=0)
+    for name in {"reward", *components[-1:]}:
+        axes[name].set_xlabel("Calls: different sequences that the reward was asked for")
+    axes["reward"].legend(frameon=False)
+    figure.suptitle(title)
+    return figure
 
 
 def _of_updates(records, curves, ylabel, title):

@@ -31,7 +31,7 @@ def regan(experiment: Experiment) -> Iterator[dict | None]:
     Yields:
       After each group of pre-training's minibatches the epoch's record if the epoch ends there,
       else None; then the record of iteration 0, the generator as pre-training left it; then that of
-      each adversarial iteration.
+      each adversarial iteration. None if --reward_calls ended one.
     Raises:
       NotFiniteError, or UserError where a reward of one's own fails.
     """
@@ -42,18 +42,21 @@ def regan(experiment: Experiment) -> Iterator[dict | None]:
         yield _measure_start(experiment)
     minibatches = _minibatches(experiment, progress.iteration * config.g_steps)
     while not progress.finished:  # 4: repeat; 19: until convergence
-        started, negatives = time.perf_counter(), None
+        started, negatives, updates = time.perf_counter(), None, []
         first = progress.iteration * config.g_steps
-        for update in range(first, first + config.g_steps):  # 5: for g-steps do
-            real = next(minibatches)
-            # 6-13: sequences, rewards, relaxations, control variates, J_RX(theta), G's update;
-            # 14-15: the variance of the gradient, to minimize which the annex network is trained.
-            scalars = _update_generator(experiment, update, real)
-            if experiment.trains_discriminator:  # 16-18: for d-steps do: negatives, D's update
-                seed = streams.seed(config, streams.NEGATIVES, update)
-                losses, negatives = trainer.train_discriminator(real, seed)
-                scalars |= losses
-        yield _end_iteration(experiment, scalars, negatives, started)
+        with experiment.within_calls():
+            for update in range(first, first + config.g_steps):  # 5: for g-steps do
+                real = next(minibatches)
+                # 6-13: sequences, rewards, relaxations, control variates, J_RX(theta), G's update;
+                # 14-15: the variance of the gradient, to minimize which the annex network is
+                # trained.
+                updates.append(_update_generator(experiment, update, real))
+                if experiment.trains_discriminator:  # 16-18: for d-steps do: negatives, D's update
+                    seed = streams.seed(config, streams.NEGATIVES, update)
+                    losses, negatives = trainer.train_discriminator(real, seed)
+                    updates[-1] |= losses
+        is_whole = len(updates) == config.g_steps
+        yield _end_iteration(experiment, updates, negatives, started) if is_whole else None
 
 
 def pretrain(experiment: Experiment) -> Iterator[dict | None]:
@@ -151,7 +154,8 @@ def _measure_start(experiment):
     started = time.perf_counter()
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
-    return _kept_if_best(experiment, _record(experiment, "adversarial", 0, samples, started))
+    record = _record(experiment, "adversarial", 0, samples, started) | experiment.describe_calls()
+    return _kept_if_best(experiment, record)
 
 
 def _update_generator(experiment, update, real):
@@ -169,17 +173,19 @@ def _update_generator(experiment, update, real):
         ) from None
 
 
-def _end_iteration(experiment, scalars, negatives, started):
-    """Counts an iteration and returns its record.
+def _end_iteration(experiment, updates, negatives, started):
+    """Counts an iteration and returns its record; updates: what each gave, scalars by name.
 
     Its metrics are those of the last negatives, which are samples of the generator after its
     update, too; at an evaluation point, or where no discriminator is trained, those of
     `eval_samples` more. A task whose metrics take long is judged at evaluation points only.
     """
     config, progress = experiment.config, experiment.progress
-    values = {name: float(value) for name, value in scalars.items()}
+    updates = [{name: float(value) for name, value in each.items()} for each in updates]
+    values = updates[-1]
     _require_finite(values, progress.iteration + 1, config.reward)
     progress.count_iteration()
+    _count_rewards(experiment, updates)
     number = progress.iteration
     at_evaluation_point = number % config.eval_every == 0
     each_iteration = experiment.task.judges_each_iteration
@@ -188,15 +194,25 @@ def _end_iteration(experiment, scalars, negatives, started):
     else:
         samples = negatives.numpy() if each_iteration else None
     record = _record(experiment, "adversarial", number, samples, started, values)
-    record |= experiment.take_reward_components()
+    record |= experiment.take_reward_components() | experiment.describe_calls()
     return _kept_if_best(experiment, record) if at_evaluation_point else record
 
 
+def _count_rewards(experiment, updates):
+    config, progress = experiment.config, experiment.progress
+    if config.reward:
+        for each in updates:
+            progress.count_reward(each["reward"])
+    if box := experiment.black_box:
+        progress.count_calls(box.calls)
+
+
 def _kept_if_best(experiment, record):
-    """The record of an evaluation point, whose generator is kept if it is the best so far."""
-    value = record[experiment.config.metric]
-    # Before the first update there is no reward of one: any later generator is better.
-    if experiment.progress.judge(-np.inf if value is None else value):
+    """The record of an evaluation point, whose generator is kept if it is the best so far; by a
+    reward if that of the updates since the last point is: one minibatch's is luck.
+    """
+    name, reward = experiment.config.metric, experiment.progress.take_reward()
+    if experiment.progress.judge(reward if name == "reward" else record[name]):
         experiment.models.keep_best()
     return record
 

@@ -1,4 +1,6 @@
-"""Progress bars of a run: one for pre-training, then one for the adversarial iterations."""
+"""Progress bars of a run: one for pre-training, then one for the adversarial iterations, or for the
+calls of a reward where these are counted.
+"""
 
 import sys
 
@@ -26,7 +28,7 @@ class Bars:
         shown = {name: self._shown[name] for name in self._names if name in self._shown}
         self._bar.set_postfix(shown, refresh=False)
         adversarial = self._progress.iteration > 0
-        done = self._progress.iteration if adversarial else self._progress.pretrained
+        done = self._adversarial if adversarial else self._progress.pretrained
         self._bar.update(done - self._bar.n)
 
     def say(self, lines):
@@ -38,7 +40,14 @@ class Bars:
         """To the adversarial iterations."""
         self._bar.close()
         self._shown = {}
-        self._bar = _bar(self._config.estimator, self._progress.iteration, self._config.iterations)
+        limit = self._config.reward_calls
+        total, unit = (limit, "call") if limit else (self._config.iterations, "it")
+        self._bar = _bar(self._config.estimator, self._adversarial, total, unit)
+
+    @property
+    def _adversarial(self):
+        """How far the adversarial phase has come."""
+        return self._progress.calls if self._config.reward_calls else self._progress.iteration
 
     def __enter__(self):
         return self
@@ -47,10 +56,10 @@ class Bars:
         self._bar.close()
 
 
-def _bar(name, done, total):
+def _bar(name, done, total, unit="it"):
     interval = 0.1 if sys.stderr.isatty() or _is_widget() else 10
     return tqdm(
-        desc=name, initial=done, total=total, mininterval=interval, unit="it", dynamic_ncols=True
+        desc=name, initial=done, total=total, mininterval=interval, unit=unit, dynamic_ncols=True
     )
 
 

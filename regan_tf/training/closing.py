@@ -1,16 +1,24 @@
-"""The end of a run: samples, figures, an export, the summary."""
+"""The end of a run: samples, the best of what a reward was asked for, figures, an export, the
+summary.
+"""
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
+from regan_tf.estimators.calls import auc_top
 from regan_tf.files import writing
 from regan_tf.plots import runs
 from regan_tf.serving import publishing
 from regan_tf.training import outcome
-from regan_tf.training.workdir import SAMPLES, SUMMARY
+from regan_tf.training.workdir import BEST, SAMPLES, SUMMARY
 
 _SAMPLES_KEPT = 100
+_BEST_KEPT = 100
 
 
 def finish(experiment, workdir, records):
@@ -24,7 +32,8 @@ def finish(experiment, workdir, records):
     samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
     columns["best"] = evaluation.measure(progress.iteration, "best")
     if config.reward:
-        _add_reward(columns, progress, records)
+        _add_reward(columns, experiment, records)
+    best = _best_sequences(experiment, workdir) if experiment.black_box else []
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     _plot(records, experiment.task, workdir.path / "figures", evaluation.ideal)
     summary = {
@@ -37,24 +46,57 @@ def finish(experiment, workdir, records):
         "converged": progress.converged,
         "best_iteration": progress.best_iteration,
         **columns,
+        "calls": _of_calls(experiment),
         "ideal": evaluation.ideal,
         "export": _export(experiment, columns, workdir),
         "seconds": sum(r["seconds"] for r in records),
     }
     workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
-    outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples)
+    outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples, best)
 
 
-def _add_reward(columns, progress, records):
-    """The mean rewards of the updates that came first, last and at the best evaluation point."""
+def _add_reward(columns, experiment, records):
+    """The mean reward of the first update, and over those since the evaluation point before the
+    end and before the best one.
+    """
+    progress, window = experiment.progress, experiment.config.eval_every
     at = {r["iteration"]: r["reward"] for r in records if r["reward"] is not None}
-    for name, number in (
-        ("start", 1),
-        ("last", progress.iteration),
-        ("best", progress.best_iteration),
+    for name, last, size in (
+        ("start", 1, 1),
+        ("last", progress.iteration, window),
+        ("best", progress.best_iteration, window),
     ):
-        reward = {"reward": at.get(number)}
+        found = [at[i] for i in range(last - size + 1, last + 1) if i in at]
+        reward = {"reward": float(np.mean(found)) if found else None}
         columns[name] = reward | columns[name] | reward  # it comes first
+
+
+def _of_calls(experiment):
+    """What the reward's calls came to: how many there were, the best ones' means, and PMO's score;
+    {} where none are counted.
+    """
+    box = experiment.black_box
+    if not box or not box.calls:
+        return {}
+    budget = experiment.config.reward_calls
+    score = auc_top(box.ledger.column("reward"), 10, budget)
+    return experiment.describe_calls() | {"auc_top_10": score}
+
+
+def _best_sequences(experiment, workdir):
+    """Writes the table of the best sequences; returns them with their texts, dicts."""
+    box, vocabulary = experiment.black_box, experiment.dataset.vocabulary
+    tokens, _ = box.best(_BEST_KEPT)
+    texts, found = vocabulary.to_text(tokens), box.ledger.best(_BEST_KEPT)
+    names = box.ledger.names
+    text = io.StringIO()
+    table = csv.writer(text, "excel-tab", lineterminator="\n")
+    table.writerow(["rank", *names, "iteration", "call", "sequence"])
+    for rank, (each, sequence) in enumerate(zip(found, texts, strict=True), start=1):
+        numbers = (each[name] for name in (*names, "iteration", "call"))
+        table.writerow([rank, *numbers, sequence])
+    workdir.write(BEST, text.getvalue())
+    return [each | {"text": sequence} for each, sequence in zip(found, texts, strict=True)]
 
 
 def _plot(records, task, directory, ideal):

@@ -2,6 +2,8 @@
 judges them. `algorithm` moves them; no files, and no printing but a warning of a reward with jumps.
 """
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from regan_tf import replicas
 from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
 from regan_tf.estimators.black_box import BlackBoxReward
+from regan_tf.estimators.calls import top_means
 from regan_tf.tasks.registry import task_of
 from regan_tf.training.evaluation import Evaluation
 from regan_tf.training.models import Models
@@ -23,6 +26,7 @@ class Experiment:
       config: a resolved Config.
       dataset: what the task's `load` gives, if it has been called already.
       own_reward: what config.reward names, if it is there already.
+      has_calls: whether the run has had calls of a --reward in Python already.
 
     Attributes:
       task, dataset, models, generator, trainer, progress, evaluation: see their classes.
@@ -31,7 +35,7 @@ class Experiment:
     Raises UserError if replicas cannot share the minibatch, or the --reward does not serve.
     """
 
-    def __init__(self, config, dataset=None, own_reward=None):
+    def __init__(self, config, dataset=None, own_reward=None, has_calls=False):
         if config.batch_size % replicas.count():
             raise UserError(
                 f"--batch_size={config.batch_size} is not allowed: {replicas.count()} replicas "
@@ -46,7 +50,7 @@ class Experiment:
         reward = None
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
-            reward = reward_trial.suitable(config, tokens, vocabulary, own_reward)
+            reward = reward_trial.suitable(config, tokens, vocabulary, own_reward, has_calls)
         self.trainer = Trainer(config, self.generator, self.models.discriminator, reward)
         self.progress = Progress(self.task, len(real))
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
@@ -56,9 +60,50 @@ class Experiment:
             **self.progress.checkpoint_parts(),
         )
 
+    @property
+    def black_box(self) -> BlackBoxReward | None:
+        """The reward in Python whose calls are counted: not where other workers make some, too."""
+        reward, alone = self.trainer.reward, self.config.distribution != "multi_worker"
+        return reward if isinstance(reward, BlackBoxReward) and alone else None
+
+    @contextlib.contextmanager
+    def within_calls(self):
+        """An iteration. If it asks for more calls than --reward_calls leaves, it is as if it had
+        not begun, but for the calls.
+        """
+        box = self.black_box
+        before = self._state() if box and self._may_exceed(box) else None
+        if box:
+            box.iteration = self.progress.iteration + 1
+        try:
+            yield
+        except UserError:
+            if not (box and box.spent):
+                raise
+            for variable, value in before:
+                variable.assign(value)
+            self.progress.count_calls(box.calls)
+
+    def _may_exceed(self, box):
+        """Whether the sequences of an iteration may be more than the calls that are left."""
+        config, spec = self.config, self.config.estimator_spec
+        each = config.seq_len * spec.rollouts if spec.traits.reward_per_token else 1
+        sequences = config.g_steps * config.batch_size * each
+        return config.reward_calls and config.reward_calls - box.calls < sequences
+
+    def _state(self):
+        """What an iteration changes, with its values."""
+        variables = [*self.checkpoint.weights, *self.checkpoint.optimizers]
+        return [(variable, variable.numpy()) for variable in variables]
+
+    def describe_calls(self) -> dict:
+        """The calls so far, and how good the best of them are."""
+        box = self.black_box
+        return {"calls": box.calls} | top_means(box.ledger.column("reward")) if box else {}
+
     def take_reward_components(self) -> dict:
-        """What a reward of one's own gave besides, as means over the sequences of an iteration;
-        not where it was asked of continuations, too.
+        """What a reward in Python gave besides, as means over the sequences of an iteration; not
+        where it was asked of continuations, too.
         """
         reward = self.trainer.reward
         found = reward.take_components() if isinstance(reward, BlackBoxReward) else {}

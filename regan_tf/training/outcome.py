@@ -13,7 +13,7 @@ _NOT_SHOWN = {"samples", "phase", "iteration", "seconds", "nll"}
 _FAR_WORSE = 0.1  # of the best, or nats a token
 
 
-def report(task, dataset, path, summary, samples):
+def report(task, dataset, path, summary, samples, best=()):
     """Prints it.
 
     Args:
@@ -22,10 +22,15 @@ def report(task, dataset, path, summary, samples):
       path: the run's directory.
       summary: what is in its summary.json, a dict.
       samples: lines, the last generator's.
+      best: records of the calls of a reward in Python that gave most, with their texts.
     """
     print("\n" + _metrics_table(task, summary))
     real = dataset.vocabulary.to_text(dataset.real[:SAMPLES_SHOWN])
     print("\n" + _beside_each_other(task, real, samples[:SAMPLES_SHOWN]))
+    if best:
+        rows = [[command.figure(r["reward"]), f" {r['text']}"] for r in best[:SAMPLES_SHOWN]]
+        headers = ["reward", f" best of {summary['calls']['calls']} sequences"]
+        print("\n" + tabulate(rows, headers, disable_numparse=True, preserve_whitespace=True))
     ending = "converged" if summary["converged"] else "done"
     print(f"\n{ending} in {summary['seconds']:.1f} s. Now look at {path}/figures, and try")
     print(f"  {command.typed('sample', f'--workdir={path}')}")
@@ -57,6 +62,9 @@ def _tell_of_another_run(version, path):
 
 def _metrics_table(task, summary):
     columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
+    if "reward" in columns[1]:
+        reward = {"reward": columns[1]["reward"]}
+        columns[1] = reward | summary.get("calls", {}) | columns[1]
     rows = [
         [name, *(command.figure(column.get(name)) for column in columns)]
         for name in columns[1]
@@ -88,11 +96,13 @@ def _beside_each_other(task, real, generated):
 
 def _has_collapsed(task, last, best):
     """Whether the last generator is far worse than the best by --metric: by a tenth, or by 0.1 nats
-    a token of likelihood.
+    a token of likelihood. A reward may be negative.
     """
     name = task.config.metric
-    if name == "reward":  # of single minibatches, the best being the luckiest
-        return False
+    if name == "reward":
+        if best[name] is None:  # no update was judged
+            return False
+        return best[name] - last[name] > _FAR_WORSE * abs(best[name])
     if name not in task.lower_is_better:
         return not last[name] >= (1 - _FAR_WORSE) * best[name]
     return not last[name] - best[name] <= _FAR_WORSE * task.mean_length(best)

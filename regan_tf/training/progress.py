@@ -31,6 +31,9 @@ class Progress:
         self._best_iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
         self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
+        self._calls = tf.Variable(0, dtype=tf.int64)  # of a reward in Python
+        # The sum of the updates' mean rewards since the last evaluation point, and their number.
+        self._rewards = tf.Variable([0.0, 0.0], dtype=tf.float64)
 
     def checkpoint_parts(self):
         """What a checkpoint holds of it, by name."""
@@ -38,6 +41,8 @@ class Progress:
         parts = {"progress": [*counters, self._best_iteration, self._best_value, self._stale]}
         if self._config.pretrain_patience:
             parts["pretraining"] = [self._least_nll, self._stale_epochs]
+        if self._config.reward:
+            parts["reward"] = [self._calls, self._rewards]
         return parts
 
     @property
@@ -56,6 +61,11 @@ class Progress:
         return int(self._best_iteration.numpy())
 
     @property
+    def calls(self) -> int:
+        """Calls of a reward in Python so far: sequences that it was asked for."""
+        return int(self._calls.numpy())
+
+    @property
     def steps(self) -> int:
         """Pre-training minibatches and adversarial iterations in all: it grows with every step."""
         return self.pretrained + self.iteration + 1
@@ -71,9 +81,15 @@ class Progress:
         return 0 < self._config.patience <= int(self._stale.numpy())
 
     @property
+    def spent(self) -> bool:
+        """Whether --reward_calls are made."""
+        return 0 < self._config.reward_calls <= self.calls
+
+    @property
     def finished(self) -> bool:
         """Whether there are no adversarial iterations left."""
-        return self.iteration >= self._config.iterations or (self.iteration >= 0 and self.converged)
+        ended = self.converged or self.spent
+        return self.iteration >= self._config.iterations or (self.iteration >= 0 and ended)
 
     def count_pretraining(self, minibatches):
         """So many minibatches more of maximum likelihood."""
@@ -82,6 +98,22 @@ class Progress:
     def count_iteration(self):
         """One adversarial iteration more; the first time it is iteration 0."""
         self._iteration.assign_add(1)
+
+    def count_calls(self, calls):
+        """So many calls in all."""
+        self._calls.assign(calls)
+
+    def count_reward(self, reward):
+        """The mean reward of one more update."""
+        self._rewards.assign_add([reward, 1.0])
+
+    def take_reward(self) -> float:
+        """The mean of the updates' rewards since this was called last. Before the first it is lower
+        than any: a generator that has had one is better.
+        """
+        total, updates = self._rewards.numpy()
+        self._rewards.assign([0.0, 0.0])
+        return float(total / updates) if updates else -np.inf
 
     def judge_pretraining(self, nll) -> bool:
         """Returns whether the held-out likelihood after an epoch is the best so far, and ends

@@ -19,7 +19,14 @@ from regan_tf.training.callbacks import call
 from regan_tf.training.events import EventLog
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.interruption import Interruption
-from regan_tf.training.workdir import SUMMARY, Workdir, restore, resume_command
+from regan_tf.training.workdir import (
+    CALLS,
+    SUMMARY,
+    Workdir,
+    call_lines,
+    restore,
+    resume_command,
+)
 
 _WORTH_SAYING = 100 * 2**20  # bytes
 _SEQUENCE = (
@@ -60,15 +67,18 @@ def _run(config, wait, callbacks, own_reward, held):
         if not replicas.is_chief():
             return _assist(config, dataset, path, own_reward)
         workdir = held.enter_context(Workdir(path, config, wait))
-        experiment = held.enter_context(contextlib.closing(Experiment(config, dataset, own_reward)))
+        experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
         resumed = restore(path, experiment.checkpoint)
         if experiment.progress.finished and (workdir.path / SUMMARY).exists():
             _say_that_it_is_finished(experiment.progress, path)
             return 0
         workdir.record(config, dataset.vocabulary)
+        _keep_calls(experiment, workdir)
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
+        if "valid" in getattr(experiment.black_box, "names", ()):
+            print("note: a sequence that the reward calls invalid has reward 0")
         print(
             f"{config.estimator}, length {config.seq_len}: "
             f"{'going on in' if resumed else 'run in'} {path}"
@@ -78,11 +88,37 @@ def _run(config, wait, callbacks, own_reward, held):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
-        experiment = held.enter_context(contextlib.closing(Experiment(config, dataset, own_reward)))
+        experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
         restore(path, experiment.checkpoint)
+        _keep_calls(experiment, workdir)
     with _disk(config, path):
         closing.finish(experiment, workdir, records)
     return 0
+
+
+def _experiment(config, dataset, path, own_reward):
+    """The Experiment at its start, to be closed by a `with`."""
+    has_calls = any(call_lines(path))
+    return contextlib.closing(Experiment(config, dataset, own_reward, has_calls))
+
+
+def _keep_calls(experiment, workdir):
+    """Goes on with calls.jsonl where the checkpoint is: what is known there is not asked again.
+    Raises UserError.
+    """
+    box = experiment.black_box
+    if not box:
+        return
+    workdir.cut_calls()
+    try:
+        box.keep_record(
+            lambda: call_lines(workdir.path), experiment.progress.calls, workdir.append_calls
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{workdir.path / CALLS} cannot be read: {error}; put it back as it was, or give "
+            "another --workdir"
+        ) from None
 
 
 def directory(config):
@@ -108,7 +144,9 @@ def _disk(config, path):
 
 
 def _say_that_it_is_finished(progress, path):
-    flag = "--patience" if progress.converged else "--iterations"
+    flag = "--iterations"
+    if progress.converged or progress.spent:
+        flag = "--patience" if progress.converged else "--reward_calls"
     print(f"{path} is finished: {progress.iteration} iterations. A higher {flag} goes on with it.")
 
 
@@ -216,10 +254,10 @@ def _keep(record, experiment, workdir, events):
 
 def _is_due(record, experiment):
     """Whether a checkpoint follows on a step."""
-    if record is None:
-        return False
+    if record is None or experiment.progress.finished:
+        return experiment.progress.finished
     at_checkpoint = record["iteration"] % experiment.config.checkpoint_every == 0
-    return record["phase"] == "pretrain" or at_checkpoint or experiment.progress.finished
+    return record["phase"] == "pretrain" or at_checkpoint
 
 
 def _is_kept(record, progress):

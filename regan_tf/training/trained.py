@@ -10,6 +10,7 @@ import numpy as np
 
 from regan_tf.cli import config_flags
 from regan_tf.config import UserError
+from regan_tf.estimators.calls import made
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
@@ -17,7 +18,7 @@ from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary, split
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
-from regan_tf.training.workdir import VOCABULARY, read_metrics
+from regan_tf.training.workdir import VOCABULARY, call_lines, read_metrics
 
 
 class TrainedRun:
@@ -60,6 +61,22 @@ class TrainedRun:
         records = [r for r in self.records if r["phase"] == "adversarial"]
         names = {n: None for r in records for n, x in r.items() if isinstance(x, int | float)}
         return {n: np.array([_number(r.get(n)) for r in records]) for n in names}
+
+    def calls(self) -> list[dict]:
+        """What its --reward of texts or tokens was asked for, in order, each sequence once: the
+        lines of its calls.jsonl, with "call", "iteration", "tokens", "reward", components and, of a
+        reward of texts, "text".
+        """
+        return made(call_lines(self.path))
+
+    def best_sequences(self, count: int = 100) -> list[dict]:
+        """The `count` best of its `calls`, the highest reward first and equal ones by call order,
+        each with its "text".
+        """
+        best = sorted(self.calls(), key=lambda call: -call["reward"])[:count]
+        shape = len(best), self.config.seq_len
+        texts = self.vocabulary.to_text(np.reshape([call["tokens"] for call in best], shape))
+        return [call | {"text": text} for call, text in zip(best, texts, strict=True)]
 
     def sample(
         self,

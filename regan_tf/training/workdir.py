@@ -18,6 +18,7 @@ from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
 
 RECORDS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+CALLS, BEST = "calls.jsonl", "best_sequences.tsv"
 VOCABULARY = "vocabulary.json"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
@@ -88,15 +89,17 @@ class Workdir:
 
     def append_metrics(self, record):
         """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
-        path, line = self.path / RECORDS, _json_line(record).encode()
-        with writing(path), open(path, "ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                while line:
-                    line = line[file.write(line) :]
-            except OSError:
-                file.truncate(end)
-                raise
+        _append(self.path / RECORDS, _json_line(record))
+
+    def append_calls(self, lines):
+        """Adds lines to calls.jsonl, or raises NotWrittenError and adds nothing."""
+        _append(self.path / CALLS, lines)
+
+    def cut_calls(self):
+        """Drops a half-written last line of calls.jsonl."""
+        with contextlib.suppress(FileNotFoundError), open(self.path / CALLS, "r+b") as file:
+            whole = sum(len(line) for line in file if line.endswith(b"\n"))
+            file.truncate(whole)
 
     def write(self, name, text):
         """Replaces a file of the run, atomically."""
@@ -153,6 +156,15 @@ def read_metrics(path):
     return records
 
 
+def call_lines(path):
+    """The lines of a run's calls.jsonl, read as they are asked for; none if it is not there."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(Path(path) / CALLS, encoding="utf-8") as file,
+    ):
+        yield from file
+
+
 def resume_command(path, config):
     """What to type to go on with the run and to export it as was asked for."""
     arguments = [
@@ -196,6 +208,18 @@ def _require_same_run(path, config):
             )
         return
     config_flags.require_same(config, config_flags.read_run(path), path)
+
+
+def _append(path, lines):
+    data = lines.encode()
+    with writing(path), open(path, "ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _json_line(record):

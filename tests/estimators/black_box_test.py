@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import regan_tf
-from regan_tf.estimators import reward_functions, rewards
+from regan_tf.estimators import calls, reward_functions, rewards
 from regan_tf.estimators.reward_functions import RewardError
 from regan_tf.graphs import compiled
 from regan_tf.tasks import grammar
@@ -47,6 +47,67 @@ class BlackBoxTest(tf.test.TestCase):
         box = _black_box(reward)
         values = [box.of_array(np.array(t)) for t in ([[0, 1, 0], [0, 3, 0]], [[0, 4, 0]])]
         self.assertAllClose(box.take_components(), {"same": np.mean(np.concatenate(values))})
+
+    def test_the_best_are_in_order_and_ties_as_they_were_asked(self):
+        box = _black_box(regan_tf.token_reward(lambda tokens: tokens[:, 1] % 3))
+        for tokens in ([[0, 4, 0], [0, 2, 0]], [[0, 1, 0], [0, 3, 0], [0, 2, 0]]):
+            box.of_array(np.array(tokens, np.int32))
+        tokens, rewards = box.best(3)
+        self.assertAllEqual(tokens, [[0, 2, 0], [0, 4, 0], [0, 1, 0]])
+        self.assertAllEqual(rewards, [2, 1, 1])
+        self.assertEqual((tokens.dtype, rewards.dtype), (np.int32, np.float32))
+        self.assertAllEqual(box.best(9)[1], [2, 1, 1, 0])
+
+    def test_a_limit_is_met_exactly(self):
+        asked, lines = [], []
+
+        @regan_tf.text_reward
+        def reward(texts):
+            asked.extend(texts)
+            return [1.0] * len(texts)
+
+        box = regan_tf.BlackBoxReward(reward, grammar.VOCABULARY, limit=2)
+        box.keep_record(lambda: [], 0, lines.append)
+        box.try_on(np.array([[0, 4, 0]]))
+        self.assertEqual(box.calls, 0)
+        box.of_array(np.array([[0, 1, 0], [0, 1, 0]]))
+        with self.assertRaisesRegex(RewardError, "asked for more than its 2 calls"):
+            box.of_array(np.array([[0, 1, 0], [0, 4, 0], [0, 2, 0]]))
+        self.assertTrue(box.spent)
+        self.assertEqual(box.calls, 2)
+        self.assertEqual(asked, ["x/x", "x+x"])  # the trial's answer served
+        self.assertAllEqual(box.of_array(np.array([[0, 1, 0], [0, 4, 0]])), [1, 1])
+        found = [(r["call"], r["text"]) for r in calls.read("".join(lines).splitlines(True))]
+        self.assertEqual(found, [(1, "x+x"), (2, "x/x")])
+
+    def test_known_answers_are_calls_again_in_the_order_of_the_rows(self):
+        first, second, lines = _black_box(regan_tf.token_reward(lambda t: t[:, 1])), [], []
+        first.keep_record(lambda: [], 0, lines.append)
+        first.of_array(np.array([[0, 1, 0], [0, 2, 0]], np.int32))
+
+        @regan_tf.token_reward
+        def reward(tokens):
+            second.extend(tokens[:, 1])
+            return tokens[:, 1]
+
+        goes_on, more = _black_box(reward), []
+        file = "".join(lines).splitlines(True)
+        goes_on.keep_record(lambda: file, 1, more.append)
+        goes_on.of_array(np.array([[0, 3, 0], [0, 2, 0], [0, 4, 0], [0, 1, 0]], np.int32))
+        self.assertEqual(second, [3, 4])
+        found = [(r["call"], r["tokens"][1]) for r in calls.read("".join(more).splitlines(True))]
+        self.assertEqual(found, [(2, 3), (3, 2), (4, 4)])
+
+    def test_what_is_not_valid_has_reward_0(self):
+        @regan_tf.text_reward
+        def reward(texts):
+            valid = np.array(["/" not in text for text in texts])
+            return {"reward": [5 if v else None for v in valid], "valid": valid,
+                    "size": [1.0 if v else np.nan for v in valid]}  # fmt: skip
+
+        box = _black_box(reward)
+        self.assertAllEqual(box.of_array(np.array([[0, 1, 0], [0, 4, 0]])), [5, 0])
+        self.assertEqual(box.take_components(), {"valid": 0.5, "size": 1.0})
 
     def test_names_of_components_do_not_change(self):
         box = _black_box(

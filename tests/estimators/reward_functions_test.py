@@ -49,6 +49,18 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
         (lambda texts: [1, None, 2], "gave None as reward for 'bb': it must be a finite number"),
         (lambda texts: [1, 2, float("nan")], "gave nan as reward for 'c'"),
         (lambda texts: [1, np.inf, 2], "gave inf as reward for 'bb'"),
+        (
+            lambda texts: {"reward": [1, None, 2], "valid": [True] * 3},
+            "gave None as reward for 'bb': it must be a finite number",
+        ),
+        (
+            lambda texts: {"reward": [1, 2, 3], "valid": [True, 1, False]},
+            "gave 1 as valid for 'bb': it must be True or False",
+        ),
+        (
+            lambda texts: {"reward": [1, 2, 3], "tokens": [1, 2, 3]},
+            "gave tokens as a component: a call has its own",
+        ),
         (lambda texts: {}, "gave a dict of nothing: it must have \"reward\", too"),
         (lambda texts: {"x": [1, 2, 3]}, "gave a dict of x: it must have \"reward\", too"),
         (lambda texts: {"reward": [1, 2, 3], "x": [1]}, "gave 1 numbers as x for 3 sequences"),

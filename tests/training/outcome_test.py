@@ -25,7 +25,11 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
         ({"goodness": 0.89}, {"goodness": 1.0}, True),
         ({"goodness": math.nan}, {"goodness": 1.0}, True),
         ({"goodness": 0.0}, {"goodness": 0.0}, False),
-        ({"reward": 0.3}, {"reward": 0.9}, False),  # chance
+        ({"reward": 0.8}, {"reward": 0.9}, True),
+        ({"reward": 0.85}, {"reward": 0.9}, False),
+        ({"reward": -2.1}, {"reward": -2.0}, False),
+        ({"reward": -2.3}, {"reward": -2.0}, True),
+        ({"reward": 0.3}, {"reward": None}, False),
         ({"nll_excess": 0.29}, {"nll_excess": 0.0}, False),
         ({"nll_excess": 0.31}, {"nll_excess": 0.0}, True),
         ({"nll": 41.9}, {"nll": 40.0, "nll_per_token": 2.0}, False),  # 20 tokens
