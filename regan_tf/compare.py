@@ -33,8 +33,8 @@ _ESTIMATORS = flags.DEFINE_list(
     "estimators",
     _DEFAULT.split(","),
     "What to measure: ESTIMATOR[:OPTION...] with the options sequence (default), step, rollout; "
-    "loo; eta, temperature (learned); per_example (variance loss). `reference` has c_t = E[R | "
-    "b_<=t]. Variances are shown relative to the first.",
+    "loo; eta, temperature (learned); per_example (variance loss); reuse4 (the last of 4 updates "
+    "with a batch). `reference` has c_t = E[R | b_<=t]. Variances are shown relative to the first.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Take the state from this run's last checkpoint.")
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 3, "Without --workdir: length T.", lower_bound=3)
@@ -52,6 +52,12 @@ _TEMPERATURES = flags.DEFINE_list(
     "temperatures", ["1"], "Temperatures lambda; with several, every estimator is measured at each."
 )
 _ETA = flags.DEFINE_float("eta", 1.0, "eta, or its first value where it is learned.")
+_RATE_OF_REUSE = flags.DEFINE_float(
+    "generator_learning_rate",
+    1e-2,
+    "Adam's learning rate in the updates before a batch's last (reuse).",
+    lower_bound=0,
+)
 _DRAWS = flags.DEFINE_integer("draws", 1000, "Batches drawn of each estimator.", lower_bound=40)
 _TRUTH_DRAWS = flags.DEFINE_integer(
     "truth_draws", 10_000, "Batches in the long mean, if there is one.", lower_bound=40
@@ -91,11 +97,13 @@ def main():
 
     def laboratory(seed):
         options = {"batch_size": _BATCH_SIZE.value, "control_steps": _CONTROL_STEPS.value}
+        options["generator_learning_rate"] = _RATE_OF_REUSE.value
         return Laboratory.of_experiment(experiment, seed=seed, **options)
 
     here = laboratory(_SEED.value)
     truth, truth_blocks = here.exact(), None
     if truth is None:
+        _refuse_reuse(specs)
         long_mean = laboratory(_SEED.value + 10).measure(parse("reinforce_loo"), _TRUTH_DRAWS.value)
         truth_blocks, truth = long_mean.blocks, long_mean.blocks.mean(axis=0)
     layers = [(v.path, v.shape.num_elements()) for v in experiment.generator.trainable_variables]
@@ -125,6 +133,15 @@ def main():
         }
     )
     return 0
+
+
+def _refuse_reuse(specs):
+    for name, spec in next(iter(specs.values())):
+        if spec is not None and spec.updates_per_batch > 1:
+            raise UserError(
+                f"--estimators: {name} is measured beside the exact gradient after each step, for "
+                "which these sequences are too many: lower --seq_len"
+            )
 
 
 def _state_config():
@@ -198,6 +215,8 @@ def _print(results, several, exact):
         f"variances and the last column relative to {rows[0][0]};\n"
         f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences;\n"
         f"bias seen: p < {BIAS_SEEN:g};\n"
+        "reuse: the last of a batch's updates, beside the gradient where the others have led, by\n"
+        f"Adam at {_RATE_OF_REUSE.value:g}; its time has enumerations in it;\n"
         "largest: the batch furthest from the mean, its share of the variance. Above 0.1 it is a\n"
         "tail's, which so many draws have not measured: it is no variance, and p can mislead;\n"
         "slope p: that the control variate's slopes by automatic differentiation are those by "

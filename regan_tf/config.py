@@ -16,7 +16,7 @@ from pathlib import Path
 
 from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import EstimatorSpec
+from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -48,6 +48,9 @@ class Config:
     variance_loss: str = same_as(EstimatorSpec, "variance_loss")
     control_samples: int = same_as(EstimatorSpec, "control_samples")
     rollouts: int = same_as(EstimatorSpec, "rollouts")
+    updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
+    clip: float = same_as(EstimatorSpec, "clip")
+    sigma: float = same_as(EstimatorSpec, "sigma")
     reward: str = setting(
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
@@ -61,6 +64,12 @@ class Config:
         at_least=0,
         extends=True,
     )
+    replay: int = setting(
+        0,
+        "Sequences out of the 100 best so far that each update takes besides, without another call "
+        "of the --reward of texts or tokens; biased.",
+        at_least=0,
+    )
     reward_calls: int = setting(
         0,
         "Calls of a --reward of texts or tokens, one for each different sequence, after which the "
@@ -68,6 +77,8 @@ class Config:
         at_least=0,
         extends=True,
     )
+    prior_kl: float = same_as(PenaltyWeights, "prior_kl")
+    entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
     dataset: str = setting(
         "grammar",
@@ -268,11 +279,13 @@ class Config:
         try:
             check(self)
             self.estimator_spec.check_batch(self._default("batch_size"))
+            self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
         self._check_data()
         self._check_steps()
         self._check_row_parts()
+        self._check_replay()
         self._check_calls()
 
     def _check_data(self):
@@ -341,6 +354,27 @@ class Config:
                 f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
                 "take more replicas"
             )
+        if self.row_parts > 1 and self.updates_per_batch > 1:
+            raise UserError(
+                f"--row_parts={self.row_parts} contradicts "
+                f"--updates_per_batch={self.updates_per_batch}: take a smaller --batch_size"
+            )
+
+    def _check_replay(self):
+        spec = self.estimator_spec
+        if not self.replay:
+            return
+        if not self.reward:
+            raise UserError(f"--replay={self.replay} needs a --reward of texts or tokens")
+        if not spec.may_reuse:
+            raise UserError(
+                f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
+            )
+        if self.distribution == "multi_worker":
+            raise UserError(
+                f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
+                "have other sequences each"
+            )
 
     def _check_calls(self):
         calls, batch_size = self.reward_calls, self._default("batch_size")
@@ -362,6 +396,21 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def penalty_weights(self) -> PenaltyWeights:
+        """What the penalty weighs."""
+        return PenaltyWeights(self.prior_kl, self.entropy)
+
+    @property
+    def reads_prior(self) -> bool:
+        """Whether updates read the prior, which is the generator as pre-training left it."""
+        return self.estimator_spec.traits.reads_prior or not self.penalty_weights.are_zero
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether the run has it: also where a reward of one's own leads away from the data."""
+        return bool(self.reward) or self.reads_prior
 
     def _default(self, name):
         """A field's value, or what it is by default."""

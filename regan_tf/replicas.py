@@ -42,7 +42,11 @@ def mean(values):
 def gather(x):
     """The rows of all replicas, one below the other."""
     context = _context()
-    return x if context is None else context.all_gather(x, axis=0)
+    if context is None:
+        return x
+    # What is gathered has lost its static shape.
+    size, *others = x.shape
+    return tf.ensure_shape(context.all_gather(x, axis=0), [size and size * count(), *others])
 
 
 def run(function, *args):

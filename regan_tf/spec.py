@@ -16,8 +16,7 @@ from regan_tf.settings import SettingError, check, setting
 class Traits(NamedTuple):
     """What an estimator is made of: one row of the table."""
 
-    # The learning signal, which weighs grad log p: "1", "R", or "R - c"; None: no score term.
-    signal: str | None
+    signal: str | None  # which weighs grad log p, a name in `signals.SIGNALS`; None: no score term
     has_c_hat: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
     always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
@@ -28,6 +27,18 @@ class Traits(NamedTuple):
         """Whether there is a control variate c of relaxed tokens."""
         return self.signal == "R - c"
 
+    @property
+    def reads_prior(self) -> bool:
+        """Whether the signal has the log-probability of a prior."""
+        return self.signal == "2 (sigma R - log p/p_0)"
+
+    @property
+    def is_of_reward(self) -> bool:
+        """Whether the gradient is one of E[R] alone, biased or not: mle and reinvent follow
+        another objective.
+        """
+        return self.signal in (None, "R", "R - c")
+
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
 ESTIMATORS = {
@@ -35,6 +46,7 @@ ESTIMATORS = {
     "reinforce": Traits("R"),
     "reinforce_loo": Traits("R", always_leave_one_out=True),
     "reinforce_rollout": Traits("R", reward_per_token=True),
+    "reinvent": Traits("2 (sigma R - log p/p_0)"),
     "rebar": Traits("R - c"),
     "relax": Traits("R - c", has_c_hat=True),
     "straight_through": Traits(None, tokens="straight_through"),
@@ -49,13 +61,18 @@ _OF_CONTROL_VARIATES = (
     "coupled",
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
+NO_REUSE = (
+    "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout and reinvent can use "
+    "them again"
+)
 
 
 @dataclass(frozen=True)
 class EstimatorSpec:
     """One estimator with its settings, checked once: it raises SettingError, a ValueError.
 
-    eta and temperature may be tensors where they are not learned.
+    eta and temperature may be tensors where they are not learned. updates_per_batch and clip are
+    for who makes the updates: an estimate of fresh samples does not depend on them.
     """
 
     estimator: str = setting(
@@ -94,10 +111,29 @@ class EstimatorSpec:
         1, "Draws of z~ for each sequence, over which c is averaged (rebar, relax).", at_least=1
     )
     rollouts: int = setting(16, "Continuations per token (reinforce_rollout).", at_least=1)
+    sigma: float = setting(
+        120.0,
+        "Weight of the reward beside the prior's log-probability (reinvent); 120 is published, for "
+        "rewards in [0, 1].",
+        above=0,
+    )
     coupled: bool | None = setting(
         None,
         "Evaluate c once, at z = z~, instead of at independent z and z~; by default in the step "
         "and rollout forms.",
+    )
+    updates_per_batch: int = setting(
+        1,
+        "Generator updates that each batch serves, for a dear reward: those after the first by "
+        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout); "
+        "of reinvent by its own loss.",
+        at_least=1,
+    )
+    clip: float = setting(
+        0.2,
+        "Of such an update: a token whose probability has already changed by more than this "
+        "share, in the direction it is pushed, is left as it is.",
+        above=0,
     )
 
     @classmethod
@@ -113,15 +149,31 @@ class EstimatorSpec:
             for name in _OF_CONTROL_VARIATES:
                 if getattr(self, name) != getattr(EstimatorSpec, name):  # which is the default
                     self._contradiction(name, "estimator", _NO_CONTROL)
+        if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
+            self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
+        if self.updates_per_batch > 1 and not self.may_reuse:
+            self._contradiction("updates_per_batch", "estimator", NO_REUSE)
         if self.learn_temperature and is_zero(self.eta) and not self.learn_eta:
             reason = "without which the control variate has no temperature"
             self._contradiction("learn_temperature", "eta", reason)
 
     def _contradiction(self, name, other, reason):
         raise SettingError(name, getattr(self, name), reason, (other, getattr(self, other)))
+
+    def check_penalty(self, weights: "PenaltyWeights") -> None:
+        """Raises SettingError if a weight is not 0 and the estimator cannot have a penalty."""
+        if self.traits.reads_prior:
+            reason = "which keeps to the prior by itself: a higher sigma keeps to it less"
+        elif not self.is_score_function:
+            reason = "which has no learning signal of its own samples; the others have"
+        else:
+            return
+        for name, value in dataclasses.asdict(weights).items():
+            if not is_zero(value):
+                raise SettingError(name, value, reason, ("estimator", self.estimator))
 
     def check_batch(self, batch_size: int) -> None:
         """Raises SettingError if the estimator needs more rows."""
@@ -137,6 +189,13 @@ class EstimatorSpec:
     def is_score_function(self) -> bool:
         """Whether samples of the generator are weighed by a reward."""
         return self.traits.signal is not None and self.traits.tokens == "sampled"
+
+    @property
+    def may_reuse(self) -> bool:
+        """Whether sequences may be used again, for `updates_per_batch` or replay: nothing that
+        weighs them is learned.
+        """
+        return self.traits.signal == "R" or self.traits.reads_prior
 
     @property
     def uses_leave_one_out(self) -> bool:
@@ -155,8 +214,34 @@ class EstimatorSpec:
         return self.traits.tokens == "straight_through" or (self.traits.relaxed and has_reward)
 
 
-def is_zero(eta: Any) -> bool:
-    """Whether eta is the plain number 0: R is then left out of c, and need not be defined on
-    relaxed rows.
+@dataclass(frozen=True)
+class PenaltyWeights:
+    """How much a `Penalty` weighs; checked, they raise SettingError. Both may be tensors."""
+
+    prior_kl: float = setting(
+        0.0,
+        "Weight beta of the divergence from the pre-trained generator, KL(p_theta || p_0) in nats "
+        "per sequence, which is subtracted from the mean reward.",
+        at_least=0,
+    )
+    entropy: float = setting(
+        0.0,
+        "Weight alpha of the generator's entropy, in nats per sequence, which is added to the mean "
+        "reward.",
+        at_least=0,
+    )
+
+    def __post_init__(self):
+        check(self)
+
+    @property
+    def are_zero(self) -> bool:
+        """Whether both are the plain number 0: nothing is then added to the gradient."""
+        return is_zero(self.prior_kl) and is_zero(self.entropy)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether it is the plain number 0: what it weighs is then left out. With eta = 0, R need not
+    be defined on relaxed rows.
     """
-    return isinstance(eta, numbers.Real) and eta == 0
+    return isinstance(value, numbers.Real) and value == 0

@@ -14,6 +14,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators import control_variate, relaxation, rewards, signals, variance
 from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.estimators.penalty import NO_TERMS, Penalty, later
 from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop
 from regan_tf.networks.autoregressive import chosen
@@ -33,6 +34,9 @@ class Diagnostics(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]; for mle the data's
     reward: tf.Tensor  # R, [B]
+    signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through
+    log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through
+    measured: dict[str, tf.Tensor]  # what else there is of each row, by name, [B]
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
@@ -48,6 +52,7 @@ def estimate_gradient(
     seed: Any,
     control: ControlVariate | None = None,
     data: tf.Tensor | None = None,
+    penalty: Penalty | None = None,
     row_gradients: bool = False,
     **settings: Any,
 ) -> tuple[list, Diagnostics]:
@@ -59,7 +64,7 @@ def estimate_gradient(
     In the sequence form, equations (8)-(12), c(z) - c(z~) is one for all t and stands outside the
     sum over t. The gradient of c reaches theta through z and z~ alone, that is through the
     log-probabilities l: what else c contains is constant. With an end token the sum over t ends
-    there.
+    there. A penalty is in the signal, and adds - grad h_t: see `Penalty`.
 
     Args:
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
@@ -74,6 +79,8 @@ def estimate_gradient(
       seed: an int, or a stateless seed, int32 [2].
       control: what is learned in the control variate; needed where something is.
       data: real tokens int32 [B, T], for mle.
+      penalty: what J has besides E[R], for estimators with a learning signal of their samples;
+        for reinvent the prior alone.
       row_gradients: also give the rows' gradient norms.
       **settings: fields of EstimatorSpec, such as leave_one_out=True.
     Returns:
@@ -88,13 +95,14 @@ def estimate_gradient(
     spec = EstimatorSpec.of(estimator, **settings)
     control = _control(spec, control)
     _check_batch(spec, batch_size, data)
+    penalty = _penalty(spec, penalty, generator)
     noise = _noise(generator, batch_size, seed, spec.control_samples)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
     draw = _straight_through if is_straight_through else _score_function
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
-        drawn = draw(spec, control, generator, reward, noise, batch_size, data)
+        drawn = draw(spec, control, generator, reward, penalty, noise, batch_size, data)
         mask = autoregressive.alive(generator, drawn.b)
         summed, by_row = drawn.pullback(
             autoregressive.masked(drawn.weights, mask),
@@ -107,7 +115,8 @@ def estimate_gradient(
         if phi
         else []
     )
-    return g_hat, Diagnostics(drawn.b, drawn.r, by_row, control_gradient)
+    found = drawn.b, drawn.r, drawn.signal, drawn.log_p, drawn.measured
+    return g_hat, Diagnostics(*found, by_row, control_gradient)
 
 
 class _Draw(NamedTuple):
@@ -115,47 +124,65 @@ class _Draw(NamedTuple):
 
     b: tf.Tensor  # int32 [B, T]
     r: tf.Tensor  # [B]
+    signal: tf.Tensor  # [B, T]
+    log_p: tf.Tensor  # [B, T]
+    measured: dict  # name to [B]
     # B g_hat = pullback(weights), the sum of weights times the gradients of what they weigh: log
     # p(b), [B, T]; the log-probabilities l, or relaxed rows, [B, T, V].
     weights: tf.Tensor
     pullback: Callable
 
 
-def _score_function(spec, control, generator, reward, noise, batch_size, data):
+def _score_function(spec, control, generator, reward, penalty, noise, batch_size, data):
     """Equations (4)-(12), and maximum likelihood."""
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
-    b, log_probs, relaxed = unrolled.tokens, unrolled.log_probs, spec.traits.relaxed
+    b, log_probs = unrolled.tokens, unrolled.log_probs
+    mask = autoregressive.alive(generator, b)
     r = rewards.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)  # line 7: R = D(b)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
+    of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
         log_p = chosen(log_probs, b)  # line 8: log p(b_t | b_<t)
-        if relaxed:  # line 9: z ~ p(z), z~ ~ p(z | b), section 3.2
+        if spec.traits.relaxed:  # line 9: z ~ p(z), z~ ~ p(z | b), section 3.2
             z, z_tilde = relaxation.pair(
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
             )
-    c_tilde = None
-    if relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
+        cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
+    against, others = None, []  # in the signal; and in the gradient, besides log p(b)
+    if spec.traits.relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
-        c_tilde, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
-    credit = r[:, tf.newaxis]  # of each token: R, or
-    if spec.traits.reward_per_token:
-        credit = rewards.of_continuations(generator, reward, b, spec.rollouts, noise.seed)
-    signal = _signal(spec, credit, c_tilde, autoregressive.alive(generator, b), batch_size)
-    signal = tf.broadcast_to(signal, tf.shape(log_p))
-    if not relaxed:
-        return _Draw(b, r, signal, pullback)  # line 11: R grad log p(b), equation (7)
+        against, slope, minus_slope_tilde = control_variate.evaluate(spec, z, z_tilde, context)
+        others = [(z, slope), (z_tilde, minus_slope_tilde)]
+    if spec.traits.reads_prior:
+        log_ratio = autoregressive.masked(log_p - chosen(of_prior, b), mask)
+        against = tf.reduce_sum(log_ratio, axis=1, keepdims=True)
+    credit = _credit(spec, generator, reward, b, r, noise.seed)
+    if cost is not None:
+        credit -= later(cost)
+        others.append((cost, -tf.ones_like(cost)))
+    signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
+    if not others:
+        return _Draw(b, r, signal, log_p, measured, signal, pullback)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
-    # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl. Signal and slopes are made outside this
-    # tape: nothing in them reaches theta, but the variance tape sees phi in them.
-    factors = [signal, slope, minus_slope_tilde]
-    weights = tape.gradient([log_p, z, z_tilde], log_probs, output_gradients=factors)
-    return _Draw(b, r, weights, pullback)
+    # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl; and - dh/dl of the penalty. Signal and
+    # slopes are made outside this tape: nothing in them reaches theta, but the variance tape sees
+    # phi in them.
+    targets, factors = zip((log_p, signal), *others, strict=True)
+    weights = tape.gradient(list(targets), log_probs, output_gradients=list(factors))
+    return _Draw(b, r, signal, log_p, measured, weights, pullback)
 
 
-def _signal(spec, credit, c_tilde, mask, batch_size):
-    """R, or R - c(z~); with leave-one-out less the other rows' mean."""
-    signal = signals.SIGNALS[spec.traits.signal](credit, c_tilde)
+def _credit(spec, generator, reward, b, r, seed):
+    """What is known of each token's worth: R or sigma R, [B, 1], or one a token, [B, T]."""
+    if spec.traits.reward_per_token:
+        return rewards.of_continuations(generator, reward, b, spec.rollouts, seed)
+    return (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis]
+
+
+def _signal(spec, credit, against, mask, batch_size):
+    """R, R - c(z~) or another; with leave-one-out less the other rows' mean."""
+    signal = signals.SIGNALS[spec.traits.signal](credit, against)
     if not spec.uses_leave_one_out:
         return signal
     signal = signals.held(signal, mask)
@@ -163,11 +190,11 @@ def _signal(spec, credit, c_tilde, mask, batch_size):
     return signals.leave_one_out(signal, mean, batch_size)
 
 
-def _straight_through(spec, control, generator, reward, noise, batch_size, data):
+def _straight_through(spec, control, generator, reward, penalty, noise, batch_size, data):
     """Hard rows with the gradient of relaxed ones, which the generator reads, too; dR/drows weighs
     them.
     """
-    del control, batch_size, data
+    del control, penalty, batch_size, data
 
     def relaxed():
         return autoregressive.straight_through(generator, noise.gumbel, spec.temperature)
@@ -177,7 +204,8 @@ def _straight_through(spec, control, generator, reward, noise, batch_size, data)
     r = rewards.of_tokens(reward, b, generator.vocab_size, rows.dtype)
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
     weights = control_variate.slope(lambda rows: rewards.checked(reward, rows), rows)[1]
-    return _Draw(b, r, weights, pullback)
+    none = tf.zeros_like(rows[..., 0])
+    return _Draw(b, r, none, none, {}, weights, pullback)
 
 
 class _Noise(NamedTuple):
@@ -217,6 +245,20 @@ def _control(spec, control):
             "pass control=ControlVariate.create(spec, generator, reward)"
         )
     return found
+
+
+def _penalty(spec, penalty, generator):
+    """The given one, if it fits; None where there are no samples whose signal it could change."""
+    if spec.traits.reads_prior and (penalty is None or penalty.prior is None):
+        raise ValueError(
+            f"estimator={spec.estimator!r} needs a prior: pass penalty=Penalty(prior), with no "
+            "weights"
+        )
+    if penalty is None:
+        return None
+    spec.check_penalty(penalty.weights)
+    penalty.check(generator)
+    return penalty if spec.is_score_function else None
 
 
 def _learned(spec):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import Reward
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
@@ -21,14 +22,20 @@ ENUMERABLE = 10**6
 
 @tf.autograph.experimental.do_not_convert
 def exact_gradient(
-    generator: SequenceGenerator, reward: Reward, chunk_size: int = 4096
+    generator: SequenceGenerator,
+    reward: Reward,
+    chunk_size: int = 4096,
+    penalty: Penalty | None = None,
 ) -> list[tf.Tensor]:
-    """grad J by enumeration of all sequences b: grad sum_b p(b) R(b). No randomness.
+    """grad J by enumeration of all sequences b. No randomness.
+
+        J = sum_b p(b) [R(b) - beta (log p(b) - log p_0(b)) - alpha log p(b)]
 
     Args:
       generator: a `Generator`; V^T may be up to ENUMERABLE.
       reward: maps one-hot rows [N, T, V] to [N].
       chunk_size: N, sequences per pass.
+      penalty: has beta, alpha and p_0; None: both weights are 0.
     Returns:
       One tensor for each of `generator.trainable_variables`.
     Raises:
@@ -49,10 +56,9 @@ def exact_gradient(
             reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype)
         )
         with tf.GradientTape() as tape:
-            log_prob = chosen(autoregressive.teacher_force(generator, tokens).log_probs, tokens)
-            log_prob = tf.reduce_sum(
-                autoregressive.masked(log_prob, autoregressive.alive(generator, tokens)), axis=1
-            )
+            log_prob = _log_prob(generator, tokens)
+            if penalty:
+                scores -= _cost(penalty, log_prob, tokens)
             expected = tf.reduce_sum(tf.exp(log_prob) * scores)
         return [tf.convert_to_tensor(g) for g in tape.gradient(expected, theta)]
 
@@ -67,3 +73,21 @@ def exact_gradient(
         part = chunk_gradient(tf.constant(np.array(chunk, np.int32)))
         total = [a + b for a, b in zip(total, part, strict=True)]
     return total
+
+
+def _log_prob(generator, tokens):
+    """log p of whole sequences, int32 [N, T] -> [N]."""
+    log_prob = chosen(autoregressive.teacher_force(generator, tokens).log_probs, tokens)
+    mask = autoregressive.alive(generator, tokens)
+    return tf.reduce_sum(autoregressive.masked(log_prob, mask), axis=1)
+
+
+def _cost(penalty, log_prob, tokens):
+    """What the penalty takes from the reward of whole sequences, [N]: its own sums over tokens,
+    which estimates rest on, are not used.
+    """
+    weights = penalty.weights
+    cost = weights.entropy * log_prob
+    if penalty.prior is None:
+        return cost
+    return cost + weights.prior_kl * (log_prob - _log_prob(penalty.prior, tokens))

@@ -14,6 +14,7 @@ from regan_tf.estimators.bias import BLOCKS, sign_flip_p
 from regan_tf.estimators.control_variate import ControlVariate, form, slope
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
+from regan_tf.estimators.last_update import LastUpdate
 from regan_tf.estimators.reference import reference_gradient
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks import autoregressive
@@ -24,11 +25,11 @@ from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
-_NAMES = [name for name in ESTIMATORS if name != "mle"]
+_NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
-    "x4 ... (draws of z~)"
+    "x4 ... (draws of z~), reuse2, reuse4 ... (the last of so many updates with a batch)"
 )
 
 
@@ -49,19 +50,21 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
             settings["coupled"] = False
         elif option.startswith("x") and option[1:].isdigit():
             settings["control_samples"] = int(option[1:])
+        elif option.startswith("reuse") and option[5:].isdigit():
+            settings["updates_per_batch"] = int(option[5:])
         elif option in ("loo", "eta", "temperature"):
             settings["leave_one_out" if option == "loo" else f"learn_{option}"] = True
         else:
             raise ValueError(f"{text!r} has the unknown option {option!r}; {_OPTIONS}")
     if text == REFERENCE:
         return None
-    if estimator == "mle":
-        raise ValueError(f"{text!r} takes no account of the reward; {_OPTIONS}")
+    if estimator in ESTIMATORS and estimator not in _NAMES:
+        raise ValueError(f"{text!r} does not follow the mean reward alone; {_OPTIONS}")
     try:
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    if settings.keys() - {"leave_one_out"} and not spec.traits.relaxed:
+    if settings.keys() - {"leave_one_out", "updates_per_batch"} and not spec.traits.relaxed:
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec
 
@@ -89,6 +92,7 @@ class Laboratory:
         state, before measuring.
       control_learning_rate: their rate.
       control_units, control_filters: sizes of relax's network, by default those of a run.
+      generator_learning_rate: of the updates before a batch's last, see `LastUpdate`.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Laboratory:
         control_learning_rate=3e-3,
         control_units=Config.control_units,
         control_filters=Config.control_filters,
+        generator_learning_rate=1e-2,
     ):
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
@@ -109,6 +114,7 @@ class Laboratory:
         self._control_steps = control_steps
         self._control_rate = control_learning_rate
         self._units, self._filters = control_units, control_filters
+        self._generator_rate = generator_learning_rate
 
     @classmethod
     def of_experiment(cls, experiment, **options):
@@ -182,6 +188,9 @@ class Laboratory:
         """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
         if spec is None:
             return self._reference, None
+        if spec.updates_per_batch > 1:
+            last = LastUpdate(spec, self.generator, self.reward, self._generator_rate)
+            return lambda seed: _flat(last.gradient(seed=seed, **self._options)), None
         control = ControlVariate.create(
             spec, self.generator, self.reward, self._filters, self._units
         )

@@ -49,6 +49,29 @@ def controlled(reward: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
     return reward - control
 
 
+def reinvent(reward: tf.Tensor, log_ratio: tf.Tensor) -> tf.Tensor:
+    """signal = 2 (sigma R - log p(b) / p_0(b)): REINVENT (Olivecrona et al. 2017; Blaschke et al.
+    2020), which lowers the batch mean of
+
+        (log p_0(b) + sigma R(b) - log p(b))^2
+
+    by the gradient through log p(b) alone. At samples of the generator itself its mean is
+
+        2 sigma grad E[R] - 2 grad KL(p || p_0)  =  2 sigma grad { E[R] - 1/sigma KL(p || p_0) },
+
+    since grad KL = E[log p(b) / p_0(b) grad log p(b)]: REINFORCE with a `Penalty` of weight
+    1/sigma, but for the scale, and with a divergence that is sampled instead of summed over a
+    step's tokens. Rows may have a baseline, as there.
+
+    Args:
+      reward: sigma R, [B, 1].
+      log_ratio: log p(b) - log p_0(b) of whole sequences, [B, 1].
+    Returns:
+      The learning signal, [B, 1].
+    """
+    return 2 * (reward - log_ratio)
+
+
 def leave_one_out(signal: tf.Tensor, mean: tf.Tensor, size: int) -> tf.Tensor:
     """Subtracts from each row's signal, step by step, the others' mean: [B, ...] -> [B, ...].
 
@@ -65,7 +88,12 @@ def leave_one_out(signal: tf.Tensor, mean: tf.Tensor, size: int) -> tf.Tensor:
     return size / (size - 1) * (signal - mean)
 
 
-SIGNALS = {"1": maximum_likelihood, "R": reinforce, "R - c": controlled}  # by name in the spec
+SIGNALS = {  # by name in the spec: of the reward, and of what is set against it
+    "1": maximum_likelihood,
+    "R": reinforce,
+    "R - c": controlled,
+    "2 (sigma R - log p/p_0)": reinvent,
+}
 
 
 def held(signal: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:

@@ -11,12 +11,16 @@ import tensorflow as tf
 from regan_tf.config import UserError
 from regan_tf.estimators import reward_trial
 from regan_tf.tasks import data
-from regan_tf.training import streams
+from regan_tf.training import replay, streams
 from regan_tf.training.experiment import Experiment
 
 # A group of pre-training's minibatches: so many products of the forward pass, a tenth of a second
 # or so; and no more minibatches than this, since small ones take their time for other things.
 _GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
+
+# What records have of an update, and what they have besides where there is such a thing.
+_ALWAYS = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
+_WHERE_MEASURED = ("prior_kl", "entropy", "clipped", "ratio_kl")
 
 
 class NotFiniteError(UserError):
@@ -150,8 +154,11 @@ def _keep_best_of_pretraining(experiment, nll):
 
 
 def _measure_start(experiment):
-    """Iteration 0: the generator as pre-training left it. Returns its record."""
+    """Iteration 0: the generator as pre-training left it, the prior from now on. Returns its
+    record.
+    """
     started = time.perf_counter()
+    experiment.models.keep_prior()
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
     record = _record(experiment, "adversarial", 0, samples, started) | experiment.describe_calls()
@@ -161,8 +168,9 @@ def _measure_start(experiment):
 def _update_generator(experiment, update, real):
     config = experiment.config
     seed = streams.seed(config, streams.UPDATE, update)
+    replayed = replay.drawn(config, experiment.trainer.reward, update) if config.replay else None
     try:
-        return experiment.trainer.update_generator(seed, real[0])
+        return experiment.trainer.update_generator(seed, real[0], replayed)
     except tf.errors.OpError as error:
         # Of several workers it may be another that is lost: `run` says so.
         if not config.reward or config.distribution == "multi_worker":
@@ -221,11 +229,12 @@ def _record(experiment, phase, number, samples, started, values=None):
     """A line of metrics.jsonl; number: of the iteration, in pre-training of the minibatch. Of
     several --g_steps the last one's values stand.
     """
-    names = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
+    values = values or {}
     record = {"phase": phase, "iteration": number} | (
         {} if samples is None else experiment.evaluation.describe(samples)
     )
-    record |= {name: (values or {}).get(name) for name in names}
+    record |= {name: values.get(name) for name in _ALWAYS}
+    record |= {name: values[name] for name in _WHERE_MEASURED if name in values}
     return record | {"seconds": time.perf_counter() - started}
 
 

@@ -51,7 +51,13 @@ class Experiment:
         if config.reward:
             tokens = tf.constant(real[: config.batch_size])
             reward = reward_trial.suitable(config, tokens, vocabulary, own_reward, has_calls)
-        self.trainer = Trainer(config, self.generator, self.models.discriminator, reward)
+        if config.replay and not isinstance(reward, BlackBoxReward):
+            raise UserError(
+                f"--replay={config.replay} contradicts --reward={config.reward}, which reads rows: "
+                "only sequences of a text_reward or token_reward are kept"
+            )
+        models = self.models
+        self.trainer = Trainer(config, self.generator, models.discriminator, reward, models.prior)
         self.progress = Progress(self.task, len(real))
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
         self.checkpoint = tf.train.Checkpoint(

@@ -28,6 +28,8 @@ def update_bytes(config, vocab_size, replicas=1):
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)
+    if config.reads_prior:  # its pass, and what the penalty's gradient keeps
+        per_cell, per_state = per_cell + 8, per_state + 7
     floats = copies * steps * (per_cell * vocab_size + per_state * units)
     sizes = vocab_size * (config.embed_dim + config.generator_dim) + 4 * config.generator_dim * (
         config.embed_dim + config.generator_dim

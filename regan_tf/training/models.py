@@ -2,6 +2,8 @@
 checkpoint: enough to sample, to measure and to export.
 """
 
+import random
+
 import tensorflow as tf
 
 from regan_tf.cli import config_flags
@@ -20,6 +22,8 @@ class Models:
     Attributes:
       generator, best_generator: as they are now, and as they were at the best evaluation point.
       discriminator: as it is now.
+      prior: the generator as pre-training left it, from iteration 0 on; None where the
+        configuration does not keep it.
     """
 
     def __init__(self, config, vocabulary):
@@ -35,6 +39,7 @@ class Models:
         self.discriminator = Discriminator(
             len(vocabulary), config.discriminator_dim, vocabulary.end
         )
+        self.prior = _apart(lambda: Generator(*sizes)) if config.keeps_prior else None
 
     def named(self, which: str) -> Generator:
         """The "last" generator, or the "best" one."""
@@ -47,6 +52,11 @@ class Models:
     def return_to_best(self):
         """The generator becomes the best one again."""
         _copy(self.best_generator, self.generator)
+
+    def keep_prior(self):
+        """The generator as it is becomes the prior, if there is one."""
+        if self.prior:
+            _copy(self.generator, self.prior)
 
     def restore(self, path, flag="workdir", **others):
         """Loads the weights of a run's newest checkpoint, and of what else it holds no more than is
@@ -76,10 +86,21 @@ class Models:
         networks' own.
         """
         weights = [*self.generator.variables, *self.discriminator.variables, *learned]
-        return {
-            "weights": [v.value for v in weights],
-            "best": [v.value for v in self.best_generator.variables],
-        }
+        parts = {"weights": weights, "best": self.best_generator.variables}
+        if self.prior:
+            parts["prior"] = self.prior.variables
+        return {name: [v.value for v in variables] for name, variables in parts.items()}
+
+
+def _apart(make):
+    """make(), without a trace in the seeds that Keras draws for what is initialized after it: they
+    come from Python's generator.
+    """
+    state = random.getstate()
+    try:
+        return make()
+    finally:
+        random.setstate(state)
 
 
 def _copy(source, target):

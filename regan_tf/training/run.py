@@ -41,6 +41,9 @@ _STRAIGHT_THROUGH = (
     "straight_through is biased; "
     "reinforce, and rebar and relax with --control_variate=step, are not"
 )
+_REUSE = (
+    "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
+)
 
 
 def run(config, wait=False, callbacks=(), own_reward=None):
@@ -152,7 +155,7 @@ def _say_that_it_is_finished(progress, path):
 
 def _introduce(config, dataset, needed):
     """Says what to know of the estimator, the texts, and the memory that is needed, in bytes."""
-    if remark := _remark(config.estimator_spec):
+    if remark := _remark(config):
         print(f"note: {remark}")
     for remark in dataset.remarks:
         print(remark)
@@ -163,10 +166,13 @@ def _introduce(config, dataset, needed):
         )
 
 
-def _remark(spec):
+def _remark(config):
+    spec = config.estimator_spec
     if spec.traits.relaxed:
         forms = {"sequence": _SEQUENCE.format(spec.estimator), "rollout": _ROLLOUT}
         return forms.get(spec.control_variate)
+    if spec.updates_per_batch > 1 or config.replay:
+        return _REUSE
     return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
 
 

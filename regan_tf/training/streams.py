@@ -4,7 +4,7 @@ checkpoint needs no random state.
 
 import tensorflow as tf
 
-PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION = range(2, 7)  # 0 and 1 are the data's
+PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY = range(2, 8)  # 0 and 1 are the data's
 
 
 def stream(config, number):

@@ -7,9 +7,10 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators import variance
+from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient
+from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
@@ -25,11 +26,14 @@ class Trainer:
     what to do with a NaN.
     """
 
-    def __init__(self, config, generator, discriminator, reward=None):
+    def __init__(self, config, generator, discriminator, reward=None, prior=None):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
         self.reward = reward or DiscriminatorReward(discriminator)
         self.spec = config.estimator_spec
+        self.penalty = (
+            Penalty(prior, config.prior_kl, config.entropy) if config.reads_prior else None
+        )
         self.control = ControlVariate.create(
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
@@ -89,34 +93,67 @@ class Trainer:
         return -log_prob
 
     @compiled
-    def update_generator(self, seed, real):
+    def update_generator(self, seed, real, replayed=None):
         """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is
-        learned in the control variate.
+        learned in the control variate; then further ascent steps with the same sequences, where
+        there are several --updates_per_batch.
 
         Args:
           seed: stateless seed, int32 [2].
           real: data tokens int32 [B, T], read by the mle estimator only.
+          replayed: a `reuse.Replayed` beside the batch, where there is a --replay.
         Returns:
           A dict of scalars.
         """
-        return replicas.run(self._update_generator, seed, real)
+        scalars, batch = replicas.run(self._update_generator, seed, real, replayed)
+        if self.spec.updates_per_batch == 1:
+            return scalars
 
-    def _update_generator(self, seed, real):
+        def again(_, *__):
+            return replicas.run(self._update_again, batch, scalars["reward"], replayed)
+
+        start = reuse.Distance(0.0, 0.0)
+        distance = reuse.Distance(*repeat(self.spec.updates_per_batch - 1, again, start))
+        return scalars | {"clipped": distance.clipped, "ratio_kl": distance.kl}
+
+    def _update_generator(self, seed, real, replayed):
         config = self.config
         # Lines 6-12, and what 14-15 need.
-        gradient, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
+        estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
+        by_row = {"reward": diagnostics.reward} | diagnostics.measured
+        scalars = replicas.mean({name: tf.reduce_mean(x) for name, x in by_row.items()})
+        gradient = self._with_replayed(estimate, scalars["reward"], replayed)
         # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
-        reward = replicas.mean(tf.reduce_mean(diagnostics.reward))
-        scalars = {"reward": reward, "gradient_norm": tf.linalg.global_norm(gradient)}
+        scalars["gradient_norm"] = tf.linalg.global_norm(gradient)
         if config.track_variance:
             scalars["log_variance"], scalars["log_variance_all"] = variance.log_variances(
-                diagnostics.row_gradients, gradient
+                diagnostics.row_gradients, estimate
             )
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
-        return scalars
+        if self.spec.updates_per_batch == 1:
+            return scalars, ()
+        return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
+
+    def _update_again(self, batch, reward, replayed):
+        """One step more, with the sequences of an update before: see `reuse`."""
+        own = tf.nest.map_structure(replicas.own_rows, batch)
+        gradient, distance = reuse.further_gradient(self.spec, self.generator, own, self.penalty)
+        gradient = self._with_replayed(gradient, reward, replayed)
+        self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
+        return distance
+
+    def _with_replayed(self, gradient, reward, replayed):
+        """The gradient, with what the replayed sequences add; reward: the batch's mean."""
+        if replayed is None:
+            return gradient
+        size = self.config.batch_size
+        added = reuse.replay_gradient(
+            self.spec, self.generator, replayed, reward, size, self.penalty
+        )
+        return [g + more for g, more in zip(gradient, added, strict=True)]
 
     def estimate(self, seed, real, row_gradients=False):
         """The configured estimate at the networks as they are: see `estimate.estimate_gradient`.
@@ -163,8 +200,12 @@ class Trainer:
             return tf.TensorArray(dtype, parts, element_shape=[size, *shape])
 
         rows = RowGradients([array() for _ in range(row_gradients or 0)], array())
-        tokens = array(tf.int32, [self.generator.seq_len])
-        return Diagnostics(tokens, array(), rows if row_gradients else [], [])
+        length = self.generator.seq_len
+        tokens = array(tf.int32, [length])
+        signal, log_prob = array(shape=[length]), array(shape=[length])
+        measured = {name: array() for name in self.penalty.names} if self.penalty else {}
+        found = tokens, array(), signal, log_prob, measured
+        return Diagnostics(*found, rows if row_gradients else [], [])
 
     def _estimate(self, batch_size, seed, real, row_gradients):
         return estimate_gradient(
@@ -175,6 +216,7 @@ class Trainer:
             seed=seed,
             control=self.control,
             data=real,
+            penalty=self.penalty,
             row_gradients=row_gradients,
         )
 

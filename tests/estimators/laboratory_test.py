@@ -88,10 +88,15 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
                 variance_loss="per_example", control_samples=4, coupled=False,
             ),
         )  # fmt: skip
+        self.assertEqual(
+            parse("reinforce:loo:reuse4"),
+            EstimatorSpec("reinforce", leave_one_out=True, updates_per_batch=4),
+        )
 
     @parameterized.parameters(
         "rebarr",
         "mle",
+        "reinvent",
         "rebar:stp",
         "rebar:x0",
         "reinforce:eta",
@@ -101,6 +106,8 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:per_example",
         "reinforce:sequence",
         "reinforce_loo:x1",
+        "rebar:reuse2",
+        "reinforce_loo:reuse0",
     )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(ValueError, f"^'{text}'.*; write ESTIMATOR"):

@@ -27,6 +27,10 @@ class SignalTest(tf.test.TestCase):
             signals.controlled(reward, tf.constant([[0.5, 0.1], [0.3, 0.0]])),
             [[0.4, 0.8], [-0.1, 0.2]],
         )
+        # 2 (120 * 0.9 - 2) and 2 (120 * 0.2 + 1).
+        self.assertAllClose(
+            signals.reinvent(120 * reward, tf.constant([[2.0], [-1.0]])), [[212.0], [50.0]]
+        )
         # Each row less the mean of the other two: 1 - 4.5, 3 - 3.5, 6 - 2.
         signal = tf.constant([[1.0], [3.0], [6.0]])
         self.assertAllClose(

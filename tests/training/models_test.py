@@ -24,6 +24,10 @@ def _config(**options):
     ).resolved()  # fmt: skip
 
 
+def _weights(models):
+    return models.prior.get_weights()[0]
+
+
 class ModelsTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
@@ -57,6 +61,43 @@ class ModelsTest(tf.test.TestCase):
         models.restore(self.path, **progress.checkpoint_parts())
         self.assertEqual(progress.iteration, 2)
         self.assertEqual(progress.best_iteration, experiment.progress.best_iteration)
+
+    def test_the_prior_is_the_generator_of_iteration_0_and_stays_it(self):
+        self.config = _config(prior_kl=0.1)
+        experiment = Experiment(self.config)
+        steps = algorithm.regan(experiment)
+        while experiment.progress.iteration < 0:
+            next(steps)
+        start = experiment.generator.sample(5, 3)
+        self.assertAllEqual(experiment.models.prior.sample(5, 3), start)
+        records = list(steps)
+        self.assertNotAllEqual(experiment.generator.get_weights()[0], _weights(experiment.models))
+        self.assertAllEqual(experiment.models.prior.sample(5, 3), start)
+        # The first update is made where the generator is still the prior.
+        self.assertNear(records[0]["prior_kl"], 0, 1e-6)
+        self.assertGreater(records[1]["prior_kl"], 1e-4)
+        Workdir(self.path, self.config).save(experiment.checkpoint, experiment.progress.steps)
+        models = Models(self.config, task_of(self.config).vocabulary())
+        models.restore(self.path)
+        self.assertAllEqual(_weights(models), _weights(experiment.models))
+
+    def test_the_prior_draws_no_seed_of_what_is_initialized_after_it(self):
+        """So that a run with a --reward has the numbers that it had before there was a prior."""
+        options = {"reward": "tests.problems:many_plus"}
+        with_it = Experiment(_config(**options))
+        with mock.patch.object(Config, "keeps_prior", False):
+            without = Experiment(_config(**options))
+        self.assertIsNone(without.models.prior)
+        for a, b in zip(
+            with_it.trainer.control_variables, without.trainer.control_variables, strict=True
+        ):
+            self.assertAllEqual(a, b)
+
+    def test_without_a_use_for_it_there_is_no_prior(self):
+        experiment = Experiment(self.config)
+        self.assertNotIn("prior", experiment.models.checkpoint_parts())
+        *_, record = filter(None, algorithm.regan(experiment))
+        self.assertNoCommonElements({"prior_kl", "entropy"}, record)
 
     def test_what_is_not_there_is_no_weight(self):
         models = Models(self.config, task_of(self.config).vocabulary())

@@ -40,6 +40,7 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
             config,
             Generator(vocab_size, 3, 4, 4, end_token=0),
             Discriminator(vocab_size, 4, end_token=0),
+            prior=Generator(vocab_size, 3, 4, 4, end_token=0),
         )
 
     def _ops(self, concrete_function):

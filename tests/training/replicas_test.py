@@ -73,6 +73,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(other, one, atol=1e-4)
         for one, other in zip(expected, found, strict=True):
             for name in {
+                "prior_kl",
                 "reward",
                 "discriminator_loss",
                 "log_variance",
@@ -98,7 +99,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
+        {"estimator": "reinforce_loo", "updates_per_batch": 3},
         {"estimator": "straight_through"},
+        {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {
             "estimator": "rebar",
             "control_samples": 2,
@@ -118,7 +121,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
 
         def work():
             keras.utils.set_random_seed(0)
-            trainer = Trainer(self._config(**options), Generator(5, 3, 4, 4), Discriminator(5, 4))
+            generator, discriminator = Generator(5, 3, 4, 4), Discriminator(5, 4)
+            prior = Generator(5, 3, 4, 4)
+            trainer = Trainer(self._config(**options), generator, discriminator, None, prior)
             scalars = [trainer.update_generator(tf.constant([0, i]), real) for i in range(3)]
             return scalars, [
                 v.numpy() for v in trainer.generator.variables + trainer.control_variables

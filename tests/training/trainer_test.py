@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf.config import Config, UserError
+from regan_tf.estimators import reuse
 from regan_tf.spec import ESTIMATORS
 from regan_tf.tasks import data
 from regan_tf.training.run import run
@@ -21,6 +22,31 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         trainer = experiment.trainer
         for step in (trainer.update_generator, trainer.train_discriminator):
             self.assertEqual(step.experimental_get_tracing_count(), 1, step)
+
+    def test_a_batch_serves_several_updates_in_one_trace(self):
+        """The first is that of a batch that serves one; the others are the surrogate's."""
+        seed, options = tf.constant([3, 4]), {"estimator": "reinforce_loo", "pretrain_epochs": 0}
+        options["generator_learning_rate"] = 0.1
+        found = {}
+        for updates in (1, 3):
+            trainer = small.experiment(updates_per_batch=updates, **options).trainer
+            real = tf.zeros([64, 3], tf.int32)
+            if updates == 1:
+                _, diagnostics = trainer.estimate(seed, real)
+            scalars = trainer.update_generator(seed, real)
+            found[updates] = trainer, {name: float(x) for name, x in scalars.items()}
+        (trainer, once), (thrice, scalars) = found[1], found[3]
+        self.assertAllClose(once, {name: scalars[name] for name in once}, rtol=1e-5)
+        kept = reuse.Batch.of(diagnostics)
+        for _ in range(2):
+            distance = trainer._update_again(kept, scalars["reward"], None)
+        self.assertGreater(scalars["clipped"], 0)
+        self.assertAllClose((scalars["clipped"], scalars["ratio_kl"]), tuple(distance), atol=1e-6)
+        variables = [t.generator.trainable_variables for t in (trainer, thrice)]
+        for one, other in zip(*variables, strict=True):
+            self.assertAllClose(one, other, atol=1e-5)
+        thrice.update_generator(seed + 1, real)
+        self.assertEqual(thrice.update_generator.experimental_get_tracing_count(), 1)
 
     def test_pretraining_is_traced_once_and_ends_within_an_epoch(self):
         experiment = small.experiment(pretrain_epochs=1.3, iterations=0)
@@ -40,7 +66,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         {"estimator": "mle"},
-        {"estimator": "reinforce_loo"},
+        {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
     )
@@ -61,6 +87,10 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
                 found, sum(e[1].control_gradient[k] for e in estimates) / 4, atol=1e-6
             )
         self.assertAllEqual(diagnostics.tokens, tf.concat([e[1].tokens for e in estimates], axis=0))
+        self.assertAllClose(diagnostics.signal, tf.concat([e[1].signal for e in estimates], axis=0))
+        for name, found in diagnostics.measured.items():
+            of_parts = tf.concat([e[1].measured[name] for e in estimates], axis=0)
+            self.assertAllClose(found, of_parts)
         norms = tf.concat([e[1].row_gradients.squared_norms[0] for e in estimates], axis=0)
         self.assertAllClose(diagnostics.row_gradients.squared_norms[0], norms, rtol=1e-5)
         parts.trainer.update_generator(seed, real)
@@ -124,6 +154,21 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             {"row_parts": 2, "distribution": "mirrored"},
             "--row_parts=2 contradicts --distribution=mirrored",
         ),
+        (
+            {"row_parts": 2, "estimator": "reinforce", "updates_per_batch": 4},
+            "--row_parts=2 contradicts --updates_per_batch=4: take a smaller --batch_size",
+        ),
+        (
+            {"estimator": "rebar", "updates_per_batch": 4},
+            "--updates_per_batch=4 contradicts --estimator=rebar, which needs fresh sequences; "
+            "reinforce, reinforce_loo, reinforce_rollout and reinvent can use them again",
+        ),
+        ({"clip": 0.0}, "--clip=0.0 is not allowed: it must be above 0"),
+        (
+            {"estimator": "mle", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
+        ),
+        ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
             "--iterations=0 contradicts --pretrain_epochs=0",

@@ -1,0 +1,112 @@
+"""What keeps a generator to the law that it had, and from certainty: KL divergence and entropy, for
+which the expectation over a step's tokens is taken analytically.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from regan_tf.networks import autoregressive
+from regan_tf.networks.autoregressive import masked
+from regan_tf.networks.protocol import SequenceGenerator, check_generator, end_token
+from regan_tf.settings import SettingError
+from regan_tf.spec import PenaltyWeights, is_zero
+
+
+class Terms(NamedTuple):
+    """A penalty's parts at the tokens of a batch, 0 after the end. In nats; differentiable in the
+    log-probabilities.
+    """
+
+    cost: tf.Tensor | None  # h_t, [B, T]; None where both weights are 0
+    measured: dict[str, tf.Tensor]  # by `Penalty.names`, sums over t of KL_t and H_t, [B]
+
+
+NO_TERMS = Terms(None, {})  # without a penalty
+
+
+class Penalty:
+    """Keeps the generator p_theta to a prior p_0, and its entropy H up.
+
+        J = E[R(b)] - beta KL(p_theta || p_0) + alpha H(p_theta)
+
+    Both are sums over tokens: with KL_t and H_t those of p(. | b_<t), and
+    h_t = beta KL_t - alpha H_t, a function of b_<t and theta, J = E[R - sum_t h_t] and
+
+        grad J = E sum_t { [R - sum_{s>t} h_s] grad log p(b_t | b_<t) - grad h_t }
+
+    Costs that are past when b_t is drawn do not depend on it, so they are left out of its signal.
+    With an end token all sums end there. The prior has no gradient.
+
+    Args:
+      prior: a SequenceGenerator of the same vocabulary, length and end; None: beta must be 0.
+      prior_kl, entropy: beta and alpha, at least 0, per nat of a sequence; numbers or tensors.
+        Where both are the plain number 0 divergence and entropy are measured, and the gradient is
+        that of E[R], bit for bit.
+    Raises:
+      SettingError, a ValueError: a weight is not allowed, or prior_kl has no prior.
+      TypeError: the prior is no SequenceGenerator.
+    """
+
+    def __init__(
+        self, prior: SequenceGenerator | None = None, prior_kl: Any = 0.0, entropy: Any = 0.0
+    ):
+        self.prior, self.weights = prior, PenaltyWeights(prior_kl, entropy)
+        if prior is not None:
+            check_generator(prior)
+        elif not is_zero(prior_kl):
+            raise SettingError("prior_kl", prior_kl, "it needs a prior")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is measured."""
+        return ("entropy",) if self.prior is None else ("prior_kl", "entropy")
+
+    def check(self, generator: SequenceGenerator) -> None:
+        """Raises ValueError unless the prior writes the generator's sequences."""
+        if self.prior is None:
+            return
+        for name, of in (
+            ("vocab_size", lambda g: g.vocab_size),
+            ("seq_len", lambda g: g.seq_len),
+            ("end_token", end_token),
+        ):
+            if of(self.prior) != of(generator):
+                raise ValueError(
+                    f"the penalty's prior has {name}={of(self.prior)}: it must be the generator's, "
+                    f"{of(generator)}"
+                )
+
+    def prior_log_probs(self, tokens: tf.Tensor, dtype: Any) -> tf.Tensor | None:
+        """log p_0(. | b_<t), [B, T, V], of tokens int32 [B, T]; no gradient. None: no prior."""
+        if self.prior is None:
+            return None
+        log_probs = autoregressive.teacher_force(self.prior, tokens).log_probs
+        return tf.stop_gradient(tf.cast(log_probs, dtype))
+
+    def terms(
+        self, log_probs: tf.Tensor, of_prior: tf.Tensor | None, mask: tf.Tensor | None
+    ) -> Terms:
+        """KL_t, H_t and what they cost.
+
+        Args:
+          log_probs: l_t = log p(. | b_<t), [B, T, V].
+          of_prior: what `prior_log_probs` gives.
+          mask: of `autoregressive.alive`, [B, T] or None.
+        """
+        probs = tf.exp(log_probs)
+        entropy = masked(-tf.reduce_sum(probs * log_probs, axis=-1), mask)
+        cost, by_token = -self.weights.entropy * entropy, {"entropy": entropy}
+        if of_prior is not None:
+            divergence = masked(tf.reduce_sum(probs * (log_probs - of_prior), axis=-1), mask)
+            cost, by_token = (
+                cost + self.weights.prior_kl * divergence,
+                {"prior_kl": divergence} | by_token,
+            )
+        measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
+        return Terms(None if self.weights.are_zero else cost, measured)
+
+
+def later(cost: tf.Tensor) -> tf.Tensor:
+    """sum_{s>t} h_s: [B, T] -> [B, T]."""
+    return tf.cumsum(cost, axis=1, exclusive=True, reverse=True)

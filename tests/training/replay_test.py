@@ -1,0 +1,102 @@
+"""Replay: which sequences are drawn, and that a run with it repeats and goes on."""
+
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import regan_tf
+from regan_tf.config import Config, UserError
+from regan_tf.training import replay
+from tests.training import small
+
+
+class _Evaluated(NamedTuple):
+    """A reward that has evaluated [0, 0, 0], [1, 1, 1], ..., the better ones first."""
+
+    size: int
+
+    def best(self, count):
+        """What a BlackBoxReward gives: of none it knows no length."""
+        size = min(count, self.size)
+        tokens = np.repeat(np.arange(size, dtype=np.int32)[:, np.newaxis], 3, axis=1)
+        return tokens if size else tokens[:, 0], np.linspace(2, 1, size, dtype=np.float32)
+
+
+@regan_tf.text_reward
+def plus(texts):
+    return [text.count("+") for text in texts]
+
+
+class DrawnTest(tf.test.TestCase):
+    config = Config(reward="a:b", estimator="reinforce", replay=5).resolved()
+
+    def _drawn(self, size, update=0):
+        return replay.drawn(self.config, _Evaluated(size), update)
+
+    def test_different_sequences_of_the_best_each_equally_likely(self):
+        found = [self._drawn(1_000, update) for update in range(400)]
+        for one in found[:5]:
+            self.assertAllClose(one.reward, np.linspace(2, 1, 100)[one.tokens.numpy()[:, 0]])
+            self.assertAllEqual(one.weight, np.ones(5))
+        tokens = np.array([one.tokens.numpy()[:, 0] for one in found])
+        self.assertTrue(all(len(set(row)) == 5 for row in tokens))
+        counts = np.bincount(tokens.ravel(), minlength=100)
+        self.assertLen(counts, replay.MEMORY)
+        self.assertBetween(counts.min(), 5, 20)  # 20 are expected, with a deviation of 4.4
+        self.assertBetween(counts.max(), 20, 40)
+
+    def test_an_update_draws_the_same_again(self):
+        self.assertAllEqual(self._drawn(50, 3).tokens, self._drawn(50, 3).tokens)
+        self.assertNotAllEqual(self._drawn(50, 3).tokens, self._drawn(50, 4).tokens)
+
+    def test_where_there_are_not_enough_the_other_places_count_nothing(self):
+        for size in (0, 2):
+            found = self._drawn(size)
+            self.assertEqual(found.tokens.shape, (5, 3))
+            self.assertAllEqual(found.weight, [1] * size + [0] * (5 - size))
+            self.assertEqual(found.reward.shape, (5,))
+
+
+class RefusedTest(tf.test.TestCase):
+    def test_where_nothing_is_kept(self):
+        with self.assertRaisesRegex(UserError, "^--replay=2 needs a --reward of texts or tokens$"):
+            Config(estimator="reinforce", replay=2)
+        with self.assertRaisesRegex(UserError, "^--replay=2 contradicts --estimator=rebar, which"):
+            Config(reward="a:b", estimator="rebar", replay=2)
+        with self.assertRaisesRegex(UserError, "^--replay=2 contradicts --distribution=multi_wo"):
+            Config(
+                reward="a:b", estimator="reinforce", replay=2, distribution="multi_worker"
+            )  # fmt: skip
+        rows = "tests.problems:many_plus"
+        with self.assertRaisesRegex(UserError, "--replay=2 contradicts --reward=tests.*reads rows"):
+            small.experiment(reward=rows, estimator="reinforce", replay=2)
+
+
+@pytest.mark.slow
+class RunTest(tf.test.TestCase):
+    def test_a_run_goes_on_with_the_same_numbers_and_learns_more_of_each_call(self):
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+
+        def trained(name, iterations, **options):
+            options |= {"reward": plus, "estimator": "reinforce_loo", "export_generator": "none"}
+            path = f"{directory}/{name}"
+            return regan_tf.train(workdir=path, iterations=iterations, **small.SMALL, **options)
+
+        reuse = {"replay": 8, "updates_per_batch": 3}
+        whole = trained("whole", 6, **reuse)
+        trained("parts", 3, **reuse)
+        parts = trained("parts", 6, **reuse)
+        for name, values in whole.metrics.items():
+            if name != "seconds":
+                self.assertAllEqual(parts.metrics[name], values, name)
+        self.assertGreater(whole.metrics["ratio_kl"][-1], 0)
+        without = trained("without", 6)
+        self.assertNotIn("clipped", without.metrics)
+        self.assertGreater(whole.metrics["reward"][-1], without.metrics["reward"][-1] + 0.1)
+
+
+if __name__ == "__main__":
+    tf.test.main()
