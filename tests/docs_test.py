@@ -118,7 +118,8 @@ class PagesTest(tf.test.TestCase, parameterized.TestCase):
         for file in re.findall(r"\b(?:configs|regan_tf|tests|examples)/[a-z_/0-9]+\.\w+", text):
             self.assertTrue((_ROOT / file).is_file(), f"{name} names {file}")
         for example in re.findall(r"python -m examples\.(\w+)", text):
-            self.assertTrue((_ROOT / f"examples/{example}.py").is_file(), example)
+            places = f"examples/{example}.py", f"examples/{example}/__main__.py"
+            self.assertTrue(any((_ROOT / place).is_file() for place in places), example)
         for target in re.findall(r"\bmake ([a-z][\w-]*)", text):
             self.assertRegex(_read("Makefile"), rf"(?m)^{target}:")
 
