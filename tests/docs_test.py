@@ -13,7 +13,14 @@ from regan_tf.cli import flagfiles
 from regan_tf.config import Config
 
 _ROOT = Path(__file__).parent.parent
-_PAGES = sorted([*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md"), _ROOT / "export/README.md"])
+_PAGES = sorted(
+    [
+        *_ROOT.glob("*.md"),
+        *_ROOT.glob("docs/**/*.md"),
+        _ROOT / "export/README.md",
+        *_ROOT.glob("examples/*/README.md"),
+    ]
+)
 _NAMES = [str(path.relative_to(_ROOT)) for path in _PAGES if "_build" not in path.parts]
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _CALL = re.compile(
