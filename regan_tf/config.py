@@ -94,14 +94,14 @@ class Config:
         choices=tuple(METRICS),
         inherited=True,
     )
-    data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
-    eval_file: str = setting(
-        "", "Held-out texts; by default some lines of --data_file.", inherited=True
-    )
     alphabet: str = setting(
         "",
         "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely.",
         inherited=True,
+    )
+    data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
+    eval_file: str = setting(
+        "", "Held-out texts; by default some lines of --data_file.", inherited=True
     )
     tokens: str = setting(
         "word",

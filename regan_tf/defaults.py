@@ -76,7 +76,7 @@ def _uniform(config):
         "pretrain_epochs": 0.0,
         "pretrain_learning_rate": 2e-3,
         "pretrain_patience": 0,
-        "iterations": 300,
+        "iterations": config.reward_calls or 300,
         "d_steps": 10,
         "generator_learning_rate": 1e-2,
         "eval_samples": 1_000,

@@ -148,7 +148,7 @@ def _imported(room):
 _EXTRAS = {name: _requirements(lines) for name, lines in _PROJECT["optional-dependencies"].items()}
 _BOUNDS = _requirements(_PROJECT["dependencies"])
 _OF_USERS = _BOUNDS | _EXTRAS["serving"] | _EXTRAS["ray"] | _EXTRAS["notebook"]
-_OF_USERS |= _EXTRAS["molecules"]
+_OF_USERS |= _EXTRAS["molecules"] | _EXTRAS["rna"]
 _TOOLS = {name: r for name, r in _EXTRAS["test"].items() if name != "regan-tf"}
 
 
@@ -165,13 +165,14 @@ class DependenciesTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_the_tests_have_what_users_may_have(self):
         extras = _EXTRAS["test"]["regan-tf"].extras
-        self.assertEqual(extras, {"serving", "ray", "notebook", "molecules"})
+        self.assertEqual(extras, {"serving", "ray", "notebook", "molecules", "rna"})
 
     @parameterized.parameters(
         ("requirements.txt", _BOUNDS),
         ("requirements-serving.txt", _EXTRAS["serving"]),
         ("requirements-ray.txt", _EXTRAS["ray"]),
         ("requirements-molecules.txt", _EXTRAS["molecules"]),
+        ("requirements-rna.txt", _EXTRAS["rna"]),
         ("requirements-docs.txt", _EXTRAS["docs"]),
         ("requirements-dev.txt", _EXTRAS["notebook"] | _TOOLS),
     )
