@@ -52,9 +52,7 @@ def exact_gradient(
 
     @compiled(reduce_retracing=True)
     def chunk_gradient(tokens):
-        scores = rewards.checked(
-            reward, tf.one_hot(tokens, vocab_size, dtype=generator.compute_dtype)
-        )
+        scores = rewards.of_tokens(reward, tokens, vocab_size, generator.compute_dtype)
         with tf.GradientTape() as tape:
             log_prob = _log_prob(generator, tokens)
             if penalty:

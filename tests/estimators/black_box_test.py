@@ -141,6 +141,15 @@ class BlackBoxTest(tf.test.TestCase):
             )
             self.assertAllClose(problems.flat(found[0]), problems.flat(expected[0]), atol=1e-6)
 
+    def test_it_has_an_exact_gradient(self):
+        generator, _ = problems.networks(1, 5, 3)
+        in_python = regan_tf.token_reward(lambda tokens: np.mean(tokens == 1, axis=1))
+        found, expected = (
+            regan_tf.exact_gradient(generator, reward)
+            for reward in (_black_box(in_python), lambda x: tf.reduce_mean(x[:, :, 1], axis=1))
+        )
+        self.assertAllClose(problems.flat(found), problems.flat(expected), atol=1e-6)
+
     def test_an_error_has_the_sequence(self):
         box = _black_box(regan_tf.text_reward(lambda texts: [np.nan] * len(texts)))
         with self.assertRaisesRegex(tf.errors.OpError, "gave nan as reward for 'x.x'"):
