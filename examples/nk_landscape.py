@@ -20,8 +20,8 @@ from tabulate import tabulate
 import regan_tf
 
 SITES, LETTERS, NEIGHBOURS = 15, "ABCD", 2
-# Each at the best of the rates 1e-3, 2e-3 and 3e-3, and for each batch once 5e-3 and 1e-2, on
-# landscapes 100 to 102.
+# Rates: of 1e-3, 2e-3 and 3e-3 the best in the last tenth of runs on landscapes 100 to 102, or as
+# good as that.
 WAYS = {
     "each batch once": {"generator_learning_rate": 3e-3},
     "four updates a batch": {"generator_learning_rate": 2e-3, "updates_per_batch": 4},

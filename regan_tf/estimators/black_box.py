@@ -9,6 +9,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -164,59 +165,69 @@ class BlackBoxReward(rewards.TokenReward):
 
     def _call(self, new, tokens):
         """Makes calls, as far as the limit goes; new: their rows of the tokens by key."""
-        left = self._limit - self.calls if self._limit else len(new)
+        left = max(self._limit - self.calls, 0) if self._limit else len(new)
         waiting = dict(itertools.islice(new.items(), left))
         unknown = [key for key in waiting if key not in self._uncounted]
-        self._count(waiting, tokens)
-        for part, answers in self._asked(unknown, tokens[[new[key] for key in unknown]]):
-            self._uncounted |= zip(part, answers, strict=True)
-            self._count(waiting, tokens)
+        known = self._uncounted.__contains__
+        try:
+            for part, answers in self._asked(unknown, tokens[[new[key] for key in unknown]]):
+                self._uncounted |= zip(part, answers, strict=True)
+                # In the order of the rows, as far as they are known.
+                self._count(itertools.takewhile(known, list(waiting)), waiting, tokens)
+        finally:  # with what is known beyond an error: it is not asked for again
+            self._count(filter(known, list(waiting)), waiting, tokens)
         if left < len(new):
             self.spent = True
             raise RewardError(f"was asked for more than its {self._limit} calls")
 
-    def _count(self, waiting, tokens):
-        """Makes the first calls that wait, as long as their answers are known: their order is that
-        of the rows.
-        """
+    def _count(self, keys, waiting, tokens):
+        """Makes calls of those that waited, whose answers are known."""
         first = self.calls
-        ready = itertools.takewhile(self._uncounted.__contains__, list(waiting))
-        for key in ready:
-            (row,) = self.ledger.packed(tokens[waiting[key]][np.newaxis])
-            del waiting[key]
+        for key in keys:
+            (row,) = self.ledger.packed(tokens[waiting.pop(key)][np.newaxis])
             self.ledger.add(key, row, self._uncounted.pop(key), self.iteration)
-        if self.calls > first:
-            self._write(
-                "".join(calls.line(self.ledger.record(place)) for place in range(first, self.calls))
-            )
+        made = map(self.ledger.record, range(first, self.calls))
+        if lines := "".join(map(calls.line, made)):
+            self._write(lines)
 
     def _asked(self, keys, tokens):
         """Asks the function for sequences in parts, the workers' or all. Yields the keys of one
-        with its answers.
+        with its answers; an error of one comes after the others that were begun.
         """
         texts = self._function.reads == "texts"
         size = -(-len(keys) // (_PARTS_A_WORKER * self._workers)) if self._pool else len(keys)
         starts = range(0, len(keys), max(size, 1))
         parts = [(keys if texts else tokens)[i : i + size] for i in starts]
-        for start, answers in zip(starts, self._answers(parts), strict=True):
+        for number, answers in self._answers(parts):
             for answer in answers:
                 self.names = self.names or list(answer)
                 if answer.keys() != set(self.names):
                     given, first = map(", ".join, (answer, self.names))
                     raise RewardError(f"gave {given}, and {first} at first")
+            start = starts[number]
             yield keys[start : start + size], answers
 
     def _answers(self, parts):
-        """What the function gives for each part, in their order."""
+        """Yields the numbers of the parts, in their order, with what the function gives."""
         if self._pool is None:
-            yield from (reward_functions.ask(self._function, part) for part in parts)
+            yield from enumerate(reward_functions.ask(self._function, part) for part in parts)
             return
-        ask = functools.partial(reward_functions.ask_by_name, self._name)
-        try:
-            yield from self._pool.map(ask, parts)
-        except BrokenProcessPool:
-            raise RewardError(
+        ask, failed = functools.partial(reward_functions.ask_by_name, self._name), None
+        asked = [self._pool.submit(ask, part) for part in parts]
+        for number, future in enumerate(asked):
+            try:
+                yield number, future.result()
+            except CancelledError:
+                continue
+            except (RewardError, BrokenProcessPool) as error:
+                failed = failed or error
+                for other in asked[number:]:
+                    other.cancel()
+        if isinstance(failed, BrokenProcessPool):
+            failed = RewardError(
                 "lost a worker process, which the reward or somebody else ended, at one of "
                 f"{sum(map(len, parts))} sequences, the first of which is "
                 f"{reward_functions.shown(parts[0][0])}"
-            ) from None
+            )
+        if failed:
+            raise failed

@@ -158,13 +158,16 @@ class BlackBoxTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_processes_answer_and_one_that_ends_is_told_of(self):
-        path = pathlib.Path(self.get_temp_dir(), "in_processes.py")
+        path, log = (pathlib.Path(self.get_temp_dir(), n) for n in ("in_processes.py", "asked"))
         path.write_text(
             "import os\nimport regan_tf\n\n"
             "@regan_tf.text_reward\n"
             "def reward(texts):\n"
             "    if 'x/x' in texts:\n"
             "        os._exit(1)\n"
+            "    if '+++' in texts:\n"
+            "        raise ValueError('too many')\n"
+            f"    open({str(log)!r}, 'a').writelines(text + '\\n' for text in texts)\n"
             "    assert os.getpgrp() == os.getpid()  # a Ctrl-C does not reach it\n"
             "    return [float(text.count('+')) for text in texts]\n"
         )
@@ -172,6 +175,15 @@ class BlackBoxTest(tf.test.TestCase):
         function = reward_functions.load(name)
         box = regan_tf.BlackBoxReward(function, grammar.VOCABULARY, name, workers=2)
         self.assertAllEqual(box.of_tokens(_TOKENS), [1, 0, 1])
+        tokens = np.array(
+            [[1, 1, 1], *([0, i, 1] for i in range(5)), *([1, i, 0] for i in range(5))]
+        )
+        with self.assertRaisesRegex(RewardError, "raised ValueError: too many, for '\\+\\+\\+'"):
+            box.of_array(tokens)
+        self.assertLen(log.read_text().splitlines(), box.calls)  # what was begun is kept
+        box.of_array(tokens[1:])
+        asked = log.read_text().splitlines()
+        self.assertLen(set(asked), len(asked))
         with self.assertRaisesRegex(RewardError, "lost a worker process, .* which is 'x.x'"):
             box.of_array(np.array([[0, 4, 0]]))
         box.close()

@@ -143,6 +143,21 @@ class ExactGradientTest(tf.test.TestCase, parameterized.TestCase):
             slope = (above - below) / 2e-5
             self.assertAllClose(np.sum(gradient * direction), slope, rtol=1e-5, atol=1e-8)
 
+    def test_it_is_0_at_the_law_that_the_documents_give(self):
+        """p(b) ~ exp((R(b) + beta log p_0(b)) / (beta + alpha)): for this R that is p_theta."""
+        generator, prior, discriminator = _problem(2)
+        beta, alpha = _WEIGHTS["prior_kl"], _WEIGHTS["entropy"]
+
+        def reward(rows):
+            b = tf.argmax(rows, axis=-1, output_type=tf.int32)
+            log_p, log_prior = (tf.reduce_sum(g.log_prob(b), axis=1) for g in (generator, prior))
+            return tf.stop_gradient((beta + alpha) * log_p - beta * log_prior)
+
+        kept = Penalty(prior, **_WEIGHTS)
+        there = problems.flat(exact_gradient(generator, reward, penalty=kept))
+        elsewhere = problems.flat(exact_gradient(generator, discriminator, penalty=kept))
+        self.assertLess(tf.norm(there), 1e-5 * tf.norm(elsewhere))
+
 
 class MeasuredTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(None, 2)

@@ -6,10 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.training import replay
+from tests import problems
 from tests.training import small
 
 
@@ -76,7 +78,26 @@ class RefusedTest(tf.test.TestCase):
 
 
 @pytest.mark.slow
-class RunTest(tf.test.TestCase):
+class RunTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters("reinforce_loo", "reinvent")
+    def test_all_updates_are_one_trace_and_make_no_call(self, estimator):
+        asked = []
+
+        @regan_tf.text_reward
+        def counted(texts):
+            asked.extend(texts)
+            return [text.count("+") for text in texts]
+
+        options = {"estimator": estimator, "replay": 8, "updates_per_batch": 3}
+        experiment = small.experiment(
+            reward="a:b", own_reward=counted, pretrain_epochs=0, **options
+        )
+        before = problems.flat(experiment.generator.trainable_variables)
+        small.finish(experiment)
+        self.assertEqual(experiment.trainer.update_generator.experimental_get_tracing_count(), 1)
+        self.assertEqual(len(asked), len(set(asked)))
+        self.assertNotAllClose(problems.flat(experiment.generator.trainable_variables), before)
+
     def test_a_run_goes_on_with_the_same_numbers_and_learns_more_of_each_call(self):
         directory = self.enterContext(tempfile.TemporaryDirectory())
 

@@ -14,9 +14,9 @@ SMALL = {
 }
 
 
-def experiment(**options):
+def experiment(own_reward=None, **options):
     """An Experiment at its start."""
-    return Experiment(Config(**(SMALL | options)).resolved())
+    return Experiment(Config(**(SMALL | options)).resolved(), own_reward=own_reward)
 
 
 def finish(started):
