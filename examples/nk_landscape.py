@@ -1,6 +1,6 @@
 """A black box whose calls are dear: an NK landscape, and what it is worth to use a sequence again.
 
-  python -m examples.nk_landscape                # two minutes
+  python -m examples.nk_landscape                # two or three minutes
   python -m examples.nk_landscape --seeds=10
   python -m regan_tf.main --dataset=uniform --alphabet=ABCD --seq_len=15 --batch_size=16 \
       --reward=examples/nk_landscape.py:reward --updates_per_batch=4
@@ -12,6 +12,8 @@ of its own.
 """
 
 import argparse
+import contextlib
+import io
 import tempfile
 
 import numpy as np
@@ -49,7 +51,8 @@ reward = landscape(0)
 
 def figures(seed, iterations, way):
     """Of a run: the mean reward of all batches and of the last tenth, the best one, and calls."""
-    with tempfile.TemporaryDirectory() as directory:
+    quietly = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with tempfile.TemporaryDirectory() as directory, quietly[0], quietly[1]:
         run = regan_tf.train(
             dataset="uniform", alphabet=LETTERS, seq_len=SITES, batch_size=16, seed=seed,
             reward=landscape(seed), iterations=iterations, eval_every=iterations, eval_samples=100,
@@ -69,7 +72,10 @@ def main():
     asked = parser.parse_args()
     rows = []
     for name, way in WAYS.items():
-        found = [figures(seed, asked.iterations, way) for seed in range(asked.seeds)]
+        found = []
+        for seed in range(asked.seeds):
+            found.append(figures(seed, asked.iterations, way))
+            print(f"{name}, landscape {seed}: mean reward {found[-1][0]:.3f}", flush=True)
         mean, spread = np.mean(found, axis=0), np.std(found, axis=0, ddof=asked.seeds > 1)
         shown = [f"{m:.3f} +- {s:.3f}" for m, s in zip(mean[:3], spread[:3], strict=True)]
         rows.append([name, *shown, f"{mean[3]:.0f}"])

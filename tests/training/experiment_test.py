@@ -104,8 +104,8 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(self._file("killed", "best_sequences.tsv"),
                          self._file("whole", "best_sequences.tsv"))  # fmt: skip
 
-    @parameterized.parameters(1, 2)
-    def test_a_budget_is_met_exactly_and_a_higher_one_goes_on_as_if_it_had_been_so(self, g_steps):
+    def test_a_budget_is_met_exactly_and_a_higher_one_goes_on_as_if_it_had_been_so(self):
+        g_steps = 2  # of which the first may be made when the second cannot
         output = self._run("run", reward_calls=100, g_steps=g_steps)
         calls = self._calls("run")
         self.assertEqual([call["call"] for call in calls], list(range(1, 101)))
