@@ -106,7 +106,7 @@ class CommandTest(tf.test.TestCase):
 
     def test_one_command_designs_draws_and_exports(self):
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            command.main(["--target=((((....))))", "--calls=64", "--workdir=run"])
+            command.main(["--target=((((....))))", "--calls=64", "--method=loo", "--workdir=run"])
         self.assertRegex(output.getvalue(), r"\n\(\(\(\(\.{4}\)\)\)\)  the target\n[ACGU]{12}  rew")
         self.assertRegex(output.getvalue(), r"\d+ different solutions in 64 calls\n")
         self.assertTrue((self.directory / "run/structure.png").exists())

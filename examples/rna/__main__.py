@@ -55,7 +55,7 @@ def _show(run, structure):
         )
     print(f"{first}; {len(solved)} different solutions in {len(calls)} calls")
     path = run.path / "structure.png"
-    draw(path, rna_of(structure, best[0]["text"]), structure, first)
+    draw(path, rna_of(structure, best[0]["text"]), structure, f"{structure}\n{first}")
     print(f"the best one's structure: {path}")
 
 

@@ -19,7 +19,7 @@ def draw(path, rna, target, title):
       title: stands above.
     """
     structure, _ = RNA.fold(rna)
-    points = [(p.X, p.Y) for p in RNA.naview_xy_coordinates(structure)[: len(rna)]]
+    points = [(p.X, p.Y) for p in list(RNA.naview_xy_coordinates(structure))[: len(rna)]]
     x, y = zip(*points, strict=True)
     size = [max(3.0, _INCHES * (max(c) - min(c)) + 1) for c in (x, y)]
     figure, axes = pyplot.subplots(figsize=size, layout="constrained")

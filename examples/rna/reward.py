@@ -53,7 +53,7 @@ def structure_of(target):
 
 def pairs_of(structure):
     """The pairs of a dot-bracket: a list of (i, j), i < j, from 0, by i."""
-    partners = RNA.ptable(structure)[1:]  # from 1; 0: none
+    partners = list(RNA.ptable(structure))[1:]  # from 1; 0: none
     return [(i, j - 1) for i, j in enumerate(partners) if i < j - 1]
 
 

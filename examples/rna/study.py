@@ -3,8 +3,8 @@
   python -m examples.rna.study --seeds=3 --calls=10000
 
 A run ends where a sequence folds into its target. Results are appended to <output>/solved.jsonl as
-they come, and what is there is not run again. A run that does not solve its target counts with its
-whole budget.
+they come, and what is there is not run again. A run that does not solve its target, or has no new
+sequence to ask for, counts with its whole budget.
 """
 
 import argparse
@@ -23,15 +23,21 @@ import regan_tf
 from examples.rna.reward import TARGETS, structure_of
 from examples.rna.settings import BASE, METHODS
 
+_IDLE = 200  # iterations without a new call: the generator is certain, and will not solve it
 
-class _SolvedError(Exception):
-    """A target is solved: the run ends."""
+
+class _EndError(Exception):
+    """Ends a run."""
 
 
 class _UntilSolved(regan_tf.Callback):
+    calls, since = 0, 0
+
     def on_iteration(self, record, generator):
-        if record.get("reward_solved"):
-            raise _SolvedError
+        if record["calls"] > self.calls:
+            self.calls, self.since = record["calls"], record["iteration"]
+        if record.get("reward_solved") or record["iteration"] - self.since >= _IDLE:
+            raise _EndError
 
 
 def calls_to_solve(target, method, seed, calls, workdir):
@@ -39,7 +45,7 @@ def calls_to_solve(target, method, seed, calls, workdir):
     keras.backend.clear_session()
     shutil.rmtree(workdir, ignore_errors=True)
     quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-    with contextlib.suppress(_SolvedError), quiet[0], quiet[1]:
+    with contextlib.suppress(_EndError), quiet[0], quiet[1]:
         regan_tf.train(
             seq_len=len(structure_of(target)),
             reward=f"examples.rna.reward:{target}",
