@@ -36,6 +36,7 @@ def _optimise(prior, task, calls, seed, directory):
         f"--reward=examples.molecules.rewards:{task}",
         f"--reward_calls={calls}",
         f"--seed={seed}",
+        f"--model_name=molecules-{task}",
         f"--workdir={directory}",
     )
 
