@@ -213,6 +213,7 @@ def _count_rewards(experiment, updates):
             progress.count_reward(each["reward"])
     if box := experiment.black_box:
         progress.count_calls(box.calls)
+        progress.judge_calls()
 
 
 def _kept_if_best(experiment, record):

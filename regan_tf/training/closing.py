@@ -44,6 +44,7 @@ def finish(experiment, workdir, records):
         "seed": config.seed,
         "iterations": progress.iteration,
         "converged": progress.converged,
+        "stalled": progress.stalled,
         "best_iteration": progress.best_iteration,
         **columns,
         "calls": _of_calls(experiment),

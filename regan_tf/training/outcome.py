@@ -54,11 +54,15 @@ def report(task, dataset, path, summary, samples, best=()):
 def _tell_of_calls_left(config, summary):
     """Says that a run ended before its --reward_calls were made, where nobody asked for that."""
     made = summary["calls"].get("calls", 0) if config.reward_calls else 0
-    if made < config.reward_calls and not summary["converged"]:
-        print(
-            f"warning: {made} of --reward_calls={config.reward_calls} were made in "
-            f"--iterations={config.iterations}: the generator finds little that is new"
-        )
+    if made >= config.reward_calls or summary["converged"]:
+        return
+    why = (
+        "the last 100 iterations had fewer new sequences than a batch has. A smaller "
+        "--generator_learning_rate, --prior_kl or --entropy keep a generator searching"
+        if summary["stalled"]
+        else f"--iterations={config.iterations} came first"
+    )
+    print(f"warning: {made} of --reward_calls={config.reward_calls} were made: {why}")
 
 
 def _warn_of_lost_variety(summary):

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+_WINDOW = 100  # iterations that must have new calls where --reward_calls ends the run
+
 
 class Progress:
     """The counters of a run, in variables that its checkpoint holds.
@@ -31,7 +33,9 @@ class Progress:
         self._best_iteration = tf.Variable(-1, dtype=tf.int64)
         self._best_value = tf.Variable(np.nan, dtype=tf.float64)
         self._stale = tf.Variable(0, dtype=tf.int64)  # evaluation points since the best one
-        self._calls = tf.Variable(0, dtype=tf.int64)  # of a reward in Python
+        # Calls of a reward in Python: all, and those when the last window of iterations began.
+        self._calls, self._calls_before = (tf.Variable(0, dtype=tf.int64) for _ in range(2))
+        self._stalled = tf.Variable(False)
         # The sum of the updates' mean rewards since the last evaluation point, and their number.
         self._rewards = tf.Variable([0.0, 0.0], dtype=tf.float64)
 
@@ -42,7 +46,7 @@ class Progress:
         if self._config.pretrain_patience:
             parts["pretraining"] = [self._least_nll, self._stale_epochs]
         if self._config.reward:
-            parts["reward"] = [self._calls, self._rewards]
+            parts["reward"] = [self._calls, self._calls_before, self._stalled, self._rewards]
         return parts
 
     @property
@@ -86,9 +90,16 @@ class Progress:
         return 0 < self._config.reward_calls <= self.calls
 
     @property
+    def stalled(self) -> bool:
+        """Whether a hundred iterations had fewer calls than one batch has sequences: a generator
+        that writes nothing new would never come to the --reward_calls.
+        """
+        return bool(self._config.reward_calls) and bool(self._stalled.numpy())
+
+    @property
     def finished(self) -> bool:
         """Whether there are no adversarial iterations left."""
-        ended = self.converged or self.spent
+        ended = self.converged or self.spent or self.stalled
         return self.iteration >= self._config.iterations or (self.iteration >= 0 and ended)
 
     def count_pretraining(self, minibatches):
@@ -102,6 +113,13 @@ class Progress:
     def count_calls(self, calls):
         """So many calls in all."""
         self._calls.assign(calls)
+
+    def judge_calls(self):
+        """At the end of an iteration: whether there were too few calls since the window began."""
+        if self.iteration % _WINDOW == 0:
+            new = self.calls - int(self._calls_before.numpy())
+            self._stalled.assign(new < self._config.batch_size)
+            self._calls_before.assign(self.calls)
 
     def count_reward(self, reward):
         """The mean reward of one more update."""

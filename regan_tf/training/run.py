@@ -148,10 +148,14 @@ def _disk(config, path):
 
 
 def _say_that_it_is_finished(progress, path):
+    done = f"{path} is finished: {progress.iteration} iterations"
+    if progress.stalled:
+        print(f"{done}, in the last of which the generator wrote hardly anything new.")
+        return
     flag = "--iterations"
     if progress.converged or progress.spent:
         flag = "--patience" if progress.converged else "--reward_calls"
-    print(f"{path} is finished: {progress.iteration} iterations. A higher {flag} goes on with it.")
+    print(f"{done}. A higher {flag} goes on with it.")
 
 
 def _introduce(config, dataset, needed):

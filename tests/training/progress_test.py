@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -53,6 +54,22 @@ class ProgressTest(tf.test.TestCase, parameterized.TestCase):
             found.append(progress.judge(value))
         self.assertEqual(found, best)
         self.assertEqual(progress.best_iteration, len(best) - 1 - best[::-1].index(True))
+
+    @parameterized.parameters((63, True), (64, False))
+    def test_over_when_a_hundred_iterations_ask_for_less_than_a_batch(self, new, is_over):
+        progress = _progress(
+            reward="mine:reward", estimator="reinforce", reward_calls=10_000, batch_size=64
+        )
+        progress.count_iteration()
+        for calls in np.linspace(0, 500, 100, dtype=int).tolist() + [500] * 99:
+            progress.count_iteration()
+            progress.count_calls(calls)
+            progress.judge_calls()
+            self.assertFalse(progress.stalled)
+        progress.count_iteration()
+        progress.count_calls(500 + new)
+        progress.judge_calls()
+        self.assertEqual((progress.stalled, progress.finished), (is_over, is_over))
 
     def test_over_after_the_iterations_or_when_patience_is_exhausted(self):
         progress = _progress(iterations=3, patience=2)
