@@ -4,12 +4,10 @@ checkpoint: enough to sample, to measure and to export.
 
 import random
 
-import tensorflow as tf
-
 from regan_tf.cli import config_flags
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
-from regan_tf.training.workdir import require_checkpoint
+from regan_tf.training.workdir import restore_parts
 
 
 class Models:
@@ -59,8 +57,8 @@ class Models:
             _copy(self.generator, self.prior)
 
     def restore(self, path, flag="workdir", **others):
-        """Loads the weights of a run's newest checkpoint, and of what else it holds no more than is
-        asked for.
+        """Loads the weights of a run's newest checkpoint, but its prior's, and of what else it holds
+        no more than is asked for.
 
         Args:
           path: the run's directory.
@@ -69,8 +67,9 @@ class Models:
         Raises:
           UserError: there is no checkpoint, or it is damaged.
         """
-        checkpoint = tf.train.Checkpoint(**self.checkpoint_parts(), **others)
-        require_checkpoint(path, checkpoint, partly=True, flag=flag)
+        parts = self.checkpoint_parts() | others
+        parts.pop("prior", None)
+        restore_parts(path, parts, flag)
 
     def start_from(self, path):
         """The generator becomes the last one of another run, of the same vocabulary and sizes.

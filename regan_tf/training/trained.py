@@ -65,9 +65,10 @@ class TrainedRun:
     def calls(self) -> list[dict]:
         """What its --reward of texts or tokens was asked for, in order, each sequence once: the
         lines of its calls.jsonl, with "call", "iteration", "tokens", "reward", components and, of a
-        reward of texts, "text".
+        reward of texts, "text". Those since the newest checkpoint are left out: they are no part of
+        the run until they are made again.
         """
-        return made(call_lines(self.path))
+        return made(call_lines(self.path))[: self._progress.calls]
 
     def best_sequences(self, count: int = 100) -> list[dict]:
         """The `count` best of its `calls`, the highest reward first and equal ones by call order,

@@ -22,6 +22,7 @@ CALLS, BEST = "calls.jsonl", "best_sequences.tsv"
 VOCABULARY = "vocabulary.json"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
+_EARLIER_LACK = {"prior", "reward"}  # parts of a checkpoint that earlier versions did not write
 
 
 class Workdir:
@@ -106,32 +107,65 @@ class Workdir:
         write_atomically(self.path / name, text)
 
 
-def restore(path, checkpoint, partly=False, flag="workdir"):
+def restore(path, checkpoint, flag="workdir"):
     """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
-    UserError, naming the flag, if it is damaged, or is not of the same things: with `partly` it may
-    hold more.
+    UserError, naming the flag, if it is damaged, or is not of the same things.
     """
     saved = _checkpoints(path)
     if not saved:
         return False
-    try:
-        found = checkpoint.read(str(saved[-1] / "state"))
-        if partly:
-            found.expect_partial().assert_existing_objects_matched()
-        else:
-            found.assert_consumed()
-    except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
+    with _reading(saved[-1], path, flag):
+        lacking = _EARLIER_LACK.intersection(vars(checkpoint)) - _parts(saved[-1])
+        if not lacking:
+            checkpoint.read(str(saved[-1] / "state")).assert_consumed()
+    if lacking:
         raise UserError(
-            f"--{flag}={path}: checkpoint {saved[-1]} cannot be read ({first_line(error)}); "
-            "delete that directory to go on from the one before it, or from the start"
-        ) from None
+            f"--{flag}={path} was made by an earlier version, which kept neither its prior nor its "
+            "calls: it cannot go on; it can be sampled and exported, and --start_from takes it"
+        )
     return True
 
 
-def require_checkpoint(path, checkpoint, partly=False, flag="workdir"):
+def require_checkpoint(path, checkpoint, flag="workdir"):
     """Loads a run's newest checkpoint as `restore` does; raises UserError if there is none, too."""
-    if not restore(path, checkpoint, partly, flag):
+    if not restore(path, checkpoint, flag):
         raise UserError(f"--{flag}={path} holds no checkpoint yet")
+
+
+def restore_parts(path, parts, flag="workdir"):
+    """Loads parts of a run's newest checkpoint, which may hold more: variables by the part's name.
+    What an earlier version did not keep stays as it is. Raises UserError, naming the flag, if there
+    is no checkpoint, it is damaged, or it lacks another part.
+    """
+    saved = _checkpoints(path)
+    if not saved:
+        raise UserError(f"--{flag}={path} holds no checkpoint yet")
+    with _reading(saved[-1], path, flag):
+        lacking = parts.keys() - _parts(saved[-1])
+        if not lacking - _EARLIER_LACK:
+            there = {name: variables for name, variables in parts.items() if name not in lacking}
+            found = tf.train.Checkpoint(**there).read(str(saved[-1] / "state"))
+            found.expect_partial().assert_existing_objects_matched()
+            return
+    raise UserError(
+        f"--{flag}={path}: checkpoint {saved[-1]} cannot be read: it has no {', '.join(lacking)}"
+    )
+
+
+@contextlib.contextmanager
+def _reading(saved, path, flag):
+    try:
+        yield
+    except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"--{flag}={path}: checkpoint {saved} cannot be read ({first_line(error)}); "
+            "delete that directory to go on from the one before it, or from the start"
+        ) from None
+
+
+def _parts(saved):
+    """Names of the parts that a checkpoint holds."""
+    return {name.split("/")[0] for name, _ in tf.train.list_variables(str(saved / "state"))}
 
 
 def _drop_half_written(directory):

@@ -91,6 +91,8 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
             with open(self.directory / "killed/calls.jsonl", "a") as file:
                 file.write('{"call": 9')
         after_kills = len(self.asked)
+        (at_checkpoint,) = [r["calls"] for r in self._records("whole") if r["iteration"] == 4]
+        self.assertEqual(self._calls("killed"), self._calls("whole")[:at_checkpoint])
         self._run("killed", iterations=9)
         self.assertGreater(len(self.asked), after_kills)
         # Training had begun, so that the reward was not tried again.

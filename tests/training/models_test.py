@@ -9,10 +9,11 @@ import tensorflow as tf
 from regan_tf.config import Config, UserError
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.task import Task
-from regan_tf.training import algorithm
+from regan_tf.training import algorithm, run
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
+from regan_tf.training.trained import load_run
 from regan_tf.training.workdir import Workdir, restore
 
 
@@ -26,6 +27,18 @@ def _config(estimator="relax", **options):
 
 def _weights(models):
     return models.prior.get_weights()[0]
+
+
+def _save_as_earlier_versions_did(path, experiment):
+    """A checkpoint without the parts that came with the prior and the calls."""
+    learned = experiment.trainer.control_variables
+    parts = experiment.models.checkpoint_parts(learned) | experiment.progress.checkpoint_parts()
+    parts["optimizers"] = [v.value for v in experiment.trainer.optimizer_variables]
+    for name in ("prior", "reward"):
+        parts.pop(name)
+    with Workdir(path, experiment.config) as workdir:
+        workdir.record(experiment.config, experiment.dataset.vocabulary)
+        workdir.save(tf.train.Checkpoint(**parts), 1)
 
 
 class ModelsTest(tf.test.TestCase):
@@ -77,9 +90,9 @@ class ModelsTest(tf.test.TestCase):
         self.assertNear(records[0]["prior_kl"], 0, 1e-6)
         self.assertGreater(records[1]["prior_kl"], 1e-4)
         Workdir(self.path, self.config).save(experiment.checkpoint, experiment.progress.steps)
-        models = Models(self.config, task_of(self.config).vocabulary())
-        models.restore(self.path)
-        self.assertAllEqual(_weights(models), _weights(experiment.models))
+        resumed = Experiment(self.config)
+        self.assertTrue(restore(self.path, resumed.checkpoint))
+        self.assertAllEqual(_weights(resumed.models), _weights(experiment.models))
 
     def test_a_run_with_a_prior_goes_on_as_if_it_had_never_stopped(self):
         self.config = _config("reinforce_loo", prior_kl=0.1, entropy=0.05)
@@ -112,6 +125,27 @@ class ModelsTest(tf.test.TestCase):
         *_, record = filter(None, algorithm.regan(experiment))
         self.assertNoCommonElements({"prior_kl", "entropy"}, record)
 
+    def test_a_run_of_an_earlier_version_is_sampled_and_started_from_but_does_not_go_on(self):
+        options = {"workdir": str(self.path), "export_generator": "none"}
+        self.config = _config("reinforce_loo", reward="tests.problems:many_plus", **options)
+        experiment = Experiment(self.config)
+        experiment.progress.count_iteration()
+        experiment.progress.judge(0.5)
+        _save_as_earlier_versions_did(self.path, experiment)
+        loaded, expected = load_run(self.path), experiment.generator.sample(5, 3)
+        self.assertAllEqual(loaded.sample_tokens(5, seed=3), expected)
+        self.assertLen(loaded.sample(5, generator="best"), 5)
+        self.assertEqual(loaded.calls(), [])
+        started = Models(_config("reinforce_loo"), experiment.dataset.vocabulary)
+        started.start_from(self.path)
+        self.assertAllEqual(started.generator.sample(5, 3), expected)
+        with self.assertRaises(UserError) as raised:
+            run.run(self.config)
+        message = str(raised.exception)
+        self.assertStartsWith(message, f"--workdir={self.path} was made by an earlier version")
+        self.assertIn("it can be sampled and exported", message)
+        self.assertNotRegex(message, "delete|\n")
+
     def test_what_is_not_there_is_no_weight(self):
         models = Models(self.config, task_of(self.config).vocabulary())
         with self.assertRaisesRegex(UserError, f"--workdir={self.path} holds no checkpoint yet"):
@@ -119,7 +153,7 @@ class ModelsTest(tf.test.TestCase):
         Workdir(self.path, self.config).save(
             tf.train.Checkpoint(weights=[v.value for v in models.generator.variables]), 1
         )
-        with self.assertRaisesRegex(UserError, "checkpoint .*00000001 cannot be read[^\n]*$"):
+        with self.assertRaisesRegex(UserError, "00000001 cannot be read: it has no best$"):
             models.restore(self.path)
 
 
