@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from regan_tf.defaults import DEFAULTS, METRICS, TEXTS
+from regan_tf.defaults import DEFAULTS, METRICS, TEXTS, UNTIL_CALLS
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
@@ -206,7 +206,7 @@ class Config:
     iterations: int | None = setting(
         None,
         "Adversarial iterations; by default 200 for short, 234 for long, with --reward_calls as "
-        "many as these. A higher one goes on.",
+        "many as these take. A higher one goes on.",
         at_least=0,
         extends=True,
     )
@@ -420,12 +420,13 @@ class Config:
             )
 
     def _check_calls(self):
-        calls, batch_size = self.reward_calls, self._default("batch_size")
+        calls, needed = self.reward_calls, self.most_asked
         if calls and not self.reward:
             raise UserError(f"--reward_calls={calls} needs a --reward, of texts or tokens")
-        if 0 < calls < batch_size:
+        if 0 < calls < needed:
             raise UserError(
-                f"--reward_calls={calls} is not allowed: at least --batch_size={batch_size}"
+                f"--reward_calls={calls} is not allowed: an iteration may ask for {needed} "
+                "sequences (see --batch_size, --g_steps, --rollouts)"
             )
         if calls and self.distribution == "multi_worker":
             raise UserError(
@@ -439,6 +440,15 @@ class Config:
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
         return EstimatorSpec(self._default("estimator"), **settings)
+
+    @property
+    def most_asked(self) -> int:
+        """How many different sequences an iteration may ask a --reward for: the minibatches, where
+        each token has continuations these, too; while T is not known as if it were 1.
+        """
+        spec, length = self.estimator_spec, self._default("seq_len") or 1
+        continued = spec.rollouts * (length - 1) if spec.traits.reward_per_token else 0
+        return self.g_steps * self._default("batch_size") * (1 + continued)
 
     @property
     def rewards_by_discriminator(self) -> bool:
@@ -476,6 +486,8 @@ class Config:
         """
         defaults = self._defaults | {"metric": self._metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
+        if self.iterations == UNTIL_CALLS:  # of a run's flagfile, perhaps without its budget
+            missing["iterations"] = defaults["iterations"]
         found = dataclasses.replace(self, **missing)
         paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}
         model_name = self.model_name or f"regan-{found.name}"

@@ -15,6 +15,9 @@ METRICS = {
     "uniform": ("nll_excess", "distinct"),
 }
 
+# --iterations of a run that ends with its --reward_calls, also with a higher number of them later.
+UNTIL_CALLS = 10**9
+
 _LONG = 9  # between the paper's two lengths, 3 and 15
 
 
@@ -36,7 +39,7 @@ def _grammar(config):
         "pretrain_epochs": 3.0 if is_long else 1.0,
         "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
         "pretrain_patience": 0,
-        "iterations": config.reward_calls or (234 if is_long else 200),
+        "iterations": UNTIL_CALLS if config.reward_calls else (234 if is_long else 200),
         "d_steps": data_size // batch_size,
         "generator_learning_rate": 1e-2,
         "eval_samples": 10_000,
@@ -55,7 +58,7 @@ def _text(config):
         "pretrain_epochs": 200.0,
         "pretrain_learning_rate": 3e-3,
         "pretrain_patience": 2,
-        "iterations": config.reward_calls or 200,
+        "iterations": UNTIL_CALLS if config.reward_calls else 200,
         "d_steps": 10,
         "generator_learning_rate": 1e-4,
         "eval_samples": 2_000,
@@ -76,7 +79,7 @@ def _uniform(config):
         "pretrain_epochs": 0.0,
         "pretrain_learning_rate": 2e-3,
         "pretrain_patience": 0,
-        "iterations": config.reward_calls or 300,
+        "iterations": UNTIL_CALLS if config.reward_calls else 300,
         "d_steps": 10,
         "generator_learning_rate": 1e-2,
         "eval_samples": 1_000,
@@ -84,8 +87,6 @@ def _uniform(config):
 
 
 # By field of Config, all that are None there, unless the data decide. The argument is a Config.
-# A run with --reward_calls ends when they are made: as many iterations are never fewer than that
-# takes, unless the generator finds nothing new any more.
 DEFAULTS: dict[str, Callable[[Any], dict]] = {
     "grammar": _grammar,
     **dict.fromkeys(TEXTS, _text),

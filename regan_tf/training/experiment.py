@@ -103,10 +103,8 @@ class Experiment:
 
     def _may_exceed(self, box):
         """Whether the sequences of an iteration may be more than the calls that are left."""
-        config, spec = self.config, self.config.estimator_spec
-        each = config.seq_len * spec.rollouts if spec.traits.reward_per_token else 1
-        sequences = config.g_steps * config.batch_size * each
-        return config.reward_calls and config.reward_calls - box.calls < sequences
+        limit = self.config.reward_calls
+        return limit and limit - box.calls < self.config.most_asked
 
     def _state(self):
         """What an iteration changes, with its values."""

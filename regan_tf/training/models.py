@@ -57,8 +57,8 @@ class Models:
             _copy(self.generator, self.prior)
 
     def restore(self, path, flag="workdir", **others):
-        """Loads the weights of a run's newest checkpoint, but its prior's, and of what else it holds
-        no more than is asked for.
+        """Loads the weights of a run's newest checkpoint, but for its prior's, and of what else it
+        holds no more than is asked for.
 
         Args:
           path: the run's directory.

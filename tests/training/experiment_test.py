@@ -1,5 +1,6 @@
 """The calls of a reward in Python over a run's life: killed, ended by its budget, gone on with."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -13,13 +14,17 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from absl.testing import parameterized
 
 import regan_tf
+from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.estimators.calls import read
+from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as run_module
 from regan_tf.training.callbacks import Callback
+from regan_tf.training.progress import Progress
 
 _SMALL = {
     "data_size": 64, "heldout_size": 20, "eval_samples": 50, "batch_size": 16, "embed_dim": 4,
@@ -91,7 +96,8 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
             with open(self.directory / "killed/calls.jsonl", "a") as file:
                 file.write('{"call": 9')
         after_kills = len(self.asked)
-        (at_checkpoint,) = [r["calls"] for r in self._records("whole") if r["iteration"] == 4]
+        by_iteration = {r["iteration"]: r for r in self._records("whole") if "calls" in r}
+        at_checkpoint = by_iteration[4]["calls"]
         self.assertEqual(self._calls("killed"), self._calls("whole")[:at_checkpoint])
         self._run("killed", iterations=9)
         self.assertGreater(len(self.asked), after_kills)
@@ -192,11 +198,28 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_a_generator_that_finds_nothing_new_ends_by_its_iterations(self):
         output = self._run("run", seq_len=3, reward_calls=130, iterations=20)
-        self.assertRegex(output, r"warning: \d+ of --reward_calls=130 were made in --iterations=20")
-        self.assertEqual(Config(**_SMALL, reward_calls=130).resolved().iterations, 130)
+        self.assertRegex(output, r"warning: \d+ of --reward_calls=130 were made: --iterations=20")
+
+    def test_by_its_recorded_flags_a_run_goes_on_to_a_higher_budget(self):
+        lines = config_flags.to_text(Config(**_SMALL, reward_calls=32).resolved()).splitlines()
+        values = flags.FlagValues()
+        config_flags.define(values)
+        values(["", *(line for line in lines if line[:2] == "--"), "--reward_calls=64"])
+        config = config_flags.parsed(values)
+        self.assertGreater(config.iterations, 10**6)
+        self.assertEqual(dataclasses.replace(config, reward_calls=0).resolved().iterations, 200)
+        progress = Progress(task_of(config), 64)
+        progress.count_iteration()
+        progress.count_calls(63)
+        self.assertFalse(progress.finished)
 
     @parameterized.parameters(
-        ({"reward_calls": 15}, "--reward_calls=15 is not allowed: at least --batch_size=16"),
+        ({"reward_calls": 15}, "--reward_calls=15 is not allowed: an iteration may ask for 16 "),
+        ({"reward_calls": 47, "g_steps": 3}, "--reward_calls=47 is not .*ask for 48 sequences"),
+        (
+            {"reward_calls": 175, "estimator": "reinforce_rollout", "rollouts": 2},
+            "--reward_calls=175 is not allowed: an iteration may ask for 176 sequences .see --batc",
+        ),
         ({"reward_calls": 20, "reward": "", "d_steps": 1}, "--reward_calls=20 needs a --reward"),
         (
             {"reward_calls": 20, "distribution": "multi_worker"},
@@ -211,6 +234,13 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(UserError, f"^{message}"):
             config = Config(**_SMALL | options, workdir=str(self.directory / "run")).resolved()
             run_module.run(config)
+
+    def test_the_least_budget_pays_for_an_iteration(self):
+        options = {"estimator": "reinforce_rollout", "rollouts": 2}
+        Config(**_SMALL | options, reward_calls=176)
+        of_texts = Config(dataset="pydoc", reward="a:b", reward_calls=175, **options)
+        with self.assertRaisesRegex(UserError, "ask for 672 sequences"):  # once T is known
+            dataclasses.replace(of_texts, seq_len=11)
 
     @pytest.mark.slow
     def test_kill_9_between_checkpoints(self):
