@@ -5,6 +5,7 @@ A call is one evaluation of a sequence that was not asked for before. No TensorF
 """
 
 import array
+import bisect
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -71,6 +72,10 @@ class Calls:
     def places(self, keys: Iterable[str | bytes]) -> list[int]:
         """At which calls, from 0, these sequences were asked for."""
         return [self._places[key] for key in keys]
+
+    def before(self, iteration: int) -> int:
+        """How many calls were made in earlier iterations."""
+        return bisect.bisect_left(self._iterations, iteration)
 
     def column(self, name: str, places: Iterable[int] | None = None) -> np.ndarray:
         """One component of all calls, [N], or of those at `places`."""

@@ -168,7 +168,10 @@ def _measure_start(experiment):
 def _update_generator(experiment, update, real):
     config = experiment.config
     seed = streams.seed(config, streams.UPDATE, update)
-    replayed = replay.drawn(config, experiment.own_reward, update) if config.replay else None
+    replayed = None
+    if config.replay:
+        ledger, iteration = experiment.own_reward.ledger, experiment.progress.iteration + 1
+        replayed = replay.drawn(config, ledger, iteration, update)
     try:
         return experiment.trainer.update_generator(seed, real[0], replayed)
     except tf.errors.OpError as error:

@@ -1,7 +1,6 @@
 """Replay: which sequences are drawn, and that a run with it repeats and goes on."""
 
 import tempfile
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,21 +9,19 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.config import Config, UserError
+from regan_tf.estimators.calls import Calls
 from regan_tf.training import replay
 from tests import problems
 from tests.training import small
 
 
-class _Evaluated(NamedTuple):
-    """A reward that has evaluated [0, 0, 0], [1, 1, 1], ..., the better ones first."""
-
-    size: int
-
-    def best(self, count):
-        """What a BlackBoxReward gives: of none it knows no length."""
-        size = min(count, self.size)
-        tokens = np.repeat(np.arange(size, dtype=np.int32)[:, np.newaxis], 3, axis=1)
-        return tokens if size else tokens[:, 0], np.linspace(2, 1, size, dtype=np.float32)
+def _evaluated(size):
+    """Calls of [0, 0, 0], [1, 1, 1], ..., the better ones first, all of iteration 1."""
+    calls = Calls(1_000)
+    for number, reward in enumerate(np.linspace(2, 1, size)):
+        (row,) = calls.packed(np.full([1, 3], number))
+        calls.add(row, row, {"reward": reward}, 1)
+    return calls
 
 
 @regan_tf.text_reward
@@ -36,12 +33,13 @@ class DrawnTest(tf.test.TestCase):
     config = Config(reward="a:b", estimator="reinforce", replay=5).resolved()
 
     def _drawn(self, size, update=0):
-        return replay.drawn(self.config, _Evaluated(size), update)
+        return replay.drawn(self.config, _evaluated(size), 2, update)
 
     def test_different_sequences_of_the_best_each_equally_likely(self):
-        found = [self._drawn(1_000, update) for update in range(400)]
+        calls = _evaluated(1_000)
+        found = [replay.drawn(self.config, calls, 2, update) for update in range(400)]
         for one in found[:5]:
-            self.assertAllClose(one.reward, np.linspace(2, 1, 100)[one.tokens.numpy()[:, 0]])
+            self.assertAllClose(one.reward, np.linspace(2, 1, 1_000)[one.tokens.numpy()[:, 0]])
             self.assertAllEqual(one.weight, np.ones(5))
         tokens = np.array([one.tokens.numpy()[:, 0] for one in found])
         self.assertTrue(all(len(set(row)) == 5 for row in tokens))
@@ -49,6 +47,16 @@ class DrawnTest(tf.test.TestCase):
         self.assertLen(counts, replay.MEMORY)
         self.assertBetween(counts.min(), 5, 20)  # 20 are expected, with a deviation of 4.4
         self.assertBetween(counts.max(), 20, 40)
+
+    def test_what_an_iteration_evaluates_is_not_drawn_in_it(self):
+        """Else a run whose budget ended within it would not be the one of the higher budget."""
+        calls = _evaluated(3)
+        (best,) = calls.packed(np.full([1, 3], 7))
+        calls.add(best, best, {"reward": 9.0}, 2)
+        for iteration, drawn in ((1, 0), (2, 3), (3, 4)):
+            found = replay.drawn(self.config, calls, iteration, 0)
+            self.assertEqual(np.sum(found.weight), drawn)
+            self.assertEqual(9.0 in found.reward.numpy(), drawn == 4)
 
     def test_an_update_draws_the_same_again(self):
         self.assertAllEqual(self._drawn(50, 3).tokens, self._drawn(50, 3).tokens)
@@ -97,6 +105,22 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(experiment.trainer.update_generator.experimental_get_tracing_count(), 1)
         self.assertEqual(len(asked), len(set(asked)))
         self.assertNotAllClose(problems.flat(experiment.generator.trainable_variables), before)
+
+    def test_a_higher_budget_goes_on_as_if_it_had_been_so(self):
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+
+        def trained(name, calls):
+            options = {"reward": plus, "estimator": "reinforce_loo", "export_generator": "none"}
+            options |= {"pretrain_epochs": 0, "seq_len": 6, "batch_size": 16, "replay": 8}
+            path = f"{directory}/{name}"
+            options = small.SMALL | {"eval_samples": 50, "eval_every": 100} | options
+            return regan_tf.train(workdir=path, reward_calls=calls, **options)
+
+        whole = trained("whole", 150)
+        trained("parts", 100)
+        parts = trained("parts", 150)
+        self.assertAllEqual(parts.metrics["reward"], whole.metrics["reward"])
+        self.assertEqual(parts.calls(), whole.calls())
 
     def test_a_run_goes_on_with_the_same_numbers_and_learns_more_of_each_call(self):
         directory = self.enterContext(tempfile.TemporaryDirectory())
