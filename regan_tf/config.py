@@ -69,6 +69,7 @@ class Config:
         "Sequences out of the 100 best so far that each update takes besides, without another call "
         "of the --reward of texts or tokens; biased.",
         at_least=0,
+        at_most=100,
     )
     reward_calls: int = setting(
         0,

@@ -151,6 +151,8 @@ class EstimatorSpec:
                     self._contradiction(name, "estimator", _NO_CONTROL)
         if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
             self._contradiction("sigma", "estimator", "which has none; reinvent has")
+        if self.updates_per_batch == 1 and self.clip != EstimatorSpec.clip:
+            self._contradiction("clip", "updates_per_batch", "without which nothing is clipped")
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)

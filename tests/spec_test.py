@@ -48,6 +48,11 @@ class SpecTest(tf.test.TestCase, parameterized.TestCase):
             EstimatorSpec("relax", control_variate="step"),
         )
 
+    def test_a_clip_of_nothing_is_refused(self):
+        EstimatorSpec("reinforce", clip=0.1, updates_per_batch=2)
+        with self.assertRaisesRegex(SettingError, "^clip=0.1 contradicts updates_per_batch=1, "):
+            EstimatorSpec("reinforce", clip=0.1)
+
     def test_an_error_passes_between_processes(self):
         with self.assertRaises(SettingError) as caught:
             EstimatorSpec("reinforce", control_variate="step")

@@ -1,5 +1,6 @@
 """The pictures of one run."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def _reward_figure(updates, title):
     """
     if "calls" not in (updates or [{}])[0]:
         return _of_updates(updates, {"reward": (None, "C0")}, "Mean reward of an update", title)
-    components = [name for name in updates[0] if name.startswith("reward_")]
+    names = dict.fromkeys(itertools.chain(*updates))  # a component may come late: invalid at first
+    components = [name for name in names if name.startswith("reward_")]
     layout = [["reward", *([name] if name else [])] for name in components or [""]]
     height, width = max(4.2, 1.6 * len(components)), 12 if components else 7
     figure, axes = drawing.mosaic(layout, figsize=(width, height))

@@ -225,6 +225,8 @@ def _kept_if_best(experiment, record):
     """
     record = experiment.evaluation.describe_drift() | record
     name, reward = experiment.config.metric, experiment.progress.take_reward()
+    if experiment.config.reward and np.isfinite(reward):
+        record["mean_reward"] = reward
     if experiment.progress.judge(reward if name == "reward" else record[name]):
         experiment.models.keep_best()
     return record

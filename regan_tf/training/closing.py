@@ -57,18 +57,22 @@ def finish(experiment, workdir, records):
 
 
 def _add_reward(columns, experiment, records):
-    """The mean reward of the first update, and over those since the evaluation point before the
-    end and before the best one.
+    """The reward of the first iteration; the mean by which the best evaluation point was judged;
+    and that of the end, if it is an evaluation point, or else over the last --eval_every
+    iterations.
     """
-    progress, window = experiment.progress, experiment.config.eval_every
-    at = {r["iteration"]: r["reward"] for r in records if r["reward"] is not None}
-    for name, last, size in (
-        ("start", 1, 1),
-        ("last", progress.iteration, window),
-        ("best", progress.best_iteration, window),
-    ):
-        found = [at[i] for i in range(last - size + 1, last + 1) if i in at]
-        reward = {"reward": float(np.mean(found)) if found else None}
+    progress = experiment.progress
+    at = {r["iteration"]: r for r in records if r["phase"] == "adversarial"}
+    last = range(progress.iteration - experiment.config.eval_every + 1, progress.iteration + 1)
+    found = [at[i]["reward"] for i in last if at.get(i, {}).get("reward") is not None]
+    values = {
+        "start": at.get(1, {}).get("reward"),
+        "last": float(np.mean(found)) if found else None,
+        "best": at.get(progress.best_iteration, {}).get("mean_reward"),
+    }
+    values["last"] = at.get(progress.iteration, {}).get("mean_reward", values["last"])
+    for name, value in values.items():
+        reward = {"reward": value}
         columns[name] = reward | columns[name] | reward  # it comes first
 
 

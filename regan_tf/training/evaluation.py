@@ -64,12 +64,13 @@ class Evaluation:
 
     def describe_drift(self, which="last") -> dict:
         """What a reward of one's own may cost, of the samples drawn last: their variety, and the
-        generator's divergence from the prior, in nats a sequence. {} without such a reward.
+        generator's divergence from the prior, in nats a sequence: an estimate from these samples,
+        where an update's `prior_kl` is exact at each token of its own. {} without such a reward.
         """
         if not self._variety:
             return {}
         divergence = float(self._divergence[which](tf.constant(self.samples)))
-        return self._variety.describe(self.samples) | {"prior_kl": divergence}
+        return self._variety.describe(self.samples) | {"divergence": divergence}
 
 
 def nll_function(generator, heldout):

@@ -22,6 +22,7 @@ CALLS, BEST = "calls.jsonl", "best_sequences.tsv"
 VOCABULARY = "vocabulary.json"
 _LOCK = ".lock"
 _KEPT_CHECKPOINTS = 2
+_REPLACED = "-replaced"  # the name of a checkpoint while another takes its place has this
 _EARLIER_LACK = {"prior", "reward"}  # parts of a checkpoint that earlier versions did not write
 
 
@@ -72,8 +73,12 @@ class Workdir:
             temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
             try:
                 checkpoint.write(os.path.join(temporary, "state"))
-                shutil.rmtree(final, ignore_errors=True)
+                replaced = final.with_name(final.name + _REPLACED)
+                if final.exists():  # it counts until the other is there
+                    shutil.rmtree(replaced, ignore_errors=True)
+                    os.rename(final, replaced)
                 os.rename(temporary, final)
+                shutil.rmtree(replaced, ignore_errors=True)
             except (OSError, tf.errors.OpError):
                 _drop_half_written(directory)
                 raise
@@ -174,7 +179,13 @@ def _drop_half_written(directory):
 
 
 def _checkpoints(path):
-    return sorted(p for p in Path(path).glob("checkpoints/*") if p.name.isdigit())
+    """The oldest first, and one that is being replaced before what replaces it."""
+    found = [p for p in Path(path).glob("checkpoints/*") if _position(p).isdigit()]
+    return sorted(found, key=lambda p: (_position(p), not p.name.endswith(_REPLACED)))
+
+
+def _position(checkpoint):
+    return checkpoint.name.removesuffix(_REPLACED)
 
 
 def read_metrics(path):

@@ -80,6 +80,9 @@ class RefusedTest(tf.test.TestCase):
             Config(
                 reward="a:b", estimator="reinforce", replay=2, distribution="multi_worker"
             )  # fmt: skip
+        message = f"^--replay=101 is not allowed: it must be at most {replay.MEMORY}$"
+        with self.assertRaisesRegex(UserError, message):
+            Config(reward="a:b", estimator="reinforce", replay=101)
         rows = "tests.problems:many_plus"
         with self.assertRaisesRegex(UserError, "--replay=2 contradicts --reward=tests.*reads rows"):
             small.experiment(reward=rows, estimator="reinforce", replay=2)
