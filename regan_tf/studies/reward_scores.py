@@ -29,11 +29,11 @@ TESTED = {
 EXPLANATION = (
     " Reward: mean over the updates of the last --eval_every iterations (of the best generator: of "
     "those before its evaluation point, by which it was judged). Calls: evaluations of different "
-    "sequences. Best, top 10, top 100: mean reward of so many best sequences among all calls; AUC: "
-    "the area under the curve of the top 10 over the calls, divided by --reward_calls. Of samples at "
-    "the end: unique and novel are the shares of different ones and of those that are no training "
-    "data; diversity is 1 less the mean similarity of two, by their n-grams; the KL divergence "
-    "from the generator of iteration 0 is in nats a sequence."
+    "sequences. Best, top 10, top 100: mean reward of so many best sequences among all calls; "
+    "AUC: the area under the curve of the top 10 over the calls, divided by --reward_calls. Of "
+    "samples at the end: unique and novel are the shares of different ones and of those that are "
+    "no training data; diversity is 1 less the mean similarity of two, by their n-grams; the KL "
+    "divergence from the generator of iteration 0 is in nats a sequence."
 )
 
 
