@@ -1,5 +1,7 @@
 """The example of molecules: rewards to GuacaMol's numbers, data, judgement, and a model served."""
 
+import contextlib
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from matplotlib import image
 from rdkit import Chem
 
 import regan_tf
+from examples.molecules import __main__ as command
 from examples.molecules import data, evaluate, rewards
 from regan_tf.estimators import reward_functions
 
@@ -104,18 +107,53 @@ class EvaluateTest(tf.test.TestCase):
         self.assertAllClose(evaluate.internal_diversity(["CCO"] * 3), 0.0)
         self.assertAllClose(evaluate.internal_diversity(["C", "[Na+]"]), 0.5)
 
-    def test_the_best_calls_are_drawn(self):
-        run = Path(self.enterContext(tempfile.TemporaryDirectory()))
+    def test_calls_are_counted_by_molecule_as_pmo_does(self):
         calls = [
             {"call": i, "text": text, "reward": reward, "valid": reward > 0}
-            for i, (text, reward) in enumerate([("CCO", 0.2), ("C(", 0.0), ("c1ccccc1", 0.9)])
+            for i, (text, reward) in enumerate(
+                [("C(", 0.0), ("CCO", 0.5), ("OCC", 0.5), ("c1ccccc1", 1.0), ("C1=CC=CC=C1", 1.0)]
+            )
         ]
-        (run / "calls.jsonl").write_text("".join(f"{json.dumps(call)}\n" for call in calls))
-        best = evaluate.draw_best(run, run / "best.png")
+        self.assertEqual([c["call"] for c in evaluate.distinct_calls(calls)], [1, 3])
+        # The curve: 0 before the first molecule, 3/4 from the second one on to the tenth.
+        area = (2 * 0.75 / 2 + 8 * 0.75) / 10
+        expected = {"molecules": 2, "molecules_top_10": 0.75, "molecules_auc_top_10": area}
+        self.assertAllClose(evaluate.describe_calls(calls, 10), expected)
+        none = evaluate.describe_calls(calls[:1], 10)
+        self.assertEqual(none["molecules"], 0)
+        self.assertTrue(np.isnan(none["molecules_top_10"]))
+
+    def test_the_best_molecules_are_drawn_once_each(self):
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "best.png"
+        texts = [("CCO", 0.2), ("C(", 0.0), ("c1ccccc1", 0.9), ("C1=CC=CC=C1", 0.9)]
+        calls = [{"text": text, "reward": reward} for text, reward in texts]
+        best = evaluate.draw_best(calls, path)
         self.assertEqual([call["text"] for call in best], ["c1ccccc1", "CCO"])
-        picture = image.imread(run / "best.png")
+        picture = image.imread(path)
         self.assertEqual(picture.shape[1], 1200)
         self.assertLess(np.min(picture[..., :3]), 0.5)
+
+
+class CommandTest(tf.test.TestCase):
+    def test_runs_from_different_priors_have_different_directories(self):
+        output = Path("runs")
+        priors = (output / "prior-nci", output / "prior-moses", "elsewhere/mine")
+        found = [command.directory_of(output, "qed", prior, 0) for prior in priors]
+        self.assertEqual([d.name for d in found], ["qed-nci-0", "qed-moses-0", "qed-mine-0"])
+
+    def test_what_it_shows_is_the_runs_calls_not_all_lines_of_their_file(self):
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        calls = [{"call": 1, "text": "CCO", "reward": 0.5}]
+        (directory / "summary.json").write_text('{"calls": {"auc_top_10": 0.25}}')
+        with (
+            mock.patch.object(regan_tf, "load_run") as load_run,
+            contextlib.redirect_stdout(io.StringIO()) as output,
+        ):
+            load_run.return_value.calls.return_value = calls
+            command._show(directory, 1)
+        self.assertIn("the best of 1 molecules in 1 calls:\n0.5000  CCO\n", output.getvalue())
+        self.assertIn("as PMO counts, 0.2500; over all calls 0.2500", output.getvalue())
+        self.assertTrue((directory / "best.png").exists())
 
 
 @pytest.mark.slow

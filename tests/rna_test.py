@@ -3,8 +3,10 @@
 import contextlib
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -95,6 +97,46 @@ class TableTest(tf.test.TestCase):
         cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows]
         expected = [["a", "55 (1/2)"], ["b", "30 (1/1)", "8 (1/1)"], ["all", "47 (2/3)", "8 (1/1)"]]
         self.assertEqual(cells, expected)
+
+
+class StudyTest(tf.test.TestCase):
+    def test_what_other_settings_gave_is_no_result_of_todays(self):
+        output = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        run = self.enterContext(mock.patch.object(study, "calls_to_solve", return_value=7))
+        self.enterContext(contextlib.redirect_stdout(io.StringIO()))
+        arguments = ([_HAIRPIN], ["loo"], 2, 100, output)
+        first = study.study(*arguments)
+        self.assertEqual([r["solved"] for r in first], [7, 7])
+        self.assertEqual(study.study(*arguments), first)
+        self.assertEqual(run.call_count, 2)
+        run.return_value = 9
+        with mock.patch.dict(study.METHODS, loo={"batch_size": 4}):
+            self.assertEqual([r["solved"] for r in study.study(*arguments)], [9, 9])
+        self.assertEqual(study.study(*arguments), first)
+        self.assertLen(study.study(*arguments[:3], 200, output), 2)
+        self.assertEqual(run.call_count, 6)
+
+
+class ReadmeTest(tf.test.TestCase):
+    def test_the_flags_are_the_settings_of_the_example(self):
+        page = (Path(reward.__file__).parent / "README.md").read_text(encoding="utf-8")
+        (block,) = re.findall(
+            r"python -m regan_tf.main (--dataset=uniform.*?)\n\n", page, re.DOTALL
+        )
+        (example,) = re.findall(r"-m examples.rna --target=(\w+) --calls=(\d+)\n", page)
+        target, calls = example
+        given = {
+            "seq_len": len(reward.structure_of(target)),
+            "reward": f"examples.rna.reward:{target}",
+            "reward_calls": calls,
+        }
+        settings = study.BASE | study.METHODS["all"] | given
+        flags = [
+            "--notrack_variance" if n == "track_variance" else f"--{n}={v}"
+            for n, v in settings.items()
+        ]
+        self.assertFalse(settings["track_variance"])
+        self.assertCountEqual(block.replace("\\\n", " ").split(), flags)
 
 
 @pytest.mark.slow

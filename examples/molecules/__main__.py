@@ -14,6 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+import regan_tf
 from examples.molecules import data, evaluate, rewards
 from regan_tf.config import UserError
 
@@ -41,6 +42,12 @@ def _optimise(prior, task, calls, seed, directory):
     )
 
 
+def directory_of(output: Path, task: str, prior: str | Path, seed: int) -> Path:
+    """Where a run is: runs from different priors do not meet."""
+    name = Path(prior).resolve().name.removeprefix("prior-")
+    return output / f"{task}-{name}-{seed}"
+
+
 def _run_main(*arguments):
     """python -m regan_tf.main, which goes on where it was interrupted. Raises UserError."""
     print(f"\npython {shlex.join(['-m', 'regan_tf.main', *arguments])}", flush=True)
@@ -50,19 +57,27 @@ def _run_main(*arguments):
 
 def _main(_):
     asked, output = flags.FLAGS, Path(flags.FLAGS.output)
-    directory = output / f"{asked.task}-{asked.seed}"
     try:
         prior = asked.prior or _prior(asked.data, output)
+        directory = directory_of(output, asked.task, prior, asked.seed)
         _optimise(prior, asked.task, asked.calls, asked.seed, directory)
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
-    picture = directory / "best.png"
-    best = evaluate.draw_best(directory, picture)
-    calls = json.loads((directory / "summary.json").read_text())["calls"]
-    print(f"\n{picture} has the best molecules of {calls['calls']} calls:")
+    _show(directory, asked.calls)
+
+
+def _show(directory, budget):
+    """Draws and prints the best molecules, and how good they are."""
+    calls, picture = regan_tf.load_run(directory).calls(), directory / "best.png"
+    best, found = evaluate.draw_best(calls, picture), evaluate.describe_calls(calls, budget)
+    print(f"\n{picture} has the best of {found['molecules']} molecules in {len(calls)} calls:")
     for call in best:
         print(f"{call['reward']:.4f}  {call['text']}")
-    print(f"AUC of the 10 best over the calls: {calls['auc_top_10']:.4f}")
+    area = json.loads((directory / "summary.json").read_text())["calls"]["auc_top_10"]
+    print(
+        f"AUC of the 10 best: over the molecules, as PMO counts, "
+        f"{found['molecules_auc_top_10']:.4f}; over all calls {area:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m examples.molecules.evaluate --workdir=runs/molecules/qed-0 --pictures=
 """
 
 import importlib
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rdkit.Chem import Draw, rdFingerprintGenerator
 
 import regan_tf
 from examples.molecules.rewards import molecule
+from regan_tf.estimators.calls import auc_top, top_mean
 
 _COMPARED = 2_000  # of the valid ones, in pairs
 _FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
@@ -66,11 +66,30 @@ def frechet_distance(smiles: Sequence[str], reference: Sequence[str]) -> float |
     return float(fcd.get_fcd(list(smiles), list(reference)))
 
 
-def best_calls(run: str | Path, count: int) -> list[dict]:
-    """The records of a run's calls with the highest rewards, the best first."""
-    with open(Path(run) / "calls.jsonl", encoding="utf-8") as file:
-        calls = [json.loads(line) for line in file if line.endswith("\n")]
-    return sorted(calls, key=lambda call: -call["reward"])[:count]
+def distinct_calls(calls: Sequence[dict]) -> list[dict]:
+    """Calls as PMO (Gao et al. 2022) counts them: of each molecule the first one, whichever way it
+    was written, and none of a text that is no molecule.
+
+    Args:
+      calls: of a run, in order, as `TrainedRun.calls` gives them.
+    """
+    found: dict[str, dict] = {}
+    for call in calls:
+        if each := molecule(call["text"]):
+            found.setdefault(Chem.MolToSmiles(each), call)
+    return list(found.values())
+
+
+def describe_calls(calls: Sequence[dict], budget: int) -> dict[str, float]:
+    """Figures of the `distinct_calls`: how many, the mean of the 10 best, and the area under its
+    curve over so many calls, as `auc_top` has it.
+    """
+    rewards = np.array([call["reward"] for call in distinct_calls(calls)])
+    return {
+        "molecules": len(rewards),
+        "molecules_top_10": top_mean(rewards, 10),
+        "molecules_auc_top_10": auc_top(rewards, 10, budget),
+    }
 
 
 def draw(smiles: Sequence[str], captions: Sequence[str], path: str | Path, columns: int = 4):
@@ -82,9 +101,9 @@ def draw(smiles: Sequence[str], captions: Sequence[str], path: str | Path, colum
     image.save(path)
 
 
-def draw_best(run: str | Path, path: str | Path, count: int = 12) -> list[dict]:
-    """Draws the best molecules that a run's reward was asked for; returns their calls."""
-    best = [call for call in best_calls(run, count) if call["valid"]]
+def draw_best(calls: Sequence[dict], path: str | Path, count: int = 12) -> list[dict]:
+    """Draws the best molecules of a run's calls, each once; returns their calls."""
+    best = sorted(distinct_calls(calls), key=lambda call: -call["reward"])[:count]
     draw([call["text"] for call in best], [f"{call['reward']:.3f}" for call in best], path)
     return best
 
@@ -96,10 +115,13 @@ def _main(_):
         known = _lines(run.config.data_file)
         reference = _lines(run.config.eval_file) if run.config.eval_file else []
         smiles = run.sample(asked.num, temperature=asked.temperature)
-        for name, value in describe(smiles, set(known), reference).items():
-            print(f"{name}: {value:.4f}")
+        found = describe(smiles, set(known), reference)
+        if calls := run.calls():
+            found |= describe_calls(calls, run.config.reward_calls)
+        for name, value in found.items():
+            print(f"{name}: {value}" if isinstance(value, int) else f"{name}: {value:.4f}")
         if asked.pictures:
-            draw_best(asked.workdir, asked.pictures)
+            draw_best(calls, asked.pictures)
     except (regan_tf.UserError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -3,8 +3,8 @@
   python -m examples.rna.study --seeds=3 --calls=10000
 
 A run ends where a sequence folds into its target. Results are appended to <output>/solved.jsonl as
-they come, and what is there is not run again. A run that does not solve its target, or has no new
-sequence to ask for, counts with its whole budget.
+they come, with the settings; what is there with the same ones is not run again. A run that does not
+solve its target, or has no new sequence to ask for, counts with its whole budget.
 """
 
 import argparse
@@ -34,6 +34,11 @@ class _UntilSolved(regan_tf.Callback):
             raise _EndError
 
 
+def _settings(method, calls):
+    """Of a run, but for what is of its target and seed."""
+    return BASE | METHODS[method] | {"eval_every": calls, "checkpoint_every": calls}
+
+
 def calls_to_solve(target, method, seed, calls, workdir):
     """The number of the first call that solves the target; None if none of so many does."""
     keras.backend.clear_session()
@@ -48,24 +53,28 @@ def calls_to_solve(target, method, seed, calls, workdir):
             workdir=str(workdir),
             callbacks=[_UntilSolved()],
             export_generator="none",
-            **BASE | METHODS[method] | {"eval_every": calls, "checkpoint_every": calls},
+            **_settings(method, calls),
         )
     with (workdir / "calls.jsonl").open(encoding="utf-8") as lines:
         return next((call["call"] for call in map(json.loads, lines) if call["solved"]), None)
 
 
 def study(targets, methods, seeds, calls, output):
-    """Runs what is missing, seed by seed. Returns all records of its file, dicts."""
+    """Runs what is missing, seed by seed. Returns the records of its file that have these calls and
+    the settings of today, dicts.
+    """
     output.mkdir(parents=True, exist_ok=True)
     path = output / "solved.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    records = [json.loads(line) for line in lines]
-    there = [tuple(r[name] for name in ("seed", "target", "method", "calls")) for r in records]
+    today = {method: _settings(method, calls) for method in METHODS}
+    records = [r for r in map(json.loads, lines) if r.get("settings") == today.get(r["method"], 0)]
+    there = [tuple(r[name] for name in ("seed", "target", "method")) for r in records]
     for seed, target, method in itertools.product(range(seeds), targets, methods):
-        if (seed, target, method, calls) in there:
+        if (seed, target, method) in there:
             continue
         call = calls_to_solve(target, method, seed, calls, output / "run")
         record = {"seed": seed, "target": target, "method": method, "calls": calls, "solved": call}
+        record["settings"] = today[method]
         records.append(record)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -101,7 +110,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     targets, methods = given.targets.split(","), given.methods.split(",")
     records = study(targets, methods, given.seeds, given.calls, given.output)
-    print(table([r for r in records if r["calls"] == given.calls], targets, methods))
+    print(table(records, targets, methods))
 
 
 if __name__ == "__main__":

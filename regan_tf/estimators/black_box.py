@@ -9,7 +9,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -192,7 +192,8 @@ class BlackBoxReward(rewards.TokenReward):
 
     def _asked(self, keys, tokens):
         """Asks the function for sequences in parts, the workers' or all. Yields the keys of one
-        with its answers; an error of one comes after the others that were begun.
+        with its answers, of one that fails as far as there are any; an error of one comes after the
+        others that were begun.
         """
         texts = self._function.reads == "texts"
         size = -(-len(keys) // (_PARTS_A_WORKER * self._workers)) if self._pool else len(keys)
@@ -205,15 +206,20 @@ class BlackBoxReward(rewards.TokenReward):
                     given, first = map(", ".join, (answer, self.names))
                     raise RewardError(f"gave {given}, and {first} at first")
             start = starts[number]
-            yield keys[start : start + size], answers
+            yield keys[start : start + len(answers)], answers
 
     def _answers(self, parts):
-        """Yields the numbers of the parts, in their order, with what the function gives."""
-        if self._pool is None:
-            yield from enumerate(reward_functions.ask(self._function, part) for part in parts)
+        """Yields the numbers of the parts, in their order, with what the function gives; of one
+        that fails what `RewardError.answers` has.
+        """
+        if self._pool is None:  # then there is one part
+            try:
+                yield from enumerate(reward_functions.ask(self._function, part) for part in parts)
+            except RewardError as error:
+                yield 0, error.answers
+                raise
             return
-        ask, failed = functools.partial(reward_functions.ask_by_name, self._name), None
-        asked = [self._pool.submit(ask, part) for part in parts]
+        asked, failed = self._submitted(self._pool, parts)
         for number, future in enumerate(asked):
             try:
                 yield number, future.result()
@@ -223,6 +229,7 @@ class BlackBoxReward(rewards.TokenReward):
                 failed = failed or error
                 for other in asked[number:]:
                     other.cancel()
+                yield number, getattr(error, "answers", [])
         if isinstance(failed, BrokenProcessPool):
             failed = RewardError(
                 "lost a worker process, which the reward or somebody else ended, at one of "
@@ -231,3 +238,16 @@ class BlackBoxReward(rewards.TokenReward):
             )
         if failed:
             raise failed
+
+    def _submitted(self, pool, parts):
+        """The futures of the parts, and None; or those of the first ones, and why no more are taken
+        on: a worker has ended meanwhile.
+        """
+        ask = functools.partial(reward_functions.ask_by_name, self._name)
+        asked: list[Future] = []
+        try:
+            for part in parts:
+                asked.append(pool.submit(ask, part))
+        except BrokenProcessPool as error:
+            return asked, error
+        return asked, None

@@ -5,6 +5,7 @@ No TensorFlow is imported here: worker processes load this module and the user's
 """
 
 import concurrent.futures
+import copy
 import functools
 import importlib
 import importlib.util
@@ -30,7 +31,15 @@ _ASKED_ALONE = 32  # sequences, to find which one makes a reward fail: it may be
 
 
 class RewardError(Exception):
-    """A reward raised something, or gave what is no reward: the message has the sequence."""
+    """A reward raised something, or gave what is no reward: the message has the sequence.
+
+    Attributes:
+      answers: of the first ones of the sequences, which were asked for alone.
+    """
+
+    def __init__(self, message: str, answers: Sequence[dict[str, float]] = ()):
+        super().__init__(message)
+        self.answers = list(answers)
 
 
 class PythonReward:
@@ -111,66 +120,93 @@ def ask(function: Callable, sequences: Sequence) -> list[dict[str, float]]:
     Raises RewardError, with the first sequence that is to blame.
     """
     try:
-        found = function(sequences)
+        given = _given(function, sequences)
     except Exception as error:
-        culprit, error = _blamed(function, sequences, error)
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise RewardError(f"raised {reason}, for {shown(culprit)}") from None
-    lists = _columns(found if isinstance(found, dict) else {"reward": found}, sequences)
-    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+        raise _blamed(function, sequences, error) from None
+    return _rows(given, sequences)
 
 
-def _columns(given, sequences):
-    """What was given, by name, as lists of floats; the reward of what is not valid is 0."""
+def _given(function, sequences):
+    """What the function gives, by name; lists, where it can be listed. Whatever it raises."""
+    found = function(copy.copy(sequences))  # it may change what it is given
+    columns = found if isinstance(found, dict) else {"reward": found}
+    return {name: _listed(column) for name, column in columns.items()}
+
+
+def _listed(column):
+    """As a list, if it is a number of things; what it raises then is an error of the user's."""
+    try:
+        things = iter(column)
+    except TypeError:
+        return column
+    return list(things)
+
+
+def _blamed(function, sequences, error):
+    """The RewardError of the first sequence for which the function fails alone; else of the first
+    one, with the error that it raised for all.
+    """
+    answers, culprit = [], sequences[0]
+    for i in range(min(len(sequences), _ASKED_ALONE) if len(sequences) > 1 else 0):
+        alone = sequences[i : i + 1]
+        try:
+            answers += _rows(_given(function, alone), alone)
+        except RewardError as own:
+            return RewardError(str(own), answers)
+        except Exception as own:
+            culprit, error = sequences[i], own
+            break
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return RewardError(f"raised {reason}, for {shown(culprit)}", answers)
+
+
+def _rows(given, sequences):
+    """What was given as dicts of floats, one a sequence; the reward of what is not valid is 0."""
     if "reward" not in given:
         names = ", ".join(map(str, given)) or "nothing"
         raise RewardError(f'gave a dict of {names}: it must have "reward", too')
     if taken := [name for name in given if name in NOT_COMPONENTS]:
         raise RewardError(f"gave {taken[0]} as a component: a call has its own, give another name")
-    lists = {name: _listed(name, values, sequences) for name, values in given.items()}
-    valid = _booleans(lists.get("valid", [True] * len(sequences)), sequences)
-    found = {name: _numbers(name, values, sequences, valid) for name, values in lists.items()}
+    for name, column in given.items():
+        _check_one_each(name, column, sequences)
+    valid = _booleans(given.get("valid", [True] * len(sequences)), sequences)
+    found = {name: _numbers(name, values, sequences, valid) for name, values in given.items()}
     found["reward"] = [r if v else 0.0 for r, v in zip(found["reward"], valid, strict=True)]
-    return found
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
-def _blamed(function, sequences, error):
-    """The first sequence for which the function fails alone, with its error; else the first."""
-    for i in range(min(len(sequences), _ASKED_ALONE)):
-        try:
-            function(sequences[i : i + 1])
-        except Exception as own:
-            return sequences[i], own
-    return sequences[0], error
-
-
-def _listed(name, values, sequences):
-    """What was given as a list, one thing a sequence."""
-    try:
-        given = list(values)
-    except TypeError:
+def _check_one_each(name, column, sequences):
+    """Raises RewardError if this is no list of one thing a sequence."""
+    if not isinstance(column, list):
         raise RewardError(
-            f"gave {values!r} as {name}: it must be a list of {len(sequences)} numbers"
-        ) from None
-    if len(given) != len(sequences):
+            f"gave {_described(column)} as {name}: it must be a list of {len(sequences)} numbers"
+        )
+    if len(column) != len(sequences):
         raise RewardError(
-            f"gave {len(given)} numbers as {name} for {len(sequences)} sequences, the first of "
+            f"gave {len(column)} numbers as {name} for {len(sequences)} sequences, the first of "
             f"which is {shown(sequences[0])}: it must give one each"
         )
-    return given
 
 
 def _numbers(name, values, sequences, valid):
     """The list as floats; what is none is NaN where the sequence is not valid."""
-    found = []
-    for value, sequence, is_valid in zip(values, sequences, valid, strict=True):
-        is_number = isinstance(value, numbers.Real | np.bool_) and np.isfinite(float(value))
-        if is_valid and not is_number:
+    found = [_number(value) for value in values]
+    for number, value, sequence, is_valid in zip(found, values, sequences, valid, strict=True):
+        if is_valid and np.isnan(number):
             raise RewardError(
-                f"gave {value!r} as {name} for {shown(sequence)}: it must be a finite number"
+                f"gave {_described(value)} as {name} for {shown(sequence)}: it must be a finite "
+                "number"
             )
-        found.append(float(value) if is_number else np.nan)
     return found
+
+
+def _number(value):
+    """As a float; NaN if it is no finite number."""
+    try:
+        number = float(value) if isinstance(value, numbers.Real | np.bool_) else np.nan
+    except OverflowError:  # an integer beyond all floats
+        return np.nan
+    return number if np.isfinite(number) else np.nan
 
 
 def _booleans(values, sequences):
@@ -178,14 +214,25 @@ def _booleans(values, sequences):
     for value, sequence in zip(values, sequences, strict=True):
         if not isinstance(value, bool | np.bool_):
             raise RewardError(
-                f"gave {value!r} as valid for {shown(sequence)}: it must be True or False"
+                f"gave {_described(value)} as valid for {shown(sequence)}: it must be True or False"
             )
     return values
 
 
 def shown(sequence: Any) -> str:
     """A text, or tokens, as a message has them."""
-    text = repr(sequence if isinstance(sequence, str) else np.asarray(sequence).tolist())
+    return _cut(repr(sequence if isinstance(sequence, str) else np.asarray(sequence).tolist()))
+
+
+def _described(value):
+    """What a reward gave, as a message has it, in one line."""
+    try:
+        return _cut(" ".join(repr(value).split()))
+    except Exception:  # of an integer with too many digits, or of the user's class
+        return f"a {type(value).__name__}"
+
+
+def _cut(text):
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 

@@ -111,8 +111,9 @@ class Texts(Task):
 
     @property
     def full_name(self):
-        fields = ", ".join(f"{f}={getattr(self.config, f)}" for f in self.data_fields[3:])
-        return f"{self.name}, {fields}, texts {self.config.data_sha256[:8]}"
+        pattern = ["token_pattern"] if self.config.token_pattern else []
+        fields = [f"{f}={getattr(self.config, f)}" for f in (*pattern, *self.data_fields[3:])]
+        return ", ".join([self.name, *fields, f"texts {self.config.data_sha256[:8]}"])
 
     def picture(self, number):
         return f"texts_{number}.png"

@@ -4,10 +4,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 from regan_tf.cli.command import INTERRUPTED
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME = (
+    0.5  # seconds after the first signal: a shell's group or a scheduler may send several at once
+)
 _GRACE = 1.0  # seconds in which Python may hear a second one: a step may keep it from that
 _STOPPING = (
     "\nstopping after this step; press Ctrl-C again to stop at once "
@@ -17,7 +21,7 @@ _STOPPING = (
 
 class Interruption:
     """True once SIGINT or SIGTERM has come: the step under way is finished first. A second one
-    stops at once.
+    stops at once, unless it comes within half a second: then it is the first one still.
 
     Python calls handlers between two of its own instructions in the main thread, so not while this
     waits for a step, which a reward may make long. Therefore a thread of its own is told of signals
@@ -29,7 +33,8 @@ class Interruption:
 
     def __init__(self, ends_process: bool = False):
         self._ends_process = ends_process
-        self._came, self._heard = False, threading.Event()
+        self._came: float | None = None  # when Python heard of the first one
+        self._heard = threading.Event()
 
     def __enter__(self):
         # Python lets no other thread than the main one handle signals.
@@ -50,23 +55,28 @@ class Interruption:
             signal.signal(number, handler)
 
     def _handle(self, number, frame):
-        if self._came:
+        now = time.monotonic()
+        if self._came is None:
+            self._came = now
+        elif now - self._came > _SAME:
             self._heard.set()
             raise KeyboardInterrupt
-        self._came = True
 
     def _watch(self, reader):
-        came = 0
+        came = None
         while number := os.read(reader, 1):
-            came += number[0] in _SIGNALS
-            if came == 1:
+            if number[0] not in _SIGNALS:
+                continue
+            now = time.monotonic()
+            if came is None:
+                came = now
                 # Not print: it may be in the middle of a line of the bar, and cannot be entered
                 # twice.
                 with contextlib.suppress(OSError):
                     os.write(2, _STOPPING.encode())
-            elif came and self._ends_process and not self._heard.wait(_GRACE):
+            elif now - came > _SAME and self._ends_process and not self._heard.wait(_GRACE):
                 os._exit(INTERRUPTED)
         os.close(reader)
 
     def __bool__(self):
-        return self._came
+        return self._came is not None

@@ -1,6 +1,9 @@
 """Rewards of texts and tokens as estimators ask them."""
 
+import concurrent.futures
 import pathlib
+from concurrent.futures.process import BrokenProcessPool
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -154,6 +157,39 @@ class BlackBoxTest(tf.test.TestCase):
         box = _black_box(regan_tf.text_reward(lambda texts: [np.nan] * len(texts)))
         with self.assertRaisesRegex(tf.errors.OpError, "gave nan as reward for 'x.x'"):
             compiled(box.of_tokens)(_TOKENS)
+
+    def test_what_was_asked_for_singly_is_not_asked_for_again(self):
+        asked, lines = [], []
+
+        @regan_tf.text_reward
+        def reward(texts):
+            asked.extend(texts)
+            if "x*x" in texts:
+                raise ValueError("no products")
+            return [1.0] * len(texts)
+
+        box = _black_box(reward)
+        box.keep_record(lambda: [], 0, lines.append)
+        with self.assertRaisesRegex(RewardError, "no products, for 'x.x'"):
+            box.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 3, 0], [0, 4, 0]]))
+        self.assertEqual(asked[4:], ["x+x", "x-x", "x*x"])
+        goes_on, file = _black_box(reward), "".join(lines).splitlines(True)
+        goes_on.keep_record(lambda: file, 0, lines.append)
+        asked.clear()
+        goes_on.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 4, 0]]))
+        self.assertEqual(asked, ["x/x"])
+
+    def test_workers_that_are_lost_while_they_are_asked_are_told_of(self):
+        done = concurrent.futures.Future()
+        done.set_result([{"reward": 3.0}])
+        workers = mock.Mock()
+        workers.submit.side_effect = [done, BrokenProcessPool("gone")]
+        reward = regan_tf.text_reward(lambda texts: [1.0] * len(texts))
+        with mock.patch.object(reward_functions, "pool", return_value=workers):
+            box = regan_tf.BlackBoxReward(reward, grammar.VOCABULARY, "a:b", workers=1)
+        with self.assertRaisesRegex(RewardError, "lost a worker process, .* which is 'x.x'"):
+            box.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 3, 0]]))
+        self.assertAllEqual(box.best(9)[1], [3.0])  # what came before is kept
 
     def test_without_a_gradient_or_a_vocabulary_it_does_not_serve(self):
         generator, _ = problems.networks(1, 5, 3)

@@ -1,6 +1,7 @@
 """Rewards of texts and tokens: how they are found, what they may give, who is to blame."""
 
 import pathlib
+import pickle
 import string
 import sys
 
@@ -28,6 +29,23 @@ def _fails_for_many(texts):
     return [0.0]
 
 
+def _yields_and_fails(texts):
+    for text in texts:
+        if text == "bb":
+            raise KeyError("in a generator")
+        yield 1.0
+
+
+def _empties_its_list(texts):
+    texts.clear()
+    return [1.0]
+
+
+class _Unprintable:
+    def __repr__(self):
+        raise ValueError("no text")
+
+
 class AskTest(tf.test.TestCase, parameterized.TestCase):
     def test_numbers_and_components(self):
         self.assertEqual(ask(len_of, ["a", "bb"]), [{"reward": 1.0}, {"reward": 2.0}])
@@ -42,6 +60,13 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         (_fails_for_bb, "raised ValueError: no bb, please, for 'bb'$"),
         (_fails_for_many, "raised MemoryError: too many, for 'a'$"),
+        (_yields_and_fails, "raised KeyError: 'in a generator', for 'bb'$"),
+        (lambda texts: {"reward": (1 / 0 for _ in texts)}, "raised ZeroDivisionError: .*, for 'a'"),
+        (_empties_its_list, "gave 1 numbers as reward for 3 sequences, the first of .* 'a'"),
+        (lambda texts: [1, 10**400, 2], "gave 10{199}... as reward for 'bb': it must be a finite"),
+        (lambda texts: [1, 10**9999, 2], "gave a int as reward for 'bb': it must be a finite"),
+        (lambda texts: [1, _Unprintable(), 2], "gave a _Unprintable as reward for 'bb'"),
+        (lambda texts: np.array(1.0), r"gave array\(1.\) as reward: it must be a list of 3"),
         (lambda texts: None, "gave None as reward: it must be a list of 3 numbers"),
         (lambda texts: 1.0, "gave 1.0 as reward: it must be a list of 3 numbers"),
         (lambda texts: "abc", "gave 'a' as reward for 'a': it must be a finite number"),
@@ -68,6 +93,37 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
     def test_who_is_to_blame_is_named(self, function, message):
         with self.assertRaisesRegex(RewardError, f"^{message}"):
             ask(regan_tf.text_reward(function), _TEXTS)
+
+    def test_what_was_paid_for_in_search_of_who_is_to_blame_is_kept(self):
+        asked = []
+
+        @regan_tf.text_reward
+        def reward(texts):
+            asked.append(texts)
+            if "c" in texts:
+                raise ValueError("no c")
+            return {"reward": [len(text) for text in texts], "one": [1] * len(texts)}
+
+        with self.assertRaisesRegex(RewardError, "raised ValueError: no c, for 'c'$") as raised:
+            ask(reward, _TEXTS)
+        first = [{"reward": 1.0, "one": 1.0}, {"reward": 2.0, "one": 1.0}]
+        self.assertEqual(raised.exception.answers, first)
+        self.assertEqual(pickle.loads(pickle.dumps(raised.exception)).answers, first)
+        self.assertEqual(asked, [_TEXTS, ["a"], ["bb"], ["c"]])
+        with self.assertRaises(RewardError) as raised:
+            ask(reward, ["c"])
+        self.assertEqual(raised.exception.answers, [])
+        self.assertLen(asked, 5)  # one is to blame without a second question
+
+    def test_one_that_gives_nonsense_alone_is_to_blame(self):
+        def reward(texts):
+            if len(texts) > 1:
+                raise MemoryError
+            return [np.nan if texts == ["bb"] else 1.0]
+
+        with self.assertRaisesRegex(RewardError, "^gave nan as reward for 'bb'") as raised:
+            ask(reward, _TEXTS)
+        self.assertEqual(raised.exception.answers, [{"reward": 1.0}])
 
     def test_long_sequences_are_cut_in_messages(self):
         with self.assertRaisesRegex(RewardError, r"for 'x{199}\.\.\.: it must"):

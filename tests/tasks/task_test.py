@@ -151,6 +151,18 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         titles = [members[0].task.title(name) for name, members in groups.items()]
         self.assertEqual(titles[:3], ["Length 3", "Length 15", "pydoc (chars)"])
 
+    def test_data_split_by_different_patterns_are_named_apart(self):
+        options = {"dataset": "pydoc", "tokens": "char", "vocab_size": 50}
+        configs = [Config(**options, token_pattern=p).resolved() for p in ("", "Br", "Br|Cl")]
+        groups = results.grouped([results.Run("/nowhere", c, {}, []) for c in configs])
+        starts = ("", "token_pattern=Br, ", "token_pattern=Br|Cl, ")
+        expected = [f"pydoc (chars), {start}vocab_size=50, seq" for start in starts]
+        names = [
+            name[: len(start)]
+            for name, start in zip(sorted(groups, key=len), expected, strict=True)
+        ]
+        self.assertEqual(names, expected)
+
     def test_one_text_is_too_few(self):
         file = Path(self.enterContext(tempfile.TemporaryDirectory())) / "texts.txt"
         file.write_text("a a\n", encoding="utf-8")
