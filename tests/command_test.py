@@ -341,10 +341,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         result = subprocess.run(
             _command("--help"), capture_output=True, text=True, check=False, env=without
         )
-        self.assertIn(
-            "<mle|reinforce|reinforce_loo|reinforce_rollout|rebar|relax|straight_through>",
-            result.stdout,
-        )
+        self.assertIn("--estimator: <mle|reinforce|", result.stdout)
         self.assertIn("Trains a sequence GAN", result.stdout)
         self.assertIn("Temperature lambda", result.stdout)
         refused = subprocess.run(
