@@ -86,6 +86,7 @@ def _cost(penalty, log_prob, tokens):
     """
     weights = penalty.weights
     cost = weights.entropy * log_prob
-    if penalty.prior is None:
-        return cost
-    return cost + weights.prior_kl * (log_prob - _log_prob(penalty.prior, tokens))
+    if penalty.prior is not None:
+        cost += weights.prior_kl * (log_prob - _log_prob(penalty.prior, tokens))
+    # A sequence that cannot be adds nothing: the limit of p log p is 0.
+    return tf.where(log_prob > -np.inf, cost, tf.zeros_like(cost))

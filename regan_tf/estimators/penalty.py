@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from regan_tf.networks import autoregressive
-from regan_tf.networks.autoregressive import masked
+from regan_tf.networks.autoregressive import masked, weighed
 from regan_tf.networks.protocol import SequenceGenerator, check_generator, end_token
 from regan_tf.settings import SettingError
 from regan_tf.spec import EstimatorSpec, PenaltyWeights, is_zero
@@ -90,16 +90,16 @@ class Penalty:
         """KL_t, H_t and what they cost.
 
         Args:
-          log_probs: l_t = log p(. | b_<t), [B, T, V].
+          log_probs: l_t = log p(. | b_<t), [B, T, V]. A token of which it is -inf, as where logits
+            are masked, adds nothing, the limit of p log p, and has no gradient.
           of_prior: what `prior_log_probs` gives.
           mask: of `autoregressive.alive`, [B, T] or None.
         """
         probs = tf.exp(log_probs)
-        by_token = {"entropy": masked(-tf.reduce_sum(probs * log_probs, axis=-1), mask)}
+        by_token = {"entropy": masked(-weighed(probs, log_probs), mask)}
         cost = -self.weights.entropy * by_token["entropy"]
         if of_prior is not None:
-            divergence = tf.reduce_sum(probs * (log_probs - of_prior), axis=-1)
-            by_token["prior_kl"] = masked(divergence, mask)
+            by_token["prior_kl"] = masked(weighed(probs, log_probs - of_prior), mask)
             cost += self.weights.prior_kl * by_token["prior_kl"]
         measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
         return Terms(None if self.weights.are_zero else cost, measured)

@@ -145,9 +145,19 @@ def chosen(log_probs: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """
     if log_probs.shape[-1] > lstm.ONE_HOT_LIMIT:
         return tf.gather(log_probs, tokens, axis=-1, batch_dims=2)
-    return tf.reduce_sum(
-        tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype) * log_probs, axis=-1
-    )
+    return weighed(tf.one_hot(tokens, log_probs.shape[-1], dtype=log_probs.dtype), log_probs)
+
+
+def weighed(weights: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """The sum over v of w_v x_v, [..., V] -> [...]. Where w_v is 0 x_v may be infinite, as the
+    log-probability of a masked logit is: it adds nothing. Gradients flow through both.
+    """
+
+    @tf.custom_gradient
+    def finite(x):  # not 0 times infinity; backward the product with w_v is 0 there by itself
+        return tf.where(weights > 0, x, tf.zeros_like(x)), lambda gradient: gradient
+
+    return tf.reduce_sum(weights * finite(x), axis=-1)
 
 
 def in_parts(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, width: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from regan_tf.estimators import estimate, penalty, signals
+from regan_tf.estimators import estimate, penalty, reuse, signals
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
@@ -157,6 +157,41 @@ class ExactGradientTest(tf.test.TestCase, parameterized.TestCase):
         there = problems.flat(exact_gradient(generator, reward, penalty=kept))
         elsewhere = problems.flat(exact_gradient(generator, discriminator, penalty=kept))
         self.assertLess(tf.norm(there), 1e-5 * tf.norm(elsewhere))
+
+
+class Masked(problems.Protocol):
+    """Never writes token 1: its logit is `floor`."""
+
+    def __init__(self, generator, floor):
+        super().__init__(generator)
+
+        def step(inputs, state):
+            logits, state = generator.step(inputs, state)
+            return tf.where([True, False, True], logits, floor), state
+
+        self.step = step
+
+
+class MaskedLogitsTest(tf.test.TestCase, parameterized.TestCase):
+    def _found(self, floor):
+        """Gradients, and what is measured, where what cannot be has log p = floor."""
+        generator, prior, reward = _problem(2)
+        masked, options = Masked(generator, floor), {"batch_size": 32, "seed": 1}
+        kept = Penalty(Masked(prior, floor), **_WEIGHTS)
+        estimate, found = estimate_gradient(
+            "reinforce_loo", masked, reward, penalty=kept, **options
+        )
+        further, _ = reuse.further_gradient(
+            EstimatorSpec("reinforce_loo"), masked, reuse.Batch.of(found), kept
+        )
+        exact = exact_gradient(masked, reward, penalty=kept)
+        return [*map(problems.flat, (estimate, further, exact)), *found.measured.values()]
+
+    def test_tokens_that_cannot_be_add_nothing(self):
+        """As if their logits were finite, and too small for p to be above 0."""
+        for found, expected in zip(self._found(-np.inf), self._found(-1e4), strict=True):
+            self.assertNotAllClose(expected, tf.zeros_like(expected))
+            self.assertAllClose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 class MeasuredTest(tf.test.TestCase, parameterized.TestCase):
