@@ -90,16 +90,16 @@ class Penalty:
         """KL_t, H_t and what they cost.
 
         Args:
-          log_probs: l_t = log p(. | b_<t), [B, T, V].
+          log_probs: l_t = log p(. | b_<t), [B, T, V]. A token of which it is -inf, as where logits
+            are masked, adds nothing, the limit of p log p, and has no gradient.
           of_prior: what `prior_log_probs` gives.
           mask: of `autoregressive.alive`, [B, T] or None.
         """
         probs = tf.exp(log_probs)
-        by_token = {"entropy": masked(-tf.reduce_sum(probs * log_probs, axis=-1), mask)}
+        by_token = {"entropy": masked(-_weighed(probs, log_probs), mask)}
         cost = -self.weights.entropy * by_token["entropy"]
         if of_prior is not None:
-            divergence = tf.reduce_sum(probs * (log_probs - of_prior), axis=-1)
-            by_token["prior_kl"] = masked(divergence, mask)
+            by_token["prior_kl"] = masked(_weighed(probs, log_probs - of_prior), mask)
             cost += self.weights.prior_kl * by_token["prior_kl"]
         measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
         return Terms(None if self.weights.are_zero else cost, measured)
@@ -128,3 +128,15 @@ def fitting(
 def later(cost: tf.Tensor) -> tf.Tensor:
     """sum_{s>t} h_s: [B, T] -> [B, T]."""
     return tf.cumsum(cost, axis=1, exclusive=True, reverse=True)
+
+
+def _weighed(weights, x):
+    """The sum over v of w_v x_v, [..., V] -> [...]. Where w_v is 0 x_v may be infinite, as the
+    log-probability of a masked logit is: it adds nothing. Gradients flow through both.
+    """
+
+    @tf.custom_gradient
+    def finite(x):  # not 0 times infinity; backward the product with w_v is 0 there by itself
+        return tf.where(weights > 0, x, tf.zeros_like(x)), lambda gradient: gradient
+
+    return tf.reduce_sum(weights * finite(x), axis=-1)

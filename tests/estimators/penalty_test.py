@@ -159,6 +159,37 @@ class ExactGradientTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(tf.norm(there), 1e-5 * tf.norm(elsewhere))
 
 
+class Masked(problems.Protocol):
+    """Never writes token 1: its logit is `floor`."""
+
+    def __init__(self, generator, floor):
+        super().__init__(generator)
+
+        def step(inputs, state):
+            logits, state = generator.step(inputs, state)
+            return tf.where([True, False, True], logits, floor), state
+
+        self.step = step
+
+
+class MaskedLogitsTest(tf.test.TestCase, parameterized.TestCase):
+    def _found(self, floor):
+        """Gradient, and what is measured, where what cannot be has log p = floor."""
+        generator, prior, reward = _problem(2)
+        masked, options = Masked(generator, floor), {"batch_size": 32, "seed": 1}
+        kept = Penalty(Masked(prior, floor), **_WEIGHTS)
+        estimate, found = estimate_gradient(
+            "reinforce_loo", masked, reward, penalty=kept, **options
+        )
+        return [problems.flat(estimate), *found.measured.values()]
+
+    def test_tokens_that_cannot_be_add_nothing(self):
+        """As if their logits were finite, and too small for p to be above 0."""
+        for found, expected in zip(self._found(-np.inf), self._found(-1e4), strict=True):
+            self.assertNotAllClose(expected, tf.zeros_like(expected))
+            self.assertAllClose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 class MeasuredTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(None, 2)
     def test_divergence_and_entropy_are_those_of_enumeration(self, end_token):

@@ -49,6 +49,27 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         thrice.update_generator(seed + 1, real)
         self.assertEqual(thrice.update_generator.experimental_get_tracing_count(), 1)
 
+    def test_updates_with_a_batch_have_penalty_and_replay_in_each(self):
+        options = {"estimator": "reinforce_loo", "pretrain_epochs": 0, "updates_per_batch": 2}
+        options |= {"prior_kl": 0.5, "entropy": 0.3, "generator_learning_rate": 0.1}
+        whole, byhand = (small.experiment(**options).trainer for _ in range(2))
+        seed, real = tf.constant([3, 4]), tf.zeros([64, 3], tf.int32)
+        tokens = tf.constant([[0, 1, 0], [1, 2, 3], [4, 4, 4], [2, 0, 1]])
+        replayed = reuse.Replayed(tokens, tf.constant([3.0, 0.6, 9.0, 0.7]), tf.ones(4))
+        whole.update_generator(seed, real, replayed)
+        spec, generator, penalty = byhand.spec, byhand.generator, byhand.penalty
+        gradient, found = byhand.estimate(seed, real)
+        baseline, batch = tf.reduce_mean(found.reward), reuse.Batch.of(found)
+        for update in range(2):
+            if update:
+                gradient, _ = reuse.further_gradient(spec, generator, batch, penalty)
+            more = reuse.replay_gradient(spec, generator, replayed, baseline, 64, penalty)
+            ascent = [-a - b for a, b in zip(gradient, more, strict=True)]
+            byhand.generator_optimizer.apply(ascent, generator.trainable_variables)
+        variables = [t.generator.trainable_variables for t in (whole, byhand)]
+        for one, other in zip(*variables, strict=True):
+            self.assertAllClose(one, other, atol=1e-4)
+
     def test_pretraining_is_traced_once_and_ends_within_an_epoch(self):
         experiment = small.experiment(pretrain_epochs=1.3, iterations=0)
         small.finish(experiment)
