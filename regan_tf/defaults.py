@@ -12,7 +12,7 @@ TEXTS = ("text", "pydoc")  # --dataset of texts
 METRICS = {
     "grammar": ("goodness", "validity", "distinct", "nll_excess"),
     **dict.fromkeys(TEXTS, ("nll", *(f"bleu_{n}" for n in BLEU_ORDERS))),
-    "uniform": ("nll_excess", "distinct"),
+    "uniform": ("nll_excess", "unique"),
 }
 
 # --iterations of a run that ends with its --reward_calls, also with a higher number of them later.

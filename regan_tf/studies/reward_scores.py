@@ -51,9 +51,11 @@ def of_run(config, summary, end):
 
 
 def columns(groups):
-    """Columns of the table of scores: of what some of the groups have."""
+    """Columns of the table of scores, beside their task's: of what some of the groups have."""
+    shown = {column.score for column in groups[0].task.columns}
     return [
         Column(name, header, "0" if name == "calls" else "interval", printed=name in _PRINTED)
         for name, header in SCORES.items()
-        if any(np.isfinite(list(group.scores(name).values())).any() for group in groups)
+        if name not in shown
+        and any(np.isfinite(list(group.scores(name).values())).any() for group in groups)
     ]

@@ -21,7 +21,7 @@ class Uniform(Task):
     """Sequences of T letters, without an end; each letter has the same probability at each place.
 
     Scores at the end: nll_excess, the held-out NLL above T ln V, which estimates KL(uniform || p)
-    and so says how far the generator has gone from where it began; distinct, the share of samples
+    and so says how far the generator has gone from where it began; unique, the share of samples
     that are different.
     """
 
@@ -29,25 +29,25 @@ class Uniform(Task):
     lower_is_better = frozenset({"nll", "nll_excess"})
     judges_each_iteration = False  # a reward's updates are small beside as many samples
     end_scores = METRICS["uniform"]
-    tested = (("nll_excess", "NLL excess at the end"), ("distinct", "distinct at the end"))
+    tested = (("nll_excess", "NLL excess at the end"), ("unique", "unique at the end"))
     data_fields = ("alphabet", "seq_len")
     perfect_name = "uniform law"
     columns = (
         Column("start", "NLL excess at 0"),
         Column("nll_excess", "NLL excess", printed=True),
-        Column("distinct", "distinct", "mean (least)", printed=True),
+        Column("unique", "unique", "mean (least)", printed=True),
         Column("log_variance", "log var 1"),
         Column("log_variance_all", "log var all", printed=True),
     )
     panels = (
         Panel("nll_excess", _NLL_EXCESS),
-        Panel("distinct", "Share of different samples"),
+        Panel("unique", "Share of different samples"),
         Panel("log_variance", "Log variance of one parameter of the last layer [nats]"),
         Panel("log_variance_all", "Log mean variance over all parameters [nats]"),
     )
     flag_panels = (
         Panel("nll_excess", _NLL_EXCESS),
-        Panel("distinct", "Share of different samples at the end"),
+        Panel("unique", "Share of different samples at the end"),
         Panel("log_variance", "Log variance of one parameter [nats]"),
         Panel("log_variance_all", "Log mean variance [nats]"),
     )
@@ -56,16 +56,16 @@ class Uniform(Task):
             "spread.png",
             (
                 RunPanel(_NLL_EXCESS, {"nll_excess": ""}),
-                RunPanel("Share of different samples", {"distinct": ""}),
+                RunPanel("Share of different samples", {"unique": ""}),
             ),
         ),
     )
-    event_metrics = ("nll_excess", "distinct")
+    event_metrics = ("nll_excess", "unique")
     picture_prefix = "uniform_"
     explanation = (
         "NLL excess: of sequences that are equally likely, in nats a sequence above T ln V, which "
         "the uniform law has; it says how far the generator has left that law. At 0: before the "
-        "first update. Distinct: share of samples that are different; in parentheses the worst "
+        "first update. Unique: share of samples that are different; in parentheses the worst "
         "seed. Log var: the logarithm of the gradient's variance between the rows of a minibatch "
         "[nats], of the paper's one parameter and as the mean over all parameters, mean over the "
         "run. Seconds: of one run."
@@ -125,7 +125,7 @@ class UniformMetrics:
     def describe(self, tokens):
         """The share of different ones, and each letter's frequency, of int [N, T]."""
         return {
-            "distinct": len(np.unique(tokens, axis=0)) / len(tokens),
+            "unique": len(np.unique(tokens, axis=0)) / len(tokens),
             "unigram": frequencies(tokens, self._alphabet),
             "samples": len(tokens),
         }
@@ -138,7 +138,7 @@ class UniformMetrics:
         """What so many samples of the uniform law are expected to have."""
         letters = self._alphabet
         return {
-            "distinct": distinct_expected(size, len(letters) ** self._seq_len) / size,
+            "unique": distinct_expected(size, len(letters) ** self._seq_len) / size,
             "unigram": dict.fromkeys(letters, 1 / len(letters)),
             "nll_excess": 0.0,
         }

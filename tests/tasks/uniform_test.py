@@ -58,12 +58,12 @@ class UniformTest(tf.test.TestCase, parameterized.TestCase):
     def test_metrics(self):
         metrics = uniform.UniformMetrics("AB", 3)
         found = metrics.describe(np.array([[0, 0, 1], [0, 0, 1], [1, 1, 1], [0, 1, 0]]))
-        self.assertEqual(found["distinct"], 0.75)
+        self.assertEqual(found["unique"], 0.75)
         self.assertEqual(found["unigram"], {"A": 0.5, "B": 0.5})
         self.assertAlmostEqual(metrics.of_likelihood(3.0)["nll_excess"], 3 - 3 * math.log(2))
         # Of 8 sequences two draws give 2 - 1/8 different ones.
-        self.assertAlmostEqual(metrics.ideal(2)["distinct"], 1.875 / 2)
-        self.assertEqual(uniform.UniformMetrics("ACGU", 600).ideal(1_000)["distinct"], 1.0)
+        self.assertAlmostEqual(metrics.ideal(2)["unique"], 1.875 / 2)
+        self.assertEqual(uniform.UniformMetrics("ACGU", 600).ideal(1_000)["unique"], 1.0)
 
     def test_a_generator_begins_near_the_uniform_law(self):
         # So that no pre-training is needed: 0.0023 nats at 36 letters.
@@ -118,7 +118,8 @@ class RunTest(tf.test.TestCase):
 
         groups = results.grouped(results.read([directory / "whole"])[0])
         table = page.score_table(groups["ACGU, length 6"])
-        self.assertContainsSubset(["NLL excess", "distinct"], table.printed.headers)
+        self.assertContainsSubset(["NLL excess", "unique"], table.printed.headers)
+        self.assertLen(set(table.headers), len(table.headers))
 
 
 if __name__ == "__main__":
