@@ -20,8 +20,9 @@ _ON_GPU = """
     AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd
     BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D
     Conv2DBackpropFilter Conv2DBackpropInput Cumsum Einsum EmptyTensorList EnsureShape Equal Exp
-    ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity InvertPermutation
-    L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3 Maximum Mean Minimum
+    ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity IdentityN
+    InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3
+    Maximum Mean Minimum
     Mul Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow
     Prod Range Rank ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN
     Sigmoid SigmoidGrad Size Slice Softmax Softplus Split Sqrt Square Squeeze
