@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from regan_tf.defaults import DEFAULTS, METRICS, TEXTS, UNTIL_CALLS
+from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CALLS
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
 
@@ -66,10 +66,10 @@ class Config:
     )
     replay: int = setting(
         0,
-        "Sequences out of the 100 best so far that each update takes besides, without another call "
-        "of the --reward of texts or tokens; biased.",
+        f"Sequences out of the {REPLAY_MEMORY} best so far that each update takes besides, without "
+        "another call of the --reward of texts or tokens; biased.",
         at_least=0,
-        at_most=100,
+        at_most=REPLAY_MEMORY,
     )
     reward_calls: int = setting(
         0,
@@ -479,7 +479,11 @@ class Config:
     @property
     def _defaults(self):
         found = DEFAULTS[self.dataset](self)
-        return found | {"pretrain_epochs": 0.0} if self.start_from else found
+        if self.start_from:
+            found["pretrain_epochs"] = 0.0
+        if self.reward_calls:
+            found["iterations"] = UNTIL_CALLS
+        return found
 
     def resolved(self) -> "Config":
         """The run with every None replaced but those that the data decide (`Task.completed`), and

@@ -18,6 +18,8 @@ METRICS = {
 # --iterations of a run that ends with its --reward_calls, also with a higher number of them later.
 UNTIL_CALLS = 10**9
 
+REPLAY_MEMORY = 100  # of the best sequences, out of which --replay draws
+
 _LONG = 9  # between the paper's two lengths, 3 and 15
 
 
@@ -39,7 +41,7 @@ def _grammar(config):
         "pretrain_epochs": 3.0 if is_long else 1.0,
         "pretrain_learning_rate": 5.3e-4 if is_long else 2e-3,
         "pretrain_patience": 0,
-        "iterations": UNTIL_CALLS if config.reward_calls else (234 if is_long else 200),
+        "iterations": 234 if is_long else 200,
         "d_steps": data_size // batch_size,
         "generator_learning_rate": 1e-2,
         "eval_samples": 10_000,
@@ -58,7 +60,7 @@ def _text(config):
         "pretrain_epochs": 200.0,
         "pretrain_learning_rate": 3e-3,
         "pretrain_patience": 2,
-        "iterations": UNTIL_CALLS if config.reward_calls else 200,
+        "iterations": 200,
         "d_steps": 10,
         "generator_learning_rate": 1e-4,
         "eval_samples": 2_000,
@@ -79,7 +81,7 @@ def _uniform(config):
         "pretrain_epochs": 0.0,
         "pretrain_learning_rate": 2e-3,
         "pretrain_patience": 0,
-        "iterations": UNTIL_CALLS if config.reward_calls else 300,
+        "iterations": 300,
         "d_steps": 10,
         "generator_learning_rate": 1e-2,
         "eval_samples": 1_000,

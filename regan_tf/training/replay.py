@@ -3,11 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from regan_tf.defaults import REPLAY_MEMORY
 from regan_tf.estimators.calls import Calls, best_first
 from regan_tf.estimators.reuse import Replayed
 from regan_tf.training import streams
-
-MEMORY = 100  # of the best sequences, out of which they are drawn
 
 
 def drawn(config, calls: Calls, iteration: int, update: int) -> Replayed:
@@ -21,7 +20,7 @@ def drawn(config, calls: Calls, iteration: int, update: int) -> Replayed:
       iteration, update: their numbers in the run; each update has a seed of its own.
     """
     rewards = calls.column("reward")[: calls.before(iteration)].astype(np.float32)
-    best = best_first(rewards, MEMORY)
+    best = best_first(rewards, REPLAY_MEMORY)
     seed = (config.seed, streams.REPLAY, update)
     chosen = best[np.random.default_rng(seed).permutation(len(best))[: config.replay]]
     tokens = calls.tokens(chosen).reshape(-1, config.seq_len)  # also if there is none

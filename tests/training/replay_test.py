@@ -44,7 +44,7 @@ class DrawnTest(tf.test.TestCase):
         tokens = np.array([one.tokens.numpy()[:, 0] for one in found])
         self.assertTrue(all(len(set(row)) == 5 for row in tokens))
         counts = np.bincount(tokens.ravel(), minlength=100)
-        self.assertLen(counts, replay.MEMORY)
+        self.assertLen(counts, replay.REPLAY_MEMORY)
         self.assertBetween(counts.min(), 5, 20)  # 20 are expected, with a deviation of 4.4
         self.assertBetween(counts.max(), 20, 40)
 
@@ -80,7 +80,7 @@ class RefusedTest(tf.test.TestCase):
             Config(
                 reward="a:b", estimator="reinforce", replay=2, distribution="multi_worker"
             )  # fmt: skip
-        message = f"^--replay=101 is not allowed: it must be at most {replay.MEMORY}$"
+        message = f"^--replay=101 is not allowed: it must be at most {replay.REPLAY_MEMORY}$"
         with self.assertRaisesRegex(UserError, message):
             Config(reward="a:b", estimator="reinforce", replay=101)
         rows = "tests.problems:many_plus"
