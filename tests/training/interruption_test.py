@@ -14,7 +14,8 @@ from regan_tf.training.interruption import Interruption
 class InterruptionTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.clock = self.enterContext(mock.patch.object(interruption.time, "monotonic"))
+        # The module's own name, not the clock of the process, which other threads read too.
+        self.clock = self.enterContext(mock.patch.object(interruption, "time")).monotonic
         self.clock.return_value = 7.0
 
     @parameterized.parameters(signal.SIGINT, signal.SIGTERM)
@@ -42,14 +43,15 @@ class InterruptionTest(tf.test.TestCase, parameterized.TestCase):
         self.clock.side_effect = [time for time, name in came if name in ("SIGTERM", "SIGINT")]
         with (
             mock.patch.object(interruption, "_GRACE", 0),
-            mock.patch.object(interruption.threading, "Event") as event,
-            mock.patch.object(interruption.os, "write") as write,
-            mock.patch.object(interruption.os, "_exit") as leave,
+            mock.patch.object(interruption, "threading") as threading,
+            mock.patch.object(interruption, "os") as system,
         ):
-            event.return_value.wait.return_value = False  # what Event.wait does, without a clock
+            system.read, system.close = os.read, os.close
+            # What Event.wait does, without a clock.
+            threading.Event.return_value.wait.return_value = False
             Interruption(ends_process=True)._watch(reader)
-        self.assertEqual(leave.call_args_list, [mock.call(130)] if ends else [])
-        write.assert_called_once()  # that it stops is said once
+        self.assertEqual(system._exit.call_args_list, [mock.call(130)] if ends else [])
+        system.write.assert_called_once()  # that it stops is said once
 
 
 if __name__ == "__main__":
