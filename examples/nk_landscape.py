@@ -3,7 +3,7 @@
   python -m examples.nk_landscape                # two or three minutes
   python -m examples.nk_landscape --seeds=10
   python -m regan_tf.main --dataset=uniform --alphabet=ABCD --seq_len=15 --batch_size=16 \
-      --reward=examples/nk_landscape.py:reward --updates_per_batch=4
+      --reward=examples.nk_landscape:landscape_0 --updates_per_batch=4
 
 Each of T sites adds to a sequence's fitness what a table of random numbers has for its letter and
 those of the K sites after it (Kauffman 1989): to change one letter changes K + 1 summands. There is
@@ -46,7 +46,12 @@ def landscape(seed):
     return fitness
 
 
-reward = landscape(0)
+def __getattr__(name):
+    """The reward of a landscape by its name: landscape_7 is landscape(7)."""
+    kind, _, seed = name.partition("_")
+    if kind != "landscape" or not seed.isdecimal():
+        raise AttributeError(f"{name}: landscapes are named landscape_0, landscape_1, ...")
+    return landscape(int(seed))
 
 
 def figures(seed, iterations, way):

@@ -4,6 +4,8 @@ cost.
   python -m regan_tf.report runs
   python -m regan_tf.report runs/figure_4 runs/figure_6 --output=report/short
 
+  python -m regan_tf.report runs/expensive_rewards --over=reward   # methods over several rewards
+
 Takes directories that are runs, or hold some at any depth. Writes one self-contained page,
 index.html, with its pictures, and scores.json.
 """
@@ -22,6 +24,12 @@ _OUTPUT = flags.DEFINE_string(
 _GENERATOR = flags.DEFINE_enum(
     "generator", "last", ("last", "best"), "Which generator of each run the scores are of."
 )
+_OVER = flags.DEFINE_list(
+    "over",
+    [],
+    "Flags over whose values runs are pooled, as they are over seeds: with reward, methods "
+    "are compared over several rewards.",
+)
 
 
 def main(paths):
@@ -32,7 +40,7 @@ def main(paths):
     from regan_tf.studies import page, results
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
-    groups = results.grouped(runs)
+    groups = results.grouped(runs, _OVER.value)
     tables = {name: page.score_table(members) for name, members in groups.items()}
     for name, table in tables.items():
         title, printed = groups[name][0].task.title(name), table.printed
@@ -53,6 +61,7 @@ def main(paths):
             paths=paths,
             unfinished=unfinished,
             generator=_GENERATOR.value,
+            over=_OVER.value,
         )
     except OSError as error:
         raise UserError(f"--output={output} cannot be written: {error.strerror}") from None

@@ -19,8 +19,8 @@ def over_seeds(groups):
     counts = [len(group.runs) for group in groups]
     if max(counts) == 1:
         return "1 seed"
-    seeds = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    return f"mean over {seeds} seeds with 95 % interval"
+    runs = str(max(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return f"mean over {runs} {groups[0].repeats} with 95 % interval"
 
 
 def plot_groups(groups, name, path):

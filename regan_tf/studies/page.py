@@ -20,7 +20,7 @@ _ROUNDING = 1e-12  # a smaller number is what float arithmetic left of zero
 # What a column of the table of scores shows of a group, by `Column.statistic`.
 STATISTICS = {
     "label": lambda group, _: group.label,
-    "seeds": lambda group, _: str(len(group.runs)),
+    "runs": lambda group, _: str(len(group.runs)),
     "interval": lambda group, score: _interval(group.mean(score)),
     "least": lambda group, score: _number(min(group.scores(score).values())),
     "most": lambda group, score: _number(max(group.scores(score).values())),
@@ -30,7 +30,6 @@ STATISTICS = {
     "0": lambda group, score: f"{group.mean(score)[0]:.0f}",
     "0.00": lambda group, score: f"{group.mean(score)[0]:.2f}",
 }
-_FIRST = (Column("", "", "label", printed=True), Column("", "seeds", "seeds", printed=True))
 _LAST = (Column("seconds", "seconds", "0", printed=True),)
 
 
@@ -57,7 +56,11 @@ class Table:
 def score_table(groups):
     """The scores of groups on the same data."""
     task = groups[0].task
-    columns = (*_FIRST, *reward_scores.columns(groups), *task.columns, *_LAST)
+    first = (
+        Column("", "", "label", printed=True),
+        Column("", groups[0].repeats, "runs", printed=True),
+    )
+    columns = (*first, *reward_scores.columns(groups), *task.columns, *_LAST)
     rows = [[STATISTICS[c.statistic](group, c.score) for c in columns] for group in groups]
     if task.has_row_of_real:
         ideal = groups[0].runs[0].summary["ideal"]
@@ -101,13 +104,13 @@ def draw(groups, output):
 
 def write(output, groups, tables, pictures, **context):
     """Writes index.html, with the pictures in it, and scores.json: by length or texts, group and
-    seed.
+    `Group.key`.
 
     Args:
       output: the directory, with the pictures in it.
       groups, pictures: as from `results.grouped` and `draw`.
       tables: of `score_table`, by the groups' key.
-      context: of the template: paths, unfinished, generator.
+      context: of the template: paths, unfinished, generator, over.
     Returns:
       The page's path.
     """
@@ -147,7 +150,7 @@ def write(output, groups, tables, pictures, **context):
 
 def _scores(groups):
     scores = {
-        name: {g.label: {run.config.seed: _finite(run.scores) for run in g.runs} for g in members}
+        name: {g.label: {g.key(run): _finite(run.scores) for run in g.runs} for g in members}
         for name, members in groups.items()
     }
     return json.dumps(scores, indent=2) + "\n"

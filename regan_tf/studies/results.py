@@ -82,10 +82,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone, ordered by it; label: what sets it apart."""
+    """Runs that differ in their seed alone, ordered by it, or also in flags that they are pooled
+    over; label: what sets it apart.
+    """
 
     label: str
     runs: tuple
+    over: tuple = ()
 
     @property
     def config(self):
@@ -95,9 +98,21 @@ class Group:
     def task(self) -> Task:
         return self.runs[0].task
 
+    @property
+    def repeats(self):
+        """What its runs are, in a word."""
+        return "runs" if self.over else "seeds"
+
+    def key(self, run):
+        """What a run of this group is paired by with another group's: its seed, and the flags that
+        they are pooled over.
+        """
+        pooled = [str(getattr(run.config, name)) for name in self.over]
+        return " ".join([str(run.config.seed), *pooled]) if pooled else run.config.seed
+
     def scores(self, name):
-        """One score by seed, a dict; NaN where runs have none of that name."""
-        return {run.config.seed: run.scores.get(name, np.nan) for run in self.runs}
+        """One score by `key`, a dict; NaN where runs have none of that name."""
+        return {self.key(run): run.scores.get(name, np.nan) for run in self.runs}
 
     def mean(self, name):
         """Mean of one score over the seeds, with its 95 % bootstrap interval: (mean, low, high)."""
@@ -171,10 +186,23 @@ def _read(directory, generator):
     return run
 
 
-def grouped(runs):
+def grouped(runs, over=()):
     """The runs in groups, by data: a dict to a list of Group, in the order of their settings, from
     the data's name: `Task.name`, or `Task.full_name` where several data have that one.
+
+    Args:
+      runs: list of Run.
+      over: names of flags that do not set groups apart: runs are pooled over their values, as they
+        are over seeds.
+    Raises:
+      UserError: `over` has no such flag, or one of the data, which are compared apart.
     """
+    possible = set(config_flags.recorded(runs[0].config)) - {"seed"}
+    for name in over:
+        if name not in possible or any(name in run.task.data_fields for run in runs):
+            raise UserError(
+                f"--over={name}: runs can be pooled over a flag of theirs that is not of the data"
+            )
     by_data = collections.defaultdict(list)
     for run in runs:
         by_data[type(run.task), _values(run.config, run.task.data_fields)].append(run)
@@ -188,18 +216,20 @@ def grouped(runs):
     result = {}
     for members in sorted(by_data.values(), key=place):
         task = members[0].task
-        result[task.name if times[task.name] == 1 else task.full_name] = _groups(members)
+        key = task.name if times[task.name] == 1 else task.full_name
+        result[key] = _groups(members, tuple(over))
     return result
 
 
-def _groups(runs):
+def _groups(runs, over):
     """Groups of runs on the same data."""
-    varying = [name for name in varying_fields(runs) if name not in runs[0].task.name_fields]
+    apart = {*runs[0].task.name_fields, *over}
+    varying = [name for name in varying_fields(runs) if name not in apart]
     by_settings = collections.defaultdict(list)
     for run in sorted(runs, key=lambda run: (_order(run.config), run.config.seed)):
         by_settings[_values(run.config, varying)].append(run)
     return [
-        Group(_label(members[0].config, varying, runs), tuple(members))
+        Group(_label(members[0].config, varying, runs), tuple(members), over)
         for members in by_settings.values()
     ]
 
@@ -250,7 +280,11 @@ def _label(config, fields, members):
     in which its runs differ.
     """
     differing = varying_fields([run for run in members if run.config.estimator == config.estimator])
-    numbers = [name for name in differing if not isinstance(getattr(config, name), str | bool)]
+    numbers = [
+        name
+        for name in differing
+        if name in fields and not isinstance(getattr(config, name), str | bool)
+    ]
     others = [
         name
         for name in fields

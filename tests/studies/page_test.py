@@ -14,10 +14,10 @@ import tensorflow as tf
 from absl.testing import parameterized
 from tensorboard.plugins.hparams import metadata
 
-from regan_tf.config import Config
+from regan_tf.config import Config, UserError
 from regan_tf.defaults import BLEU_ORDERS
 from regan_tf.plots import comparisons, drawing, runs, temperature
-from regan_tf.studies import page, results
+from regan_tf.studies import page, results, statistics
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as running
 
@@ -59,11 +59,11 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         ]
         return results.grouped(runs)
 
-    def _page(self, groups):
+    def _page(self, groups, over=()):
         output = Path(self._directory.name) / "report"
         output.mkdir()
         pictures = page.draw(groups, output)
-        context = {"paths": ["runs"], "unfinished": 0, "generator": "last"}
+        context = {"paths": ["runs"], "unfinished": 0, "generator": "last", "over": over}
         tables = {name: page.score_table(members) for name, members in groups.items()}
         return page.write(output, groups, tables, pictures, **context).read_text(encoding="utf-8")
 
@@ -92,6 +92,35 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(
             labels, ["reinforce tests.problems:many_plus d_steps=0", "rebar d_steps=5"]
         )
+
+    def test_methods_are_compared_over_several_rewards(self):
+        rewards, rates = ("tests.problems:many_plus", "tests.problems:pluses"), (0.25, 0.5)
+        runs = []
+        for (place, reward), rate, seed in itertools.product(enumerate(rewards), rates, range(3)):
+            options = {"reward": reward, "estimator": "reinforce", "generator_learning_rate": rate}
+            run = _run(self._directory.name, seed, **options)
+            run.summary["last"]["reward"] = 10 * place + rate + seed / 100
+            runs.append(run)
+        self.assertLen(results.grouped(runs)[3], 4)
+        groups = results.grouped(runs, ["reward"])
+        quarter, half = groups[3]
+        self.assertEqual([len(quarter.runs), len(half.runs)], [6, 6])
+        self.assertNotIn("tests.problems", quarter.label + half.label)
+        self.assertAllClose(sorted(half.scores("reward").values())[3:], [10.5, 10.51, 10.52])
+        difference = statistics.differences(groups[3], "reward")[0, 1]
+        self.assertEqual(difference.seeds, 6)
+        self.assertAllClose(difference.mean, -0.25)  # as only pairs of one reward and seed have it
+        text = self._page(groups, over=["reward"])
+        self.assertIn("<th>runs</th>", text)
+        self.assertIn("mean over 6 runs", comparisons.over_seeds(groups[3]))
+        self.assertIn("<code>--reward</code> are in one group", text)
+        scores = (Path(self._directory.name) / "report/scores.json").read_text(encoding="utf-8")
+        self.assertIn('"2 tests.problems:pluses"', scores)
+
+    @parameterized.parameters("seed", "rewards", "seq_len", "workdir")
+    def test_runs_are_pooled_over_flags_that_set_them_apart(self, name):
+        with self.assertRaisesRegex(UserError, f"--over={name}: runs can be pooled over a flag"):
+            results.grouped([_run(self._directory.name, 0)], [name])
 
     def test_rewards_have_their_scores_tests_and_a_picture_over_calls(self):
         runs = []
