@@ -8,15 +8,16 @@ refused at once.
 
 import dataclasses
 import itertools
-import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from regan_tf import combinations
 from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CALLS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import NO_REUSE, EstimatorSpec, PenaltyWeights
+from regan_tf.spec import EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -295,161 +296,28 @@ class Config:
     def __post_init__(self):
         try:
             check(self)
-            self.estimator_spec.check_batch(self._default("batch_size"))
+            self.estimator_spec.check_batch(self.default("batch_size"))
             self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:
             raise UserError(error.of_flags()) from None
-        self._check_data()
-        self._check_steps()
-        self._check_row_parts()
-        self._check_replay()
-        self._check_calls()
-
-    def _check_data(self):
-        most, batch_size = self._default("data_size") or math.inf, self._default("batch_size")
-        if batch_size > most:
-            raise UserError(f"--batch_size={batch_size} is not allowed: at most --data_size={most}")
-        if self.dataset == "text" and not self.data_file:
-            raise UserError("--dataset=text needs --data_file")
-        if self.data_file and self.dataset != "text":
-            raise UserError(
-                f"--data_file={self.data_file} needs --dataset=text (now {self.dataset})"
-            )
-        if self.eval_file and not self.data_file:
-            raise UserError(
-                f"--eval_file={self.eval_file} contradicts --dataset={self.dataset}: it goes with "
-                "--data_file"
-            )
-        if self.token_pattern:
-            self._check_pattern()
-        self._check_alphabet()
-        if self.metric and self.metric not in self._metrics:
-            raise UserError(
-                f"--metric={self.metric} contradicts --dataset={self.dataset}: take one of "
-                f"{', '.join(self._metrics)}"
-            )
-
-    def _check_pattern(self):
-        flag = f"--token_pattern={self.token_pattern}"
-        if not self._is_text:
-            raise UserError(f"{flag} contradicts --dataset={self.dataset}: it goes with texts")
-        if self.tokens != "char":
-            raise UserError(f"{flag} contradicts --tokens={self.tokens}: add --tokens=char")
-        try:
-            found = list(re.finditer(f"(?:{self.token_pattern})", "a  .b", re.ASCII))
-        except re.error as error:
-            raise UserError(f"{flag} is no regular expression: {error}") from None
-        if not all(match[0] for match in found):
-            raise UserError(f"{flag} is not allowed: it matches where there is no character")
-
-    def _check_alphabet(self):
-        letters, is_uniform = self.alphabet, self.dataset == "uniform"
-        if letters and not is_uniform:
-            raise UserError(f"--alphabet={letters} needs --dataset=uniform (now {self.dataset})")
-        if is_uniform and not (letters and self.seq_len):
-            missing = "--seq_len" if letters else "--alphabet"
-            raise UserError(f"--dataset=uniform needs {missing}")
-        distinct = set(letters)
-        if is_uniform and (
-            not 2 <= len(distinct) == len(letters) or not letters.isprintable() or " " in letters
-        ):
-            raise UserError(
-                f"--alphabet={letters} is not allowed: it must have two printable letters or more, "
-                "each once, and no white space"
-            )
-
-    def _check_steps(self):
-        if self.track_variance and self.batch_size == 1:
-            raise UserError(
-                "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
-            )
-        estimator = self.estimator_spec.estimator
-        if self.reward_weight < 1 and not self.reward:
-            raise UserError(f"--reward_weight={self.reward_weight} needs --reward")
-        if self.d_steps == 0 and self.reward_weight < 1:
-            raise UserError(
-                f"--d_steps=0 contradicts --reward_weight={self.reward_weight}, by which the "
-                "discriminator rewards, too; --reward_weight=1 leaves it out"
-            )
-        if self.d_steps == 0 and estimator != "mle" and self.rewards_by_discriminator:
-            raise UserError(
-                f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
-                "discriminator; mle is not"
-            )
-        if self.iterations == 0 and self._default("pretrain_epochs") == 0:
-            raise UserError(
-                "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
-            )
-
-    def _check_row_parts(self):
-        batch_size = self._default("batch_size")
-        if batch_size % self.row_parts or 1 < self.row_parts > batch_size // 2:
-            raise UserError(
-                f"--row_parts={self.row_parts} is not allowed: it must divide "
-                f"--batch_size={batch_size}, two rows a part"
-            )
-        if self.row_parts > 1 and self.distribution != "none":
-            raise UserError(
-                f"--row_parts={self.row_parts} contradicts --distribution={self.distribution}: "
-                "take more replicas"
-            )
-        if self.row_parts > 1 and self.updates_per_batch > 1:
-            raise UserError(
-                f"--row_parts={self.row_parts} contradicts "
-                f"--updates_per_batch={self.updates_per_batch}: take a smaller --batch_size"
-            )
-
-    def _check_replay(self):
-        spec = self.estimator_spec
-        if not self.replay:
-            return
-        if not self.reward:
-            raise UserError(f"--replay={self.replay} needs a --reward of texts or tokens")
-        if not spec.may_reuse:
-            raise UserError(
-                f"--replay={self.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
-            )
-        if self.reward_weight < 1:
-            raise UserError(
-                f"--replay={self.replay} contradicts --reward_weight={self.reward_weight}: what "
-                "the discriminator thinks of a sequence does not last"
-            )
-        if self.distribution == "multi_worker":
-            raise UserError(
-                f"--replay={self.replay} contradicts --distribution=multi_worker, whose workers "
-                "have other sequences each"
-            )
-
-    def _check_calls(self):
-        calls, needed = self.reward_calls, self.most_asked
-        if calls and not self.reward:
-            raise UserError(f"--reward_calls={calls} needs a --reward, of texts or tokens")
-        if 0 < calls < needed:
-            raise UserError(
-                f"--reward_calls={calls} is not allowed: an iteration may ask for {needed} "
-                "sequences (see --batch_size, --g_steps, --rollouts)"
-            )
-        if calls and self.distribution == "multi_worker":
-            raise UserError(
-                f"--reward_calls={calls} contradicts --distribution=multi_worker, of which each "
-                "worker makes calls of its own: take --reward_workers or mirrored"
-            )
+        if complaint := combinations.complaint(self):
+            raise UserError(complaint)
 
     @property
     def estimator_spec(self) -> EstimatorSpec:
         """The estimator that the flags describe. Raises SettingError where they do not fit."""
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
-        return EstimatorSpec(self._default("estimator"), **settings)
+        return EstimatorSpec(self.default("estimator"), **settings)
 
     @property
     def most_asked(self) -> int:
         """How many different sequences an iteration may ask a --reward for: the minibatches, where
         each token has continuations these, too; while T is not known as if it were 1.
         """
-        spec, length = self.estimator_spec, self._default("seq_len") or 1
+        spec, length = self.estimator_spec, self.default("seq_len") or 1
         continued = spec.rollouts * (length - 1) if spec.traits.reward_per_token else 0
-        return self.g_steps * self._default("batch_size") * (1 + continued)
+        return self.g_steps * self.default("batch_size") * (1 + continued)
 
     @property
     def rewards_by_discriminator(self) -> bool:
@@ -471,7 +339,7 @@ class Config:
         """Whether the run has it: also where a reward of one's own leads away from the data."""
         return bool(self.reward) or self.reads_prior
 
-    def _default(self, name):
+    def default(self, name: str) -> Any:
         """A field's value, or what it is by default."""
         value = getattr(self, name)
         return self._defaults.get(name) if value is None else value
@@ -489,7 +357,7 @@ class Config:
         """The run with every None replaced but those that the data decide (`Task.completed`), and
         the paths of texts absolute: it may go on from another directory.
         """
-        defaults = self._defaults | {"metric": self._metrics[0]}
+        defaults = self._defaults | {"metric": self.metrics[0]}
         missing = {n: value for n, value in defaults.items() if getattr(self, n) is None}
         if self.iterations == UNTIL_CALLS:  # of a run's flagfile, perhaps without its budget
             missing["iterations"] = defaults["iterations"]
@@ -507,17 +375,18 @@ class Config:
         return f"{self.estimator}-{self._kind}"
 
     @property
-    def _is_text(self):
+    def is_text(self) -> bool:
+        """Whether it is one of texts."""
         return self.dataset in TEXTS
 
     @property
-    def _metrics(self):
+    def metrics(self) -> tuple[str, ...]:
         """What --metric may be; the first is the default."""
         return (("reward",) if self.reward else ()) + METRICS[self.dataset]
 
     @property
     def _kind(self):
-        if self._is_text:
+        if self.is_text:
             return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', self.text_name)}-{self.tokens}"
         return f"{self.seq_len}" if self.dataset == "grammar" else f"{self.dataset}-{self.seq_len}"
 

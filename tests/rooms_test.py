@@ -13,6 +13,7 @@ _PACKAGE = Path(__file__).parent.parent / "regan_tf"
 _FLOORS = (
     {"defaults", "graphs", "settings"},
     {"spec"},
+    {"combinations"},
     {"config"},
     {"files", "networks"},
     {"cli", "plots", "replicas", "tasks"},

@@ -1,0 +1,149 @@
+"""Which flags may not stand together, and what is said of those that do."""
+
+import itertools
+import math
+import re
+
+from regan_tf.spec import NO_REUSE
+
+
+def complaint(config) -> str | None:
+    """The first thing that is wrong with a `Config` whose flags are right each by itself, or None.
+
+    Raises:
+      SettingError: those of its estimator do not fit.
+    """
+    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _calls)
+    return next(itertools.chain.from_iterable(check(config) for check in checks), None)
+
+
+def _data(config):
+    most, batch_size = config.default("data_size") or math.inf, config.default("batch_size")
+    if batch_size > most:
+        yield f"--batch_size={batch_size} is not allowed: at most --data_size={most}"
+    if config.dataset == "text" and not config.data_file:
+        yield "--dataset=text needs --data_file"
+    if config.data_file and config.dataset != "text":
+        yield f"--data_file={config.data_file} needs --dataset=text (now {config.dataset})"
+    if config.eval_file and not config.data_file:
+        yield (
+            f"--eval_file={config.eval_file} contradicts --dataset={config.dataset}: it goes with "
+            "--data_file"
+        )
+
+
+def _metric(config):
+    if config.metric and config.metric not in config.metrics:
+        yield (
+            f"--metric={config.metric} contradicts --dataset={config.dataset}: take one of "
+            f"{', '.join(config.metrics)}"
+        )
+
+
+def _pattern(config):
+    if not config.token_pattern:
+        return
+    flag = f"--token_pattern={config.token_pattern}"
+    if not config.is_text:
+        yield f"{flag} contradicts --dataset={config.dataset}: it goes with texts"
+    if config.tokens != "char":
+        yield f"{flag} contradicts --tokens={config.tokens}: add --tokens=char"
+    try:
+        found = list(re.finditer(f"(?:{config.token_pattern})", "a  .b", re.ASCII))
+    except re.error as error:
+        yield f"{flag} is no regular expression: {error}"
+    else:
+        if not all(match[0] for match in found):
+            yield f"{flag} is not allowed: it matches where there is no character"
+
+
+def _alphabet(config):
+    letters, is_uniform = config.alphabet, config.dataset == "uniform"
+    if letters and not is_uniform:
+        yield f"--alphabet={letters} needs --dataset=uniform (now {config.dataset})"
+    if is_uniform and not (letters and config.seq_len):
+        missing = "--seq_len" if letters else "--alphabet"
+        yield f"--dataset=uniform needs {missing}"
+    distinct = set(letters)
+    if is_uniform and (
+        not 2 <= len(distinct) == len(letters) or not letters.isprintable() or " " in letters
+    ):
+        yield (
+            f"--alphabet={letters} is not allowed: it must have two printable letters or more, "
+            "each once, and no white space"
+        )
+
+
+def _steps(config):
+    if config.track_variance and config.batch_size == 1:
+        yield "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
+    estimator = config.estimator_spec.estimator
+    if config.reward_weight < 1 and not config.reward:
+        yield f"--reward_weight={config.reward_weight} needs --reward"
+    if config.d_steps == 0 and config.reward_weight < 1:
+        yield (
+            f"--d_steps=0 contradicts --reward_weight={config.reward_weight}, by which the "
+            "discriminator rewards, too; --reward_weight=1 leaves it out"
+        )
+    if config.d_steps == 0 and estimator != "mle" and config.rewards_by_discriminator:
+        yield (
+            f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
+            "discriminator; mle is not"
+        )
+    if config.iterations == 0 and config.default("pretrain_epochs") == 0:
+        yield "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
+
+
+def _row_parts(config):
+    batch_size = config.default("batch_size")
+    if batch_size % config.row_parts or 1 < config.row_parts > batch_size // 2:
+        yield (
+            f"--row_parts={config.row_parts} is not allowed: it must divide "
+            f"--batch_size={batch_size}, two rows a part"
+        )
+    if config.row_parts > 1 and config.distribution != "none":
+        yield (
+            f"--row_parts={config.row_parts} contradicts --distribution={config.distribution}: "
+            "take more replicas"
+        )
+    if config.row_parts > 1 and config.updates_per_batch > 1:
+        yield (
+            f"--row_parts={config.row_parts} contradicts "
+            f"--updates_per_batch={config.updates_per_batch}: take a smaller --batch_size"
+        )
+
+
+def _replay(config):
+    spec = config.estimator_spec
+    if not config.replay:
+        return
+    if not config.reward:
+        yield f"--replay={config.replay} needs a --reward of texts or tokens"
+    if not spec.may_reuse:
+        yield f"--replay={config.replay} contradicts --estimator={spec.estimator}, {NO_REUSE}"
+    if config.reward_weight < 1:
+        yield (
+            f"--replay={config.replay} contradicts --reward_weight={config.reward_weight}: what "
+            "the discriminator thinks of a sequence does not last"
+        )
+    if config.distribution == "multi_worker":
+        yield (
+            f"--replay={config.replay} contradicts --distribution=multi_worker, whose workers "
+            "have other sequences each"
+        )
+
+
+def _calls(config):
+    calls, needed = config.reward_calls, config.most_asked
+    if calls and not config.reward:
+        yield f"--reward_calls={calls} needs a --reward, of texts or tokens"
+    if 0 < calls < needed:
+        yield (
+            f"--reward_calls={calls} is not allowed: an iteration may ask for {needed} "
+            "sequences (see --batch_size, --g_steps, --rollouts)"
+        )
+    if calls and config.distribution == "multi_worker":
+        yield (
+            f"--reward_calls={calls} contradicts --distribution=multi_worker, of which each "
+            "worker makes calls of its own: take --reward_workers or mirrored"
+        )
