@@ -1,6 +1,7 @@
 """How many calls each method needs until a target is solved.
 
   python -m examples.rna.study --seeds=3 --calls=10000
+  python -m examples.rna.study --methods=loo,loo@0.001    # the same with another learning rate
 
 A run ends where a sequence folds into its target. Results are appended to <output>/solved.jsonl as
 they come, with the settings; what is there with the same ones is not run again. A run that does not
@@ -35,8 +36,10 @@ class _UntilSolved(regan_tf.Callback):
 
 
 def _settings(method, calls):
-    """Of a run, but for what is of its target and seed."""
-    return BASE | METHODS[method] | {"eval_every": calls, "checkpoint_every": calls}
+    """Of a run, but for what is of its target and seed; method: <name> or <name>@<rate>."""
+    name, _, rate = method.partition("@")
+    rates = {"generator_learning_rate": float(rate)} if rate else {}
+    return BASE | METHODS[name] | rates | {"eval_every": calls, "checkpoint_every": calls}
 
 
 def calls_to_solve(target, method, seed, calls, workdir):
@@ -60,13 +63,13 @@ def calls_to_solve(target, method, seed, calls, workdir):
 
 
 def study(targets, methods, seeds, calls, output):
-    """Runs what is missing, seed by seed. Returns the records of its file that have these calls and
-    the settings of today, dicts.
+    """Runs what is missing, seed by seed. Returns the records of its file that have these methods,
+    these calls and the settings of today, dicts.
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / "solved.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    today = {method: _settings(method, calls) for method in METHODS}
+    today = {method: _settings(method, calls) for method in methods}
     records = [r for r in map(json.loads, lines) if r.get("settings") == today.get(r["method"], 0)]
     there = [tuple(r[name] for name in ("seed", "target", "method")) for r in records]
     for seed, target, method in itertools.product(range(seeds), targets, methods):

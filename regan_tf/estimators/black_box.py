@@ -200,13 +200,14 @@ class BlackBoxReward(rewards.TokenReward):
         starts = range(0, len(keys), max(size, 1))
         parts = [(keys if texts else tokens)[i : i + size] for i in starts]
         for number, answers in self._answers(parts):
-            for answer in answers:
+            start, known = starts[number], [answer for answer in answers if answer is not None]
+            for answer in known:
                 self.names = self.names or list(answer)
                 if answer.keys() != set(self.names):
                     given, first = map(", ".join, (answer, self.names))
                     raise RewardError(f"gave {given}, and {first} at first")
-            start = starts[number]
-            yield keys[start : start + len(answers)], answers
+            asked = keys[start : start + len(answers)]
+            yield [k for k, a in zip(asked, answers, strict=True) if a is not None], known
 
     def _answers(self, parts):
         """Yields the numbers of the parts, in their order, with what the function gives; of one

@@ -6,6 +6,7 @@ No TensorFlow is imported here: worker processes load this module and the user's
 
 import concurrent.futures
 import copy
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,10 @@ class RewardError(Exception):
     """A reward raised something, or gave what is no reward: the message has the sequence.
 
     Attributes:
-      answers: of the first ones of the sequences, which were asked for alone.
+      answers: of the first ones of the sequences, in their order; None for what has none.
     """
 
-    def __init__(self, message: str, answers: Sequence[dict[str, float]] = ()):
+    def __init__(self, message: str, answers: Sequence[dict[str, float] | None] = ()):
         super().__init__(message)
         self.answers = list(answers)
 
@@ -83,18 +85,32 @@ def token_reward(function: Callable[[Any], Sequence[float]]) -> PythonReward:
 
 def load(name: str) -> Callable:
     """The reward `module:function`, or `file.py:function`. Raises UserError if there is none."""
-    where, _, function = name.rpartition(":")
+    where, colon, function = name.rpartition(":")
+    form = "it must be module:function, importable from here, or file.py:function"
+    if not colon:
+        raise UserError(f"--reward={name} is not allowed: {form}")
     try:
         module = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
-        reward = getattr(module, function)
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise UserError(f"--reward={name} cannot be loaded ({_reason(error)}): {form}") from None
     except Exception as error:  # whatever the user's module raises as it is loaded
-        raise UserError(
-            f"--reward={name} cannot be loaded ({type(error).__name__}: {error}): it must be "
-            "module:function, importable from here, or file.py:function"
-        ) from None
+        raise UserError(f"--reward={name} cannot be loaded: {_reason(error)}") from error
+    try:
+        reward = getattr(module, function)
+    except AttributeError:
+        near = difflib.get_close_matches(function, vars(module), 1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise UserError(f"--reward={name} is not there: {where} has no {function}{hint}") from None
     if not callable(reward):
         raise UserError(f"--reward={name} is not callable: it must be a function")
     return reward
+
+
+def source(name: str) -> Path | None:
+    """The file of the reward of that name, once it is loaded; None if it has none."""
+    where = name.rpartition(":")[0]
+    path = where if where.endswith(".py") else getattr(sys.modules.get(where), "__file__", None)
+    return Path(path) if path and Path(path).exists() else None
 
 
 def _from_file(path):
@@ -135,6 +151,8 @@ def _given(function, sequences):
 
 def _listed(column):
     """As a list, if it is a number of things; what it raises then is an error of the user's."""
+    if isinstance(column, str | bytes):
+        return column
     try:
         things = iter(column)
     except TypeError:
@@ -143,25 +161,48 @@ def _listed(column):
 
 
 def _blamed(function, sequences, error):
-    """The RewardError of the first sequence for which the function fails alone; else of the first
-    one, with the error that it raised for all.
+    """The RewardError of the first sequence for which the function fails alone; else of all of
+    them, with the error that it raised for all.
     """
-    answers, culprit = [], sequences[0]
-    for i in range(min(len(sequences), _ASKED_ALONE) if len(sequences) > 1 else 0):
-        alone = sequences[i : i + 1]
+    alone = sequences[:_ASKED_ALONE] if len(sequences) > 1 else sequences[:0]
+    answers: list[dict[str, float] | None] = []
+    for i in range(len(alone)):
+        one = sequences[i : i + 1]
         try:
-            answers += _rows(_given(function, alone), alone)
+            answers += _rows(_given(function, one), one)
         except RewardError as own:
             return RewardError(str(own), answers)
         except Exception as own:
-            culprit, error = sequences[i], own
-            break
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return RewardError(f"raised {reason}, for {shown(culprit)}", answers)
+            return RewardError(f"raised {_reason(own)}, for {shown(sequences[i])}", answers)
+    which = f"for {shown(sequences[0])}"
+    if len(alone):
+        none_of = (
+            "any of them" if len(alone) == len(sequences) else f"any of the first {len(alone)}"
+        )
+        which = (
+            f"for {len(sequences)} sequences together, of which {shown(sequences[0])} is the "
+            f"first, and not for {none_of} alone"
+        )
+    return RewardError(f"raised {_reason(error)}, {which}", answers)
+
+
+def _reason(error):
+    """What was raised, in one line, with the line of the user's file that did it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+    # Of what the user's code calls, which may be a library's, the last line of its first file.
+    lines = [f.lineno for f in frames if f.filename == frames[0].filename]
+    place = f" ({Path(frames[0].filename).name}, line {lines[-1]})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _is_users(path):
+    return path != __file__ and not path.startswith("<frozen") and path != importlib.__file__
 
 
 def _rows(given, sequences):
-    """What was given as dicts of floats, one a sequence; the reward of what is not valid is 0."""
+    """What was given as dicts of floats, one a sequence; the reward of what is not valid is 0.
+    Raises RewardError, with the others' if there are some for which it gave no numbers.
+    """
     if "reward" not in given:
         names = ", ".join(map(str, given)) or "nothing"
         raise RewardError(f'gave a dict of {names}: it must have "reward", too')
@@ -169,10 +210,16 @@ def _rows(given, sequences):
         raise RewardError(f"gave {taken[0]} as a component: a call has its own, give another name")
     for name, column in given.items():
         _check_one_each(name, column, sequences)
-    valid = _booleans(given.get("valid", [True] * len(sequences)), sequences)
-    found = {name: _numbers(name, values, sequences, valid) for name, values in given.items()}
-    found["reward"] = [r if v else 0.0 for r, v in zip(found["reward"], valid, strict=True)]
-    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    rows, wrong = [], None
+    for sequence, *values in zip(sequences, *given.values(), strict=True):
+        try:
+            rows.append(_row(dict(zip(given, values, strict=True)), sequence))
+        except RewardError as error:
+            rows.append(None)
+            wrong = wrong or error
+    if wrong:
+        raise RewardError(str(wrong), rows)
+    return rows
 
 
 def _check_one_each(name, column, sequences):
@@ -188,16 +235,21 @@ def _check_one_each(name, column, sequences):
         )
 
 
-def _numbers(name, values, sequences, valid):
-    """The list as floats; what is none is NaN where the sequence is not valid."""
-    found = [_number(value) for value in values]
-    for number, value, sequence, is_valid in zip(found, values, sequences, valid, strict=True):
-        if is_valid and np.isnan(number):
+def _row(values, sequence):
+    """What was given for one sequence as floats; what is none is NaN where it is not valid."""
+    valid = values.get("valid", True)
+    if not isinstance(valid, bool | np.bool_):
+        raise RewardError(
+            f"gave {_described(valid)} as valid for {shown(sequence)}: it must be True or False"
+        )
+    found = {name: _number(value) for name, value in values.items()}
+    for name, number in found.items():
+        if valid and np.isnan(number):
             raise RewardError(
-                f"gave {_described(value)} as {name} for {shown(sequence)}: it must be a finite "
-                "number"
+                f"gave {_described(values[name])} as {name} for {shown(sequence)}: it must be a "
+                "finite number"
             )
-    return found
+    return found if valid else found | {"reward": 0.0}
 
 
 def _number(value):
@@ -207,16 +259,6 @@ def _number(value):
     except OverflowError:  # an integer beyond all floats
         return np.nan
     return number if np.isfinite(number) else np.nan
-
-
-def _booleans(values, sequences):
-    """The list as it is, of True and False alone."""
-    for value, sequence in zip(values, sequences, strict=True):
-        if not isinstance(value, bool | np.bool_):
-            raise RewardError(
-                f"gave {_described(value)} as valid for {shown(sequence)}: it must be True or False"
-            )
-    return values
 
 
 def shown(sequence: Any) -> str:

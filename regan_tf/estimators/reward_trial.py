@@ -51,7 +51,8 @@ def suitable(
     """
     reward = reward or load(config.reward)
     if isinstance(reward, PythonReward):
-        return _black_box(config, reward, tokens[: 0 if has_calls else _TRIED].numpy(), vocabulary)
+        tried = [] if has_calls else _tried_tokens(tokens[:_TRIED].numpy(), vocabulary)
+        return _black_box(config, reward, tried, vocabulary)
     if config.reward_calls:
         raise UserError(
             f"--reward_calls={config.reward_calls} needs a --reward of texts or tokens "
@@ -79,6 +80,18 @@ def suitable(
     return reward
 
 
+def _tried_tokens(tokens, vocabulary):
+    """Some of the data, int32 [N, T], and what a generator may write besides: nothing, and a token
+    that is unknown.
+    """
+    odd = []
+    if vocabulary.end is not None:
+        odd.append(np.full_like(tokens[0], vocabulary.end))
+    if vocabulary.unknown is not None:
+        odd.append(np.concatenate([[vocabulary.unknown], tokens[0, 1:]]))
+    return np.array([*tokens, *odd], np.int32)
+
+
 def _black_box(config, function, tokens, vocabulary):
     """A reward of texts or tokens, tried outside of a graph."""
     reward = BlackBoxReward(
@@ -90,7 +103,8 @@ def _black_box(config, function, tokens, vocabulary):
         try:
             if config.estimator_spec.differentiates_reward:
                 reward(tokens)
-            reward.try_on(tokens)
+            if len(tokens):
+                reward.try_on(tokens)
         except UnsuitableError as error:
             reason = f"does not serve --estimator={config.estimator}: {error}"
             raise UserError(f"{name} {reason}") from None
@@ -116,9 +130,9 @@ def _tried(config, reward, tokens, vocab_size):
             reason = f"does not serve --estimator={config.estimator}: {source}"
         else:
             reason = (
-                f"failed in a graph, in which training runs it: {described(source)} "
-                "(if it reads texts or tokens, decorate it with regan_tf.text_reward or "
-                "token_reward; else write it with TensorFlow ops, or wrap it in tf.numpy_function)"
+                "failed in a graph, in which training runs it (if it reads texts or tokens, "
+                "decorate it with regan_tf.text_reward or token_reward; else write it with "
+                f"TensorFlow ops, or wrap it in tf.numpy_function): {described(source)}"
             )
         raise UserError(f"{name} {reason}") from None
 

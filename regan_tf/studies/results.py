@@ -12,6 +12,7 @@ import numpy as np
 
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
+from regan_tf.defaults import UNTIL_CALLS
 from regan_tf.spec import ESTIMATORS
 from regan_tf.studies import reward_scores, statistics
 from regan_tf.tasks.registry import TASKS, task_of
@@ -301,7 +302,7 @@ def _words(config, fields):
         value = getattr(config, name)
         if isinstance(value, bool):
             words += [name.replace("_", "-")] if value else []
-        elif name != "estimator":
+        elif name != "estimator" and value != UNTIL_CALLS:
             words.append(value if isinstance(value, str) else f"{name}={value:.12g}")
     return words
 

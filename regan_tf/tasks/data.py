@@ -51,8 +51,11 @@ def minibatches(tokens, batch_size, steps, seed, skip=0):
             tf.gather(tokens, order[: per_epoch * batch_size]), [per_epoch, batch_size, seq_len]
         )
 
+    # There is nothing to tune, and the tuner's thread may keep a run waiting at its end.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
     first_epoch, offset = divmod(skip * steps, per_epoch)
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max).map(shuffled)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max).map(shuffled).with_options(untuned)
     if steps == per_epoch and offset == 0:
         return epochs.prefetch(1)
     return epochs.unbatch().skip(offset).batch(steps, drop_remainder=True).prefetch(1)

@@ -180,7 +180,8 @@ def _update_generator(experiment, update, real):
             raise
         raise UserError(
             f"at adversarial iteration {experiment.progress.iteration + 1} the update with "
-            f"--reward={config.reward} failed: {reward_trial.described(error)}"
+            f"--reward={config.reward} failed: {reward_trial.described(error)}. What it gave for "
+            "others is kept; the same command goes on"
         ) from None
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
+from regan_tf.estimators import reward_functions
 from regan_tf.files import NotWrittenError
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import algorithm, closing, memory, outcome
@@ -77,10 +78,13 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             _say_that_it_is_finished(experiment.progress, path)
             return 0
         workdir.record(config, dataset.vocabulary)
+        changed = _change_of_reward(config, path)
         _keep_calls(experiment, workdir)
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
+        if changed:
+            print(changed)
         if "valid" in getattr(experiment.black_box, "names", ()):
             print("note: a sequence that the reward calls invalid has reward 0")
         print(
@@ -104,6 +108,17 @@ def _experiment(config, dataset, path, own_reward):
     """The Experiment at its start, to be closed by a `with`."""
     has_calls = any(call_lines(path))
     return contextlib.closing(Experiment(config, dataset, own_reward, has_calls))
+
+
+def _change_of_reward(config, path):
+    """Says that a reward is not what it was, for what it gave then is kept; "" if it is."""
+    file, calls = reward_functions.source(config.reward), Path(path) / CALLS
+    if file is None or not calls.exists() or file.stat().st_mtime <= calls.stat().st_mtime:
+        return ""
+    return (
+        f"note: {file} has changed since the run's last call; what it gave before stays in "
+        f"{calls} and among the best. If it is another reward now, give another --workdir"
+    )
 
 
 def _keep_calls(experiment, workdir):

@@ -170,7 +170,7 @@ class BlackBoxTest(tf.test.TestCase):
 
         box = _black_box(reward)
         box.keep_record(lambda: [], 0, lines.append)
-        with self.assertRaisesRegex(RewardError, "no products, for 'x.x'"):
+        with self.assertRaisesRegex(RewardError, r"no products \(.*\), for 'x.x'"):
             box.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 3, 0], [0, 4, 0]]))
         self.assertEqual(asked[4:], ["x+x", "x-x", "x*x"])
         goes_on, file = _black_box(reward), "".join(lines).splitlines(True)
@@ -178,6 +178,15 @@ class BlackBoxTest(tf.test.TestCase):
         asked.clear()
         goes_on.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 4, 0]]))
         self.assertEqual(asked, ["x/x"])
+
+    def test_numbers_beside_what_is_none_are_calls(self):
+        lines = []
+        box = _black_box(regan_tf.text_reward(lambda texts: [3.0, None, 5.0]))
+        box.keep_record(lambda: [], 0, lines.append)
+        with self.assertRaisesRegex(RewardError, "gave None as reward for 'x-x'"):
+            box.of_array(np.array([[0, 1, 0], [0, 2, 0], [0, 3, 0]]))
+        kept = [(r["text"], r["reward"]) for r in calls.read("".join(lines).splitlines(True))]
+        self.assertEqual(kept, [("x+x", 3.0), ("x*x", 5.0)])
 
     def test_workers_that_are_lost_while_they_are_asked_are_told_of(self):
         done = concurrent.futures.Future()

@@ -58,9 +58,16 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     @parameterized.parameters(
-        (_fails_for_bb, "raised ValueError: no bb, please, for 'bb'$"),
-        (_fails_for_many, "raised MemoryError: too many, for 'a'$"),
-        (_yields_and_fails, "raised KeyError: 'in a generator', for 'bb'$"),
+        (
+            _fails_for_bb,
+            r"raised ValueError: no bb, please \(reward_functions_test.py, line 22\), for 'bb'$",
+        ),
+        (
+            _fails_for_many,
+            r"raised MemoryError: too many \(.*\), for 3 sequences together, of which 'a' is the "
+            "first, and not for any of them alone$",
+        ),
+        (_yields_and_fails, r"raised KeyError: 'in a generator' \(.*\), for 'bb'$"),
         (lambda texts: {"reward": (1 / 0 for _ in texts)}, "raised ZeroDivisionError: .*, for 'a'"),
         (_empties_its_list, "gave 1 numbers as reward for 3 sequences, the first of .* 'a'"),
         (lambda texts: [1, 10**400, 2], "gave 10{199}... as reward for 'bb': it must be a finite"),
@@ -69,7 +76,7 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
         (lambda texts: np.array(1.0), r"gave array\(1.\) as reward: it must be a list of 3"),
         (lambda texts: None, "gave None as reward: it must be a list of 3 numbers"),
         (lambda texts: 1.0, "gave 1.0 as reward: it must be a list of 3 numbers"),
-        (lambda texts: "abc", "gave 'a' as reward for 'a': it must be a finite number"),
+        (lambda texts: "abc", "gave 'abc' as reward: it must be a list of 3 numbers"),
         (lambda texts: [1, 2], "gave 2 numbers as reward for 3 sequences, the first of .* 'a'"),
         (lambda texts: [1, None, 2], "gave None as reward for 'bb': it must be a finite number"),
         (lambda texts: [1, 2, float("nan")], "gave nan as reward for 'c'"),
@@ -104,7 +111,9 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
                 raise ValueError("no c")
             return {"reward": [len(text) for text in texts], "one": [1] * len(texts)}
 
-        with self.assertRaisesRegex(RewardError, "raised ValueError: no c, for 'c'$") as raised:
+        with self.assertRaisesRegex(
+            RewardError, r"raised ValueError: no c \(.*\), for 'c'$"
+        ) as raised:
             ask(reward, _TEXTS)
         first = [{"reward": 1.0, "one": 1.0}, {"reward": 2.0, "one": 1.0}]
         self.assertEqual(raised.exception.answers, first)
@@ -124,6 +133,21 @@ class AskTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(RewardError, "^gave nan as reward for 'bb'") as raised:
             ask(reward, _TEXTS)
         self.assertEqual(raised.exception.answers, [{"reward": 1.0}])
+
+    def test_the_numbers_beside_what_is_none_are_kept(self):
+        given = {"reward": [1, None, np.inf, 4], "valid": [True, True, True, False]}
+        with self.assertRaisesRegex(RewardError, "^gave None as reward for 'bb'") as raised:
+            ask(regan_tf.text_reward(lambda texts: given), [*_TEXTS, "d"])
+        expected = [{"reward": 1.0, "valid": 1.0}, None, None, {"reward": 0.0, "valid": 0.0}]
+        self.assertEqual(raised.exception.answers, expected)
+
+    def test_what_fails_for_many_together_was_answered_for_each_alone(self):
+        with self.assertRaisesRegex(RewardError, "too many") as raised:
+            ask(regan_tf.text_reward(_fails_for_many), _TEXTS)
+        self.assertEqual(raised.exception.answers, [{"reward": 0.0}] * 3)
+        many = [*_TEXTS] * 11
+        with self.assertRaisesRegex(RewardError, "for 33 .* not for any of the first 32 alone"):
+            ask(regan_tf.text_reward(_fails_for_many), many)
 
     def test_long_sequences_are_cut_in_messages(self):
         with self.assertRaisesRegex(RewardError, r"for 'x{199}\.\.\.: it must"):
@@ -154,8 +178,9 @@ class LoadTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         ("nothing:reward", "cannot be loaded .ModuleNotFoundError: No module named 'nothing'"),
         ("/nowhere.py:reward", "cannot be loaded .FileNotFoundError.*file.py:function"),
-        ("len", "cannot be loaded"),
-        (f"{__name__}:other", "cannot be loaded .AttributeError"),
+        ("len", "is not allowed: it must be module:function, .* or file.py:function"),
+        (f"{__name__}:lenof", "is not there: .* has no lenof: did you mean len_of"),
+        (f"{__name__}:other", f"is not there: {__name__} has no other$"),
         (f"{__name__}:_TEXTS", "is not callable"),
     )
     def test_what_cannot_be_loaded_is_named(self, name, message):
