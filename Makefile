@@ -45,7 +45,7 @@ build: $(VENV)/.test  ## source distribution and wheel, into dist/
 # What is finished is not run again. Hours on two cores: docs/results.md.
 SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length recipes recipes_long
 
-study: $(VENV)/.train  ## every sweep in configs/, then a report of each
+study: $(VENV)/.train  ## the sweeps of the grammar in configs/, then a report of each
 	-$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
 	for name in $(SWEEPS); do $(PY) -m regan_tf.report runs/study/$$name --output=report/$$name || exit 1; done
 	$(PY) -m regan_tf.report runs/study/from_scratch --generator=best --output=report/from_scratch_best

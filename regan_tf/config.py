@@ -181,7 +181,7 @@ class Config:
     )
     batch_size: int | None = setting(
         None,
-        "Sequences per minibatch (BATCH_SIZE); by default 128, for texts 32.",
+        "Sequences per minibatch (BATCH_SIZE); by default 128, for texts and uniform 32.",
         at_least=1,
     )
     pretrain_epochs: float | None = setting(

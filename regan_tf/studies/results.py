@@ -129,13 +129,17 @@ class Group:
         return np.array(iterations), *statistics.mean_and_interval(values)
 
     def curve_over_calls(self, name):
-        """(calls, mean, low, high) over the seeds, between which a quantity is interpolated, up to
-        the fewest calls that a seed has; empty where calls are not counted.
+        """(calls, mean, low, high) over the seeds, between which a quantity is interpolated; empty
+        where calls are not counted.
+
+        The best so far keep their value after a run's last call, up to --reward_calls, as in the
+        area under their curve; other quantities end with the fewest calls that a seed has.
         """
         curves = [run.curve(name, over="calls") for run in self.runs]
         if not all(curves):
             return np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
-        first, last = max(map(min, curves)), min(map(max, curves))
+        first, ends = max(map(min, curves)), [max(curve) for curve in curves]
+        last = self.config.reward_calls or max(ends) if name.startswith("top_") else min(ends)
         calls = np.linspace(first, last, _POINTS)
         values = np.array([np.interp(calls, list(c), list(c.values())) for c in curves])
         return calls, *statistics.mean_and_interval(values)

@@ -146,9 +146,11 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertIn('<td class="worse">-0.2500</td>', text)
         self.assertTrue((Path(self._directory.name) / "report/reward_length_3.png").exists())
         calls, mean, low, high = groups[3][0].curve_over_calls("top_10")
-        self.assertEqual((calls[0], calls[-1]), (150, 200))  # that all seeds have
+        self.assertEqual((calls[0], calls[-1]), (150, 300))  # all have begun; the last one ends
+        self.assertAllClose(mean[-1], 0.25 * np.mean([2, 2.2, 2.4, 2.6, 2.8, 3]))  # they stay
         for values in (mean, low, high):
-            self.assertAllClose(values, 0.25 * calls / 100)
+            self.assertAllClose(values[calls <= 200], 0.25 * calls[calls <= 200] / 100)
+        self.assertEqual(groups[3][0].curve_over_calls("reward")[0][-1], 200)  # that all seeds have
         self.assertEmpty(groups[3][-1].curve_over_calls("top_10")[0])
         self.assertNotIn("AUC", page.score_table(results.grouped([without])[3]).headers)
 
