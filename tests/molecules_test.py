@@ -17,7 +17,7 @@ from rdkit import Chem
 import regan_tf
 from examples.molecules import __main__ as command
 from examples.molecules import data, evaluate, rewards
-from regan_tf.estimators import reward_functions
+from regan_tf.estimators import answers, reward_functions
 
 _MOLECULES = [
     "CC(C)(C)NCC(O)c1ccc(O)c(CO)c1",
@@ -48,7 +48,7 @@ _OF_GUACAMOL = {  # what guacamol 0.5.2 gives the three
 class RewardsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*rewards.TASKS)
     def test_the_numbers_are_guacamols(self, task):
-        found = reward_functions.ask(getattr(rewards, task), _MOLECULES)
+        found = answers.ask(getattr(rewards, task), _MOLECULES)
         self.assertAllClose(
             [each["reward"] for each in found], _OF_GUACAMOL[task], rtol=1e-4, atol=1e-9
         )

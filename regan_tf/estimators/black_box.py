@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.estimators import calls, reward_functions, rewards
-from regan_tf.estimators.reward_functions import PythonReward, RewardError
+from regan_tf.estimators.answers import RewardError, ask, shown
+from regan_tf.estimators.reward_functions import PythonReward
 from regan_tf.tasks.text import Vocabulary
 
 _PARTS_A_WORKER = 4  # of a batch: the last ones to end leave the others idle for less
@@ -215,7 +216,7 @@ class BlackBoxReward(rewards.TokenReward):
         """
         if self._pool is None:  # then there is one part
             try:
-                yield from enumerate(reward_functions.ask(self._function, part) for part in parts)
+                yield from enumerate(ask(self._function, part) for part in parts)
             except RewardError as error:
                 yield 0, error.answers
                 raise
@@ -235,7 +236,7 @@ class BlackBoxReward(rewards.TokenReward):
             failed = RewardError(
                 "lost a worker process, which the reward or somebody else ended, at one of "
                 f"{sum(map(len, parts))} sequences, the first of which is "
-                f"{reward_functions.shown(parts[0][0])}"
+                f"{shown(parts[0][0])}"
             )
         if failed:
             raise failed
@@ -244,11 +245,11 @@ class BlackBoxReward(rewards.TokenReward):
         """The futures of the parts, and None; or those of the first ones, and why no more are taken
         on: a worker has ended meanwhile.
         """
-        ask = functools.partial(reward_functions.ask_by_name, self._name)
+        ask_there = functools.partial(reward_functions.ask_by_name, self._name)
         asked: list[Future] = []
         try:
             for part in parts:
-                asked.append(pool.submit(ask, part))
+                asked.append(pool.submit(ask_there, part))
         except BrokenProcessPool as error:
             return asked, error
         return asked, None

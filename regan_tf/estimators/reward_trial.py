@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.config import UserError
+from regan_tf.estimators.answers import RewardError
 from regan_tf.estimators.black_box import BlackBoxReward
-from regan_tf.estimators.reward_functions import PythonReward, RewardError, load
+from regan_tf.estimators.reward_functions import PythonReward, load
 from regan_tf.estimators.rewards import (
     UnsuitableError,
     checked,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import regan_tf
 from regan_tf.estimators import calls, reward_functions, rewards
-from regan_tf.estimators.reward_functions import RewardError
+from regan_tf.estimators.answers import RewardError
 from regan_tf.graphs import compiled
 from regan_tf.tasks import grammar
 from tests import problems
