@@ -37,10 +37,10 @@ def main(paths):
     if not paths:
         raise UserError(f"give directories of runs: {command.typed('report', 'runs')}")
     command.start_tensorflow(threads=1)
-    from regan_tf.studies import page, results
+    from regan_tf.studies import grouping, page, results
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
-    groups = results.grouped(runs, _OVER.value)
+    groups = grouping.grouped(runs, _OVER.value)
     tables = {name: page.score_table(members) for name, members in groups.items()}
     for name, table in tables.items():
         title, printed = groups[name][0].task.title(name), table.printed

@@ -64,10 +64,10 @@ def main(paths):
     command.start_tensorflow(_THREADS.value)
     from regan_tf.files import write_atomically
     from regan_tf.plots.temperature import plot_temperature_curves
-    from regan_tf.studies import results
+    from regan_tf.studies import grouping, results
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
-    groups_by_data = results.grouped(runs)
+    groups_by_data = grouping.grouped(runs)
     if len(groups_by_data) > 1 or not runs[0].task.has_temperature_curve:
         raise UserError(
             "the runs must be on the same texts, with the same vocabulary; these are on: "

@@ -29,8 +29,8 @@ def plot_groups(groups, name, path):
     Bold the mean over seeds, in a band that is its 95 % bootstrap interval; faint the seeds.
 
     Args:
-      groups: a list of `results.Group` on the same data.
-      name: of the data, as in `results.grouped`.
+      groups: a list of `grouping.Group` on the same data.
+      name: of the data, as in `grouping.grouped`.
       path: of the PNG.
     """
     task = groups[0].task
@@ -89,9 +89,9 @@ def plot_rewards(groups, name, path):
     seeds, in a band that is its 95 % bootstrap interval.
 
     Args:
-      groups: a list of `results.Group` on the same data; of those that count no calls nothing is
+      groups: a list of `grouping.Group` on the same data; of those that count no calls nothing is
         drawn.
-      name: of the data, as in `results.grouped`.
+      name: of the data, as in `grouping.grouped`.
       path: of the PNG.
     """
     figure, axes = drawing.subplots(2, 2, figsize=(12, 8.6))
@@ -113,8 +113,8 @@ def plot_variance_and_learning(groups, name, path):
     variance (mean over the run).
 
     Args:
-      groups: a list of `results.Group` on the same data; what was not measured is not drawn.
-      name: of the data, as in `results.grouped`.
+      groups: a list of `grouping.Group` on the same data; what was not measured is not drawn.
+      name: of the data, as in `grouping.grouped`.
       path: of the PNG.
     """
     task = groups[0].task
@@ -153,7 +153,7 @@ def plot_against(field, lines, title, path):
 
     Args:
       field: the flag.
-      lines: a dict from label to the list of `results.Group` on it, in the order of the flag.
+      lines: a dict from label to the list of `grouping.Group` on it, in the order of the flag.
       title: of the figure.
       path: of the PNG.
     """

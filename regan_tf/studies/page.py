@@ -11,7 +11,7 @@ from regan_tf.cli import command
 from regan_tf.cli.config_flags import recorded, to_flag
 from regan_tf.files import write_atomically
 from regan_tf.plots import comparisons
-from regan_tf.studies import results, reward_scores, statistics
+from regan_tf.studies import grouping, reward_scores, statistics
 from regan_tf.tasks.task import Column
 
 _SAMPLES = 8
@@ -75,7 +75,7 @@ def draw(groups, output):
     """Draws everything into a directory.
 
     Args:
-      groups: as from `results.grouped`.
+      groups: as from `grouping.grouped`.
       output: the directory.
     Returns:
       The pictures' names: lists by the groups' key, and under "all" those of the figures against a
@@ -94,7 +94,7 @@ def draw(groups, output):
             names[name].append(task.learning_picture)
             comparisons.plot_variance_and_learning(members, name, output / task.learning_picture)
     for task, members in of_kind.items():
-        for field, lines in results.lines(members).items():
+        for field, lines in grouping.lines(members).items():
             names["all"].append(f"{task.picture_prefix}by_{field}.png")
             shown = [group for line in lines.values() for group in line]
             title = f"By {field}: {comparisons.over_seeds(shown)}"
@@ -108,7 +108,7 @@ def write(output, groups, tables, pictures, **context):
 
     Args:
       output: the directory, with the pictures in it.
-      groups, pictures: as from `results.grouped` and `draw`.
+      groups, pictures: as from `grouping.grouped` and `draw`.
       tables: of `score_table`, by the groups' key.
       context: of the template: paths, unfinished, generator, over.
     Returns:
@@ -116,7 +116,7 @@ def write(output, groups, tables, pictures, **context):
     """
     write_atomically(output / "scores.json", _scores(groups))
     runs = [run for members in groups.values() for g in members for run in g.runs]
-    varying = {"seed", *results.varying_fields(runs)}
+    varying = {"seed", *grouping.varying_fields(runs)}
 
     def shared(name):
         return getattr(runs[0].config, name) not in (None, "")

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import metadata
 from regan_tf.config import Config, UserError
 from regan_tf.defaults import BLEU_ORDERS
 from regan_tf.plots import comparisons, drawing, runs, temperature
-from regan_tf.studies import page, results, statistics
+from regan_tf.studies import grouping, page, results, statistics
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as running
 
@@ -57,7 +57,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             for seed in range(seeds)
             for b in batch_sizes
         ]
-        return results.grouped(runs)
+        return grouping.grouped(runs)
 
     def _page(self, groups, over=()):
         output = Path(self._directory.name) / "report"
@@ -88,7 +88,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         steps = {"reward": "tests.problems:many_plus", "estimator": "reinforce"}
         options = [{"d_steps": 5}, steps | {"d_steps": 0}]
         runs = [_run(self._directory.name, 0, **o) for o in options]
-        labels = [group.label for group in results.grouped(runs)[3]]
+        labels = [group.label for group in grouping.grouped(runs)[3]]
         self.assertEqual(
             labels, ["reinforce tests.problems:many_plus d_steps=0", "rebar d_steps=5"]
         )
@@ -101,8 +101,8 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             run = _run(self._directory.name, seed, **options)
             run.summary["last"]["reward"] = 10 * place + rate + seed / 100
             runs.append(run)
-        self.assertLen(results.grouped(runs)[3], 4)
-        groups = results.grouped(runs, ["reward"])
+        self.assertLen(grouping.grouped(runs)[3], 4)
+        groups = grouping.grouped(runs, ["reward"])
         quarter, half = groups[3]
         self.assertEqual([len(quarter.runs), len(half.runs)], [6, 6])
         self.assertNotIn("tests.problems", quarter.label + half.label)
@@ -120,7 +120,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.parameters("seed", "rewards", "seq_len", "workdir")
     def test_runs_are_pooled_over_flags_that_set_them_apart(self, name):
         with self.assertRaisesRegex(UserError, f"--over={name}: runs can be pooled over a flag"):
-            results.grouped([_run(self._directory.name, 0)], [name])
+            grouping.grouped([_run(self._directory.name, 0)], [name])
 
     def test_rewards_have_their_scores_tests_and_a_picture_over_calls(self):
         runs = []
@@ -136,7 +136,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             run.summary["last"]["reward"] = rate / 2
             runs.append(run)
         without = _run(self._directory.name, 0, d_steps=1)
-        groups = results.grouped([*runs, without])
+        groups = grouping.grouped([*runs, without])
         table = page.score_table(groups[3])
         headers = ["reward", "best", "top 10", "top 100", "AUC of top 10", "calls"]
         self.assertEqual(table.headers[2:8], headers)
@@ -152,7 +152,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             self.assertAllClose(values[calls <= 200], 0.25 * calls[calls <= 200] / 100)
         self.assertEqual(groups[3][0].curve_over_calls("reward")[0][-1], 200)  # that all seeds have
         self.assertEmpty(groups[3][-1].curve_over_calls("top_10")[0])
-        self.assertNotIn("AUC", page.score_table(results.grouped([without])[3]).headers)
+        self.assertNotIn("AUC", page.score_table(grouping.grouped([without])[3]).headers)
 
     @parameterized.parameters((1, False), (2, True))
     def test_one_seed_has_no_interval(self, seeds, expected):
@@ -188,7 +188,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(cells["validity"], "0.00021 (0.00021)")
 
     def test_flag_axis_has_the_values_that_occur(self):
-        lines = results.lines(self._groups(1)[3])["batch_size"]
+        lines = grouping.lines(self._groups(1)[3])["batch_size"]
         figure = self._figure(
             comparisons.plot_against, "batch_size", lines, "By batch_size", "by.png"
         )
@@ -205,7 +205,8 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_legend_holds_long_names(self):
         groups = [
-            results.Group("a name " * 12 + str(i), g.runs) for i, g in enumerate(self._groups(1)[3])
+            grouping.Group("a name " * 12 + str(i), g.runs)
+            for i, g in enumerate(self._groups(1)[3])
         ]
         figure = self._figure(comparisons.plot_groups, groups, 3, "groups.png")
         box = figure.legends[0].get_window_extent()

@@ -24,7 +24,7 @@ from absl.testing import parameterized
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.plots import comparisons
-from regan_tf.studies import grid, results, statistics
+from regan_tf.studies import grid, grouping, results, statistics
 from regan_tf.training import run as run_module
 
 _SHARED = """
@@ -120,7 +120,7 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
 
     def _scores(self, directory):
         """What a report makes of the runs, but for the time they took, as text: some are NaN."""
-        groups = results.grouped(results.read([directory])[0])[3]
+        groups = grouping.grouped(results.read([directory])[0])[3]
         return json.dumps(
             {g.label: [run.scores | {"seconds": None} for run in g.runs] for g in groups}, indent=1
         )
@@ -325,7 +325,7 @@ class StatisticsTest(tf.test.TestCase):
 
     def _group(self, goodness, seeds=None):
         seeds = range(len(goodness)) if seeds is None else seeds
-        return results.Group(
+        return grouping.Group(
             "group", tuple(self._run(seed, g) for seed, g in zip(seeds, goodness, strict=True))
         )
 
@@ -378,7 +378,7 @@ class StatisticsTest(tf.test.TestCase):
         self.assertEqual(statistics.differences(groups, "log_variance"), {})
         self.assertTrue(np.isnan(groups[0].mean("log_variance")).all())
         shorter = [dataclasses.replace(run, records=run.records[:2]) for run in groups[1].runs]
-        groups[1] = results.Group("shorter", tuple(shorter))
+        groups[1] = grouping.Group("shorter", tuple(shorter))
         self.assertEqual(statistics.differences(groups, "learning"), {})
         self.assertLen(statistics.differences(groups, "goodness"), 1)
 
@@ -389,20 +389,22 @@ class StatisticsTest(tf.test.TestCase):
         self.assertAllClose(mean, [0.25, 0.3, 0.6])
         self.assertAllClose((low[2], high[2]), (0.4, 0.8))
         cut = dataclasses.replace(group.runs[0], records=group.runs[0].records[1:])
-        self.assertAllEqual(results.Group("cut", (cut, group.runs[1])).curve("goodness")[0], [1, 2])
+        self.assertAllEqual(
+            grouping.Group("cut", (cut, group.runs[1])).curve("goodness")[0], [1, 2]
+        )
         self.assertEmpty(group.curve("log_variance")[0])
 
     def test_pictures_of_seeds_that_agree_and_of_what_was_not_measured(self):
         runs = [
             self._run(seed, 0.999, temperature=t) for seed in range(10) for t in (0.1, 1.0, 10.0)
         ]
-        groups = results.grouped(runs)[3]
+        groups = grouping.grouped(runs)[3]
         with tempfile.TemporaryDirectory() as directory:
             comparisons.plot_groups(groups, 3, Path(directory) / "groups.png")
             comparisons.plot_variance_and_learning(groups, 3, Path(directory) / "learning.png")
             comparisons.plot_against(
                 "temperature",
-                results.lines(groups)["temperature"],
+                grouping.lines(groups)["temperature"],
                 "By temperature",
                 Path(directory) / "by.png",
             )
@@ -428,7 +430,7 @@ class StatisticsTest(tf.test.TestCase):
             {"estimator": "mle", "d_steps": 0},
         ]
         runs = [self._run(seed, 0.9, **options) for seed in (1, 0) for options in settings]
-        groups = results.grouped(runs)[3]
+        groups = grouping.grouped(runs)[3]
         labels = [
             "reinforce",
             "rebar temperature=0.1",
@@ -445,7 +447,7 @@ class StatisticsTest(tf.test.TestCase):
             for t in (1.0, 0.1, 10.0)
             for c in ("sequence", "step")
         ]
-        lines = results.lines(results.grouped(runs)[3])
+        lines = grouping.lines(grouping.grouped(runs)[3])
         self.assertEqual(list(lines), ["temperature"])
         temperatures = {
             label: [g.config.temperature for g in line]
@@ -469,7 +471,7 @@ class StatisticsTest(tf.test.TestCase):
             )
             for t, e in settings
         ]
-        lines = results.lines([g for groups in results.grouped(runs).values() for g in groups])
+        lines = grouping.lines([g for groups in grouping.grouped(runs).values() for g in groups])
         self.assertEqual(list(lines), ["seq_len"])
         joined = {
             label: [g.config.seq_len for g in line] for label, line in lines["seq_len"].items()

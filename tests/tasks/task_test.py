@@ -14,7 +14,7 @@ from absl.testing import parameterized
 
 from regan_tf import defaults
 from regan_tf.config import Config, UserError
-from regan_tf.studies import page, results
+from regan_tf.studies import grouping, page, results
 from regan_tf.tasks import registry
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.task import Column, Panel, RunPanel, Task
@@ -144,7 +144,7 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
             *({"seq_len": length} for length in (15, 3)),
         ]
         runs = [results.Run("/nowhere", Config(**o).resolved(), {}, []) for o in options]
-        groups = results.grouped(runs)
+        groups = grouping.grouped(runs)
         rest = "seq_len=None, data_size=None, heldout_size=None, eval_samples=2000, texts "
         words = [f"pydoc (words), vocab_size={v}, {rest}" for v in ("50", "9")]
         self.assertEqual(list(groups), [3, 15, "pydoc (chars)", words[0] + "01234567", words[1]])
@@ -154,7 +154,7 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
     def test_data_split_by_different_patterns_are_named_apart(self):
         options = {"dataset": "pydoc", "tokens": "char", "vocab_size": 50}
         configs = [Config(**options, token_pattern=p).resolved() for p in ("", "Br", "Br|Cl")]
-        groups = results.grouped([results.Run("/nowhere", c, {}, []) for c in configs])
+        groups = grouping.grouped([results.Run("/nowhere", c, {}, []) for c in configs])
         starts = ("", "token_pattern=Br, ", "token_pattern=Br|Cl, ")
         expected = [f"pydoc (chars), {start}vocab_size=50, seq" for start in starts]
         names = [
@@ -203,7 +203,7 @@ class OtherTaskTest(tf.test.TestCase):
         self.assertRegex(output.getvalue(), r"\nwarning: 1 epoch, NLL \d\.\d, at best 1\.0\n")
         self.assertTrue((self.directory / "run/figures/oracle.png").exists())
 
-        groups = results.grouped(results.read([self.directory])[0])
+        groups = grouping.grouped(results.read([self.directory])[0])
         tables = {name: page.score_table(members) for name, members in groups.items()}
         self.assertEqual(
             tables["oracle"].printed.headers, ["", "seeds", "NLL under the oracle", "seconds"]

@@ -15,7 +15,7 @@ from absl.testing import parameterized
 import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.networks.generator import Generator
-from regan_tf.studies import page, results
+from regan_tf.studies import grouping, page, results
 from regan_tf.tasks import uniform
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as running
@@ -116,7 +116,7 @@ class RunTest(tf.test.TestCase):
         self.assertTrue(any((directory / "export").rglob("saved_model.pb")))
         self.assertTrue((directory / "whole/figures/spread.png").exists())
 
-        groups = results.grouped(results.read([directory / "whole"])[0])
+        groups = grouping.grouped(results.read([directory / "whole"])[0])
         table = page.score_table(groups["ACGU, length 6"])
         self.assertContainsSubset(["NLL excess", "unique"], table.printed.headers)
         self.assertLen(set(table.headers), len(table.headers))
