@@ -115,6 +115,11 @@ class StudyTest(tf.test.TestCase):
         self.assertEqual(study.study(*arguments), first)
         self.assertLen(study.study(*arguments[:3], 200, output), 2)
         self.assertEqual(run.call_count, 6)
+        (other,) = study.study([_HAIRPIN], ["loo@0.5"], 1, 100, output)
+        rate = other["settings"].pop("generator_learning_rate")
+        self.assertEqual((run.call_count, rate), (7, 0.5))
+        del first[0]["settings"]["generator_learning_rate"]
+        self.assertEqual(other["settings"], first[0]["settings"])
 
 
 class ReadmeTest(tf.test.TestCase):
