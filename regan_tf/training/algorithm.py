@@ -178,10 +178,11 @@ def _update_generator(experiment, update, real):
         # Of several workers it may be another that is lost: `run` says so.
         if not config.reward or config.distribution == "multi_worker":
             raise
+        kept = "what it gave for others is kept; " if experiment.black_box else ""
         raise UserError(
             f"at adversarial iteration {experiment.progress.iteration + 1} the update with "
-            f"--reward={config.reward} failed: {reward_trial.described(error)}. What it gave for "
-            "others is kept; the same command goes on"
+            f"--reward={config.reward} failed: {reward_trial.described(error)} "
+            f"({kept}the same command goes on)"
         ) from None
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -188,6 +189,9 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLen(self._calls("run"), 100)
         self.assertLen(self._file("run", "calls.jsonl").splitlines(), 100)
         self.assertLen(set(made), len(made))
+        os.utime(self.directory / "run/calls.jsonl", (0, 0))
+        output = self._run("run", reward=reward, reward_calls=130)
+        self.assertIn("experiment_test.py has changed since the run's last call", output)
 
     def test_calls_that_are_lost_are_told_of(self):
         with self.assertRaises(InterruptedError):
