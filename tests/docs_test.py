@@ -119,7 +119,7 @@ class PagesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*_NAMES)
     def test_configurations_and_files_exist(self, name):
         text = "\n".join(_code(_read(name)))
-        for kind, configuration in re.findall(r"--(flagfile|sweep)=([a-z]\w*)", text):
+        for kind, configuration in re.findall(r"--(flagfile|sweep)=([a-z][\w/.]*)", text):
             self.assertTrue(flagfiles.found(configuration, kind).is_file())
         for file in re.findall(r"\b(?:configs|regan_tf|tests|examples)/[a-z_/0-9]+\.\w+", text):
             self.assertTrue((_ROOT / file).is_file(), f"{name} names {file}")
