@@ -61,7 +61,6 @@ def main(paths):
             paths=paths,
             unfinished=unfinished,
             generator=_GENERATOR.value,
-            over=_OVER.value,
         )
     except OSError as error:
         raise UserError(f"--output={output} cannot be written: {error.strerror}") from None

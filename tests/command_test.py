@@ -312,7 +312,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         self.assertNotIn("Traceback", result.stderr)
 
     @parameterized.parameters(
-        ({"reward": "tests.problems:nothing"}, "--reward=tests.problems:nothing cannot be loaded"),
+        ({"reward": "tests.problems:nothing"}, "--reward=tests.problems:nothing is not there"),
         (
             {"reward": "tests.problems:first_token"},
             "--reward=tests.problems:first_token does not serve",

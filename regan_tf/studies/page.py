@@ -110,7 +110,7 @@ def write(output, groups, tables, pictures, **context):
       output: the directory, with the pictures in it.
       groups, pictures: as from `grouping.grouped` and `draw`.
       tables: of `score_table`, by the groups' key.
-      context: of the template: paths, unfinished, generator, over.
+      context: of the template: paths, unfinished, generator.
     Returns:
       The page's path.
     """
@@ -129,6 +129,7 @@ def write(output, groups, tables, pictures, **context):
     )
     text = environment.get_template("report.html").render(
         number=len(runs),
+        over=next(iter(groups.values()))[0].over,
         seeds=max(len(g.runs) for members in groups.values() for g in members),
         sections={
             name: _section(name, members) | {"scores": tables[name]}

@@ -232,7 +232,10 @@ class BlackBoxTest(tf.test.TestCase):
         tokens = np.array(
             [[1, 1, 1], *([0, i, 1] for i in range(5)), *([1, i, 0] for i in range(5))]
         )
-        with self.assertRaisesRegex(RewardError, "raised ValueError: too many, for '\\+\\+\\+'"):
+        with self.assertRaisesRegex(
+            RewardError,
+            "raised ValueError: too many \\(in_processes.py, line \\d+\\), for '\\+\\+\\+'",
+        ):
             box.of_array(tokens)
         self.assertLen(log.read_text().splitlines(), box.calls)  # what was begun is kept
         box.of_array(tokens[1:])

@@ -59,11 +59,11 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         ]
         return grouping.grouped(runs)
 
-    def _page(self, groups, over=()):
+    def _page(self, groups):
         output = Path(self._directory.name) / "report"
         output.mkdir()
         pictures = page.draw(groups, output)
-        context = {"paths": ["runs"], "unfinished": 0, "generator": "last", "over": over}
+        context = {"paths": ["runs"], "unfinished": 0, "generator": "last"}
         tables = {name: page.score_table(members) for name, members in groups.items()}
         return page.write(output, groups, tables, pictures, **context).read_text(encoding="utf-8")
 
@@ -110,7 +110,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         difference = statistics.differences(groups[3], "reward")[0, 1]
         self.assertEqual(difference.seeds, 6)
         self.assertAllClose(difference.mean, -0.25)  # as only pairs of one reward and seed have it
-        text = self._page(groups, over=["reward"])
+        text = self._page(groups)
         self.assertIn("<th>runs</th>", text)
         self.assertIn("mean over 6 runs", comparisons.over_seeds(groups[3]))
         self.assertIn("<code>--reward</code> are in one group", text)
