@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from unittest import mock
 
 import tensorflow as tf
@@ -14,6 +15,10 @@ from regan_tf.training.interruption import Interruption
 class InterruptionTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
+        # What watched in an earlier test may still have signals to read, by this test's clock.
+        for thread in threading.enumerate():
+            if thread.name.endswith("(_watch)"):
+                thread.join(timeout=60)
         # The module's own name, not the clock of the process, which other threads read too.
         self.clock = self.enterContext(mock.patch.object(interruption, "time")).monotonic
         self.clock.return_value = 7.0
@@ -43,12 +48,12 @@ class InterruptionTest(tf.test.TestCase, parameterized.TestCase):
         self.clock.side_effect = [time for time, name in came if name in ("SIGTERM", "SIGINT")]
         with (
             mock.patch.object(interruption, "_GRACE", 0),
-            mock.patch.object(interruption, "threading") as threading,
+            mock.patch.object(interruption, "threading") as threads,
             mock.patch.object(interruption, "os") as system,
         ):
             system.read, system.close = os.read, os.close
             # What Event.wait does, without a clock.
-            threading.Event.return_value.wait.return_value = False
+            threads.Event.return_value.wait.return_value = False
             Interruption(ends_process=True)._watch(reader)
         self.assertEqual(system._exit.call_args_list, [mock.call(130)] if ends else [])
         system.write.assert_called_once()  # that it stops is said once
