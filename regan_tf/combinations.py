@@ -8,10 +8,8 @@ from regan_tf.spec import NO_REUSE
 
 
 def complaint(config) -> str | None:
-    """The first thing that is wrong with a `Config` whose flags are right each by itself, or None.
-
-    Raises:
-      SettingError: those of its estimator do not fit.
+    """The first thing that is wrong with a `Config` whose flags are right each by itself, and whose
+    `estimator_spec` is right, or None.
     """
     checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _calls)
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)

@@ -16,6 +16,7 @@ from absl.testing import parameterized
 
 from examples.rna import __main__ as command
 from examples.rna import drawing, reward, study
+from regan_tf.config import UserError
 from regan_tf.estimators import reward_functions
 
 _HAIRPIN, _SOLUTION = "((((....))))", "GGGGAAAACCCC"
@@ -62,6 +63,11 @@ class RewardTest(tf.test.TestCase, parameterized.TestCase):
         text = _written(_HAIRPIN, _SOLUTION)
         (answer,) = reward_functions.ask_by_name(f"examples.rna.reward:{_HAIRPIN}", [text])
         self.assertEqual(answer["solved"], 1.0)
+
+    def test_a_run_says_which_targets_there_are(self):
+        told = "--reward=examples.rna.reward:frog is not there: 'frog' is no structure .* frog_foot"
+        with self.assertRaisesRegex(UserError, told):
+            reward_functions.load("examples.rna.reward:frog")
 
     @parameterized.parameters("frog", "((.)", "....", "")
     def test_what_is_no_target_is_named(self, target):

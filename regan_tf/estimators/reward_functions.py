@@ -78,10 +78,12 @@ def load(name: str) -> Callable:
         raise UserError(f"--reward={name} cannot be loaded: {reason(error)}") from error
     try:
         reward = getattr(module, function)
-    except AttributeError:
+    except AttributeError as error:
         near = difflib.get_close_matches(function, vars(module), 1)
         hint = f": did you mean {near[0]}?" if near else ""
-        raise UserError(f"--reward={name} is not there: {where} has no {function}{hint}") from None
+        # A module whose rewards are made by name says itself which names there are.
+        made = str(error) if hasattr(module, "__getattr__") else f"{where} has no {function}{hint}"
+        raise UserError(f"--reward={name} is not there: {made}") from None
     if not callable(reward):
         raise UserError(f"--reward={name} is not callable: it must be a function")
     return reward

@@ -9,9 +9,8 @@ import time
 from regan_tf.cli.command import INTERRUPTED
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAME = (
-    0.5  # seconds after the first signal: a shell's group or a scheduler may send several at once
-)
+# Seconds after the first signal: a shell's group or a scheduler may send several at once.
+_SAME = 0.5
 _GRACE = 1.0  # seconds in which Python may hear a second one: a step may keep it from that
 _STOPPING = (
     "\nstopping after this step; press Ctrl-C again to stop at once "
