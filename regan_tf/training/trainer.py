@@ -183,9 +183,9 @@ class Trainer:
     @property
     def _learns_from_negatives(self):
         """Whether a critic's recent sequences are the discriminator's negatives: they are many, and
-        it says anew what they are worth.
+        it says anew what they are worth. A reward of one's own would have to be called for that.
         """
-        return self.config.rewards_by_discriminator and self.config.d_steps > 0
+        return isinstance(self.reward, DiscriminatorReward)
 
     def _fit_critic_to_recent(self):
         """One step of the critic's regression on each minibatch of recent sequences."""
@@ -327,7 +327,7 @@ class Trainer:
             "discriminator_gradient_norm": norms / steps,
         }
         sampled = tf.reshape(sampled.stack(), [-1, seq_len])
-        if self.recent:
+        if self.recent and self._learns_from_negatives:
             self.recent.add(sampled)
         return scalars, sampled
 
