@@ -54,7 +54,10 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         return {node.op for node in nodes} - called
 
     @parameterized.parameters(
-        *[(estimator, "sequence", True) for estimator in ESTIMATORS],
+        *[
+            (estimator, "step" if estimator == "doubly_robust_relax" else "sequence", True)
+            for estimator in ESTIMATORS
+        ],
         *[
             ("relax", form, in_graph_loop)
             for form in ("step", "rollout")
@@ -65,7 +68,8 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     def test_updates(self, estimator, form, in_graph_loop):
         if in_graph_loop:
             self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
-        trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2)
+        options = {"critic_replay": 2} if ESTIMATORS[estimator].critic else {}
+        trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2, **options)
         update = trainer.update_generator.get_concrete_function(
             tf.constant([0, 0]), tf.zeros([8, 3], tf.int32)
         )
