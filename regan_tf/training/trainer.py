@@ -131,7 +131,11 @@ class Trainer:
         Returns:
           A dict of scalars.
         """
-        scalars, batch = replicas.run(self._update_generator, seed, real, replayed)
+        if self.recent:
+            self._fit_critic_to_recent()
+        scalars, batch, lesson = replicas.run(self._update_generator, seed, real, replayed)
+        if self.critic:
+            scalars["critic_loss"] = self._fit_critic(*lesson)
         if self.spec.updates_per_batch == 1:
             return scalars
 
@@ -144,8 +148,6 @@ class Trainer:
 
     def _update_generator(self, seed, real, replayed):
         config = self.config
-        if self.recent:
-            self._fit_critic_to_recent()
         # Lines 6-12, and what 14-15 need.
         estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         by_row = {"reward": diagnostics.reward} | diagnostics.measured
@@ -161,24 +163,32 @@ class Trainer:
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
-        if self.critic:
-            scalars["critic_loss"] = self._fit_critic(diagnostics)
-        if self.spec.updates_per_batch == 1:
-            return scalars, ()
-        return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
+        batch = () if self.spec.updates_per_batch == 1 else reuse.Batch.of(diagnostics)
+        lesson = self._lesson(diagnostics) if self.critic else ()
+        return scalars, *tf.nest.map_structure(replicas.gather, (batch, lesson))
 
-    def _fit_critic(self, found):
-        """Steps of the critic's regression on a batch; returns the loss before them."""
+    def _lesson(self, found):
+        """What the critic learns from an estimate, of which it sees the reward first."""
         self.critic.observe(found.reward)
-        mask = alive(self.generator, found.tokens)
-
-        def step(i, first):
-            loss = fit(self.critic, self.critic_optimizer, found.lesson, found.tokens, mask)
-            return (tf.where(i == 0, loss, first),)
-
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
+        return found.lesson, found.tokens
+
+    def _fit_critic(self, lesson, tokens):
+        """Steps of the critic's regression on a batch; returns the loss before them. Replicas may
+        not meet within a loop, so the loop is around them.
+        """
+
+        def step(i, first):
+            loss = replicas.run(self._critic_step, lesson, tokens)
+            return (tf.where(i == 0, loss, first),)
+
         return repeat(self.config.critic_steps, step, (0.0,))[0]
+
+    def _critic_step(self, lesson, tokens):
+        lesson, tokens = tf.nest.map_structure(replicas.own_rows, (lesson, tokens))
+        mask = alive(self.generator, tokens)
+        return fit(self.critic, self.critic_optimizer, lesson, tokens, mask)
 
     @property
     def _learns_from_negatives(self):
@@ -189,21 +199,25 @@ class Trainer:
 
     def _fit_critic_to_recent(self):
         """One step of the critic's regression on each minibatch of recent sequences."""
-        generator, recent = self.generator, self.recent
+        recent = self.recent
 
         def step(i):
-            tokens = replicas.own_rows(recent.tokens.value[recent.first + i])
-            reward = replicas.own_rows(recent.reward.value[recent.first + i])
-            if self._learns_from_negatives:
-                reward = of_tokens(
-                    self.reward, tokens, generator.vocab_size, generator.compute_dtype
-                )
-            given = self.spec, self.critic, generator, self.reward, tokens, reward, self.penalty
-            mask = alive(generator, tokens)
-            fit(self.critic, self.critic_optimizer, lesson_of(*given), tokens, mask)
+            number = recent.first + i
+            replicas.run(
+                self._recent_step, recent.tokens.value[number], recent.reward.value[number]
+            )
             return ()
 
         repeat(self.config.critic_replay - recent.first, step, ())
+
+    def _recent_step(self, tokens, reward):
+        generator = self.generator
+        tokens, reward = replicas.own_rows(tokens), replicas.own_rows(reward)
+        if self._learns_from_negatives:
+            reward = of_tokens(self.reward, tokens, generator.vocab_size, generator.compute_dtype)
+        given = self.spec, self.critic, generator, self.reward, tokens, reward, self.penalty
+        mask = alive(generator, tokens)
+        return fit(self.critic, self.critic_optimizer, lesson_of(*given), tokens, mask)
 
     def _update_again(self, batch, reward, replayed):
         """One step more, with the sequences of an update before: see `reuse`."""

@@ -17,9 +17,10 @@ from regan_tf.training.trainer import Trainer
 # Each has a GPU kernel in TensorFlow 2.21, or only handles shapes, or calls functions. Left out on
 # purpose: CudnnRNN (no second derivatives), PyFunc, lookups and strings, random ops with a state.
 _ON_GPU = """
-    AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd
+    Abs AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd
     BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D
-    Conv2DBackpropFilter Conv2DBackpropInput Cumsum Einsum EmptyTensorList EnsureShape Equal Exp
+    Conv2DBackpropFilter Conv2DBackpropInput Cumsum DivNoNan Einsum EmptyTensorList EnsureShape Equal
+    Exp
     ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity IdentityN
     InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3
     Maximum Mean Minimum
