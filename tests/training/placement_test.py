@@ -19,8 +19,8 @@ from regan_tf.training.trainer import Trainer
 _ON_GPU = """
     Abs AddN AddV2 Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp BiasAdd
     BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const Conv2D
-    Conv2DBackpropFilter Conv2DBackpropInput Cumsum DivNoNan Einsum EmptyTensorList EnsureShape Equal
-    Exp
+    Conv2DBackpropFilter Conv2DBackpropInput Cumsum DivNoNan Einsum EmptyTensorList EnsureShape
+    Equal Exp
     ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity IdentityN
     InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3
     Maximum Mean Minimum
