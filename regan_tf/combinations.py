@@ -4,14 +4,14 @@ import itertools
 import math
 import re
 
-from regan_tf.spec import NO_REUSE
+from regan_tf.spec import NO_CRITIC, NO_REUSE
 
 
 def complaint(config) -> str | None:
     """The first thing that is wrong with a `Config` whose flags are right each by itself, and whose
     `estimator_spec` is right, or None.
     """
-    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _calls)
+    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _critic, _calls)
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
 
 
@@ -128,6 +128,15 @@ def _replay(config):
         yield (
             f"--replay={config.replay} contradicts --distribution=multi_worker, whose workers "
             "have other sequences each"
+        )
+
+
+def _critic(config):
+    spec = config.estimator_spec
+    if config.critic_replay and spec.traits.critic is None:
+        yield (
+            f"--critic_replay={config.critic_replay} contradicts --estimator={spec.estimator}, "
+            f"{NO_CRITIC}"
         )
 
 

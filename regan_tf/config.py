@@ -61,7 +61,7 @@ class Config:
     critic_replay: int = setting(
         0,
         "Recent minibatches of sequences, of each of which there is one such step besides, before "
-        "an update: of the discriminator's negatives, or with a --reward alone of the updates.",
+        "an update: of the discriminator's negatives, or with a --reward of the updates.",
         at_least=0,
     )
     updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")

@@ -75,7 +75,7 @@ _OF_CONTROL_VARIATES = (
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
 OF_CRITICS = ("critics", "critic_target", "critic_reads")
-_NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
+NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
 NO_REUSE = (
     "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout, actor_critic and "
     "reinvent can use them again"
@@ -155,8 +155,8 @@ class EstimatorSpec:
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
-        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout); "
-        "of reinvent by its own loss.",
+        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout, "
+        "actor_critic); of reinvent by its own loss.",
         at_least=1,
     )
     clip: float = setting(
@@ -182,7 +182,7 @@ class EstimatorSpec:
         if self.traits.critic is None:
             for name in OF_CRITICS:
                 if getattr(self, name) != getattr(EstimatorSpec, name):
-                    self._contradiction(name, "estimator", _NO_CRITIC)
+                    self._contradiction(name, "estimator", NO_CRITIC)
         elif self.traits.relaxed and self.control_variate == "sequence":
             reason = "which needs a control variate a token: step or rollout"
             self._contradiction("control_variate", "estimator", reason)

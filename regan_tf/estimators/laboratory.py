@@ -202,9 +202,6 @@ class Laboratory:
         """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
         if spec is None:
             return self._reference, None
-        if spec.updates_per_batch > 1:
-            last = LastUpdate(spec, self.generator, self.reward, self._generator_rate)
-            return lambda seed: _flat(last.gradient(seed=seed, **self._options)), None
         control = ControlVariate.create(
             spec, self.generator, self.reward, self._filters, self._units
         )
@@ -217,6 +214,9 @@ class Laboratory:
             return estimate_gradient(spec, self.generator, self.reward, **given)
 
         self._train(estimate, control, critic)
+        if spec.updates_per_batch > 1:
+            last = LastUpdate(spec, self.generator, self.reward, self._generator_rate, critic)
+            return lambda seed: _flat(last.gradient(seed=seed, **self._options)), None
 
         def context_of(seed):
             shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]
