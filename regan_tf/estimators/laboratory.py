@@ -21,7 +21,7 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
-from regan_tf.spec import ESTIMATORS, FORMS, EstimatorSpec
+from regan_tf.spec import ESTIMATORS, FORMS, SAMPLINGS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
@@ -29,7 +29,8 @@ _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
-    "x4 ... (draws of z~), reuse2, reuse4 ... (the last of so many updates with a batch)"
+    "x4 ... (draws of z~), sobol, lhs (sampling), reuse2, reuse4 ... (the last of so many updates "
+    "with a batch)"
 )
 
 
@@ -44,6 +45,8 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
     for option in options:
         if option in FORMS:
             settings["control_variate"] = option
+        elif option in SAMPLINGS:
+            settings["sampling"] = option
         elif option == "per_example":
             settings["variance_loss"] = option
         elif option == "independent":
@@ -64,7 +67,10 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    if settings.keys() - {"leave_one_out", "updates_per_batch"} and not spec.traits.relaxed:
+    if (
+        settings.keys() - {"leave_one_out", "updates_per_batch", "sampling"}
+        and not spec.traits.relaxed
+    ):
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec
 

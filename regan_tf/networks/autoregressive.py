@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf.graphs import repeat
-from regan_tf.networks import lstm
+from regan_tf.networks import lstm, samplers
 from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 # Numbers of a kind that are made at once where rows can be taken in parts: noise,
@@ -21,11 +21,12 @@ AT_ONCE = 2**24
 
 
 def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
-    """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
+    """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6); or by
+    inverting the distribution function, which takes one number a token.
 
     Args:
       generator: a SequenceGenerator.
-      noise: Gumbel g, [B, T, V].
+      noise: Gumbel g, [B, T, V]; or uniform in (0, 1), float64 [B, T], which is inverted.
     Returns:
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
       steps; the tokens, being an argmax, carry none.
@@ -34,7 +35,7 @@ def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
         return generator.unroll(noise)
 
     def sample(log_probs, noise_t):
-        token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
+        token = samplers.drawn(log_probs, noise_t)
         return token, token
 
     tokens, _, log_probs, states = _run(generator, sample, noise)
@@ -107,6 +108,11 @@ def straight_through(
 
     tokens, rows, log_probs, states = _run(generator, sample, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def time_major(x: tf.Tensor) -> tf.Tensor:
+    """[B, T, ...] -> [T, B, ...]."""
+    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
 
 
 def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
@@ -196,14 +202,14 @@ def _run(generator, choose, inputs):
             ended = token == end
         return (token, read, log_probs, state), (read, state, ended)
 
-    time_major = tf.transpose(inputs, [1, 0, *range(2, inputs.shape.rank)])
+    inputs, length = time_major(inputs), inputs.shape[1]
     begin = tf.fill([size], generator.vocab_size)
     start = (begin, generator.initial_state(size), tf.fill([size], False))
     # Apart from the others, since what follows may be read as rows.
-    first, carry = step(time_major[0], start)
+    first, carry = step(inputs[0], start)
     collected = tf.nest.map_structure(lambda x: x[tf.newaxis], first)
-    if (later := inputs.shape[1] - 1) > 0:
-        rest = lstm.stack(lstm.unroll(step, carry, time_major[1:], later)[0])
+    if (later := length - 1) > 0:
+        rest = lstm.stack(lstm.unroll(step, carry, inputs[1:], later)[0])
         collected = tf.nest.map_structure(lambda a, b: tf.concat([a, b], axis=0), collected, rest)
     tokens, read, log_probs, states = collected
     return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states

@@ -92,6 +92,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             parse("reinforce:loo:reuse4"),
             EstimatorSpec("reinforce", leave_one_out=True, updates_per_batch=4),
         )
+        self.assertEqual(parse("reinforce:lhs"), EstimatorSpec("reinforce", sampling="lhs"))
 
     @parameterized.parameters(
         "rebarr",
@@ -107,6 +108,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:sequence",
         "reinforce_loo:x1",
         "rebar:reuse2",
+        "rebar:sobol",
         "reinforce_loo:reuse0",
     )
     def test_bad_specs_are_named(self, text):
