@@ -20,6 +20,7 @@ class Traits(NamedTuple):
     has_c_hat: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
     always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
+    second_order: bool = False  # straight-through by ReinMax
     reward_per_token: bool = False  # by Monte Carlo continuation
 
     @property
@@ -50,6 +51,7 @@ ESTIMATORS = {
     "rebar": Traits("R - c"),
     "relax": Traits("R - c", has_c_hat=True),
     "straight_through": Traits(None, tokens="straight_through"),
+    "reinmax": Traits(None, tokens="straight_through", second_order=True),
 }
 SAMPLINGS = ("iid", "sobol", "lhs")  # the last two by points of `quasi_random`
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
@@ -177,7 +179,7 @@ class EstimatorSpec:
         if self.traits.tokens == "data":
             self._contradiction("sampling", "estimator", "which samples nothing")
         reason = "which needs the Gumbel noise that independent tokens are made of"
-        if self.traits.tokens == "straight_through":
+        if self.traits.tokens == "straight_through" and not self.traits.second_order:
             self._contradiction("sampling", "estimator", reason)
         if self.traits.relaxed and self.control_variate == "sequence":
             self._contradiction("sampling", "control_variate", f"{reason}; step and rollout do not")

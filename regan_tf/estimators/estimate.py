@@ -41,8 +41,8 @@ class Diagnostics(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]; for mle the data's
     reward: tf.Tensor  # R, [B]
-    signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through
-    log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through
+    signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
+    log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
     measured: dict[str, tf.Tensor]  # what else there is of each row, by `measured_names`, [B]
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
@@ -213,13 +213,15 @@ def _signal(spec, credit, against, mask, batch_size):
 
 
 def _straight_through(spec, control, generator, reward, penalty, noise, batch_size, data):
-    """Hard rows with the gradient of relaxed ones, which the generator reads, too; dR/drows weighs
-    them.
+    """Hard rows with a gradient, that of relaxed ones or ReinMax's, which the generator reads, too;
+    dR/drows weighs them.
     """
     del control, penalty, batch_size, data
 
     def relaxed():
-        return autoregressive.straight_through(generator, noise.gumbel, spec.temperature)
+        return autoregressive.straight_through(
+            generator, noise.of_tokens, spec.temperature, spec.traits.second_order
+        )
 
     unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens

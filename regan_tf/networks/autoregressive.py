@@ -87,18 +87,33 @@ def write_by_step(
 
 
 def straight_through(
-    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any
+    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any, second_order: bool = False
 ) -> tuple[Unrolled, tf.Tensor]:
     """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of
-    s_lambda(z_t).
+    s_lambda(z_t); or that of ReinMax (Liu et al. 2023),
+
+        2 J(m) - 1/2 J(p),   J(p) = diag(p) - p p^T,
+        p = softmax(l_t),   m = (one_hot(b_t) + softmax(l_t / lambda)) / 2
+
+    The mean of J(m) is over the two ends of the line between p and each corner, by Heun's method:
+    with lambda = 1 the gradient of E[R] is right, for one token, where R is quadratic in its row.
 
     Args:
-      generator, noise: as for `unroll`.
+      generator: a SequenceGenerator.
+      noise: Gumbel g, [B, T, V]; for ReinMax also uniform, as for `unroll`.
       temperature: lambda.
+      second_order: ReinMax.
     Returns:
       Unrolled, and the rows [B, T, V]. Gradients flow through the rows to the weights, also by way
       of later steps, since the generator reads the rows.
     """
+
+    def reinmax(log_probs, noise_t):
+        token = samplers.drawn(log_probs, noise_t)
+        hard = tf.one_hot(token, generator.vocab_size, dtype=log_probs.dtype)
+        middle = (hard + tf.nn.softmax(log_probs / temperature)) / 2
+        moved = 2 * _moved(middle, log_probs) - _moved(tf.exp(log_probs), log_probs) / 2
+        return token, hard + moved
 
     def sample(log_probs, noise_t):
         z = log_probs + noise_t
@@ -106,8 +121,15 @@ def straight_through(
         row = soft + tf.stop_gradient(tf.one_hot(token, generator.vocab_size, dtype=z.dtype) - soft)
         return token, row
 
-    tokens, rows, log_probs, states = _run(generator, sample, noise)
+    choose = reinmax if second_order else sample
+    tokens, rows, log_probs, states = _run(generator, choose, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def _moved(p, log_probs):
+    """0, with the Jacobian diag(p) - p p^T in l, of which p, [B, V], is held constant."""
+    p, moving = tf.stop_gradient(p), log_probs - tf.stop_gradient(log_probs)
+    return p * (moving - tf.reduce_sum(p * moving, axis=-1, keepdims=True))
 
 
 def time_major(x: tf.Tensor) -> tf.Tensor:

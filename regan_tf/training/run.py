@@ -39,8 +39,7 @@ _ROLLOUT = (
     "--control_variate=step has none"
 )
 _STRAIGHT_THROUGH = (
-    "straight_through is biased; "
-    "reinforce, and rebar and relax with --control_variate=step, are not"
+    "{} is biased; reinforce, and rebar and relax with --control_variate=step, are not"
 )
 _REUSE = (
     "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
@@ -193,7 +192,8 @@ def _remark(config):
         return forms.get(spec.control_variate)
     if spec.updates_per_batch > 1 or config.replay:
         return _REUSE
-    return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
+    is_straight_through = spec.traits.tokens == "straight_through"
+    return _STRAIGHT_THROUGH.format(spec.estimator) if is_straight_through else None
 
 
 def _assist(config, dataset, path, own_reward):

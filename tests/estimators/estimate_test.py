@@ -104,13 +104,22 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    @parameterized.parameters("rebar", "relax", "straight_through")
+    @parameterized.parameters("rebar", "relax", "straight_through", "reinmax")
     def test_sequence_form_and_straight_through_are_biased_for_an_lstm(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
         spec = EstimatorSpec(estimator)
         found = _compare(spec, generator, discriminator.probability, _random_network(3))
         self.assertFalse(found.is_unbiased(), str(found))
         self.assertGreater(found.relative_bias, 5 * found.relative_noise, str(found))
+
+    def test_reinmax_is_less_biased_than_straight_through(self):
+        generator, discriminator = problems.networks(2, 3, 3)
+        first, second = (
+            _compare(EstimatorSpec(name), generator, discriminator.probability, batches=12)
+            for name in ("straight_through", "reinmax")
+        )
+        self.assertLess(first.relative_noise + second.relative_noise, 0.05)
+        self.assertLess(second.relative_bias, first.relative_bias - 0.15)
 
 
 class MutationTest(tf.test.TestCase, parameterized.TestCase):

@@ -119,7 +119,7 @@ class EstimatesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(found.is_unbiased(), str(found))
 
     @parameterized.parameters(
-        *[(name, "", "") for name in ("mle", "reinforce_rollout", "straight_through")],
+        *[(name, "", "") for name in ("mle", "reinforce_rollout", "straight_through", "reinmax")],
         *itertools.product(["rebar"], FORMS, ["batch"]),
         ("relax", "sequence", "per_example"),
     )
