@@ -57,8 +57,8 @@ class Config:
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
         "of texts or tokens (regan_tf.text_reward, token_reward); or of rows [B, T, V] -> [B] in "
-        "TensorFlow ops, for rebar, relax and straight_through differentiable, and continuous: "
-        "with jumps they are biased.",
+        "TensorFlow ops, for rebar, relax, straight_through and reinmax differentiable, and "
+        "continuous: with jumps they are biased.",
     )
     reward_workers: int = setting(
         0,
