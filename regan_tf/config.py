@@ -50,6 +50,18 @@ class Config:
     variance_loss: str = same_as(EstimatorSpec, "variance_loss")
     control_samples: int = same_as(EstimatorSpec, "control_samples")
     rollouts: int = same_as(EstimatorSpec, "rollouts")
+    critics: int = same_as(EstimatorSpec, "critics")
+    critic_target: str = same_as(EstimatorSpec, "critic_target")
+    critic_reads_reward: bool = same_as(EstimatorSpec, "critic_reads_reward")
+    critic_steps: int = setting(
+        2, "Steps of the critic's regression on the batch of each update.", at_least=0
+    )
+    critic_replay: int = setting(
+        0,
+        "Recent minibatches of sequences, of each of which there is one such step besides, before "
+        "an update: of the discriminator's negatives, or with a --reward alone of the updates.",
+        at_least=0,
+    )
     updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
     clip: float = same_as(EstimatorSpec, "clip")
     sigma: float = same_as(EstimatorSpec, "sigma")
@@ -174,6 +186,7 @@ class Config:
     control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
+    critic_units: int = setting(64, "Units of a critic's hidden layers.", at_least=1)
     # Training, Algorithm 1.
     start_from: str = setting(
         "",
@@ -229,6 +242,7 @@ class Config:
     control_learning_rate: float = setting(
         1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0
     )
+    critic_learning_rate: float = setting(1e-2, "Adam's learning rate for critics.", above=0)
     seed: int = setting(
         0, "Seed of everything random: data, weights, order, noise.", at_least=0, at_most=2**31 - 1
     )

@@ -18,6 +18,7 @@ class Traits(NamedTuple):
 
     signal: str | None  # which weighs grad log p, a name in `signals.SIGNALS`; None: no score term
     has_c_hat: bool = False  # c is eta R(s_lambda(z)) plus c_hat_phi(z), equation (10)
+    all_actions: bool = False  # with sum_i Q_t(i) grad p_t(i), over all tokens of each step
     always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
     second_order: bool = False  # straight-through by ReinMax
@@ -26,7 +27,12 @@ class Traits(NamedTuple):
     @property
     def relaxed(self) -> bool:
         """Whether there is a control variate c of relaxed tokens."""
-        return self.signal == "R - c"
+        return self.signal in ("R - c", "R - Q - c")
+
+    @property
+    def critic(self) -> str | None:
+        """What of a critic is in the estimate: "V" or "Q"; None: it has none."""
+        return "V" if self.signal == "R - V" else "Q" if self.all_actions else None
 
     @property
     def reads_prior(self) -> bool:
@@ -38,7 +44,7 @@ class Traits(NamedTuple):
         """Whether the gradient is one of E[R] alone, biased or not: mle and reinvent follow
         another objective.
         """
-        return self.signal in (None, "R", "R - c")
+        return self.signal is None or self.signal.startswith("R")
 
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
@@ -50,6 +56,12 @@ ESTIMATORS = {
     "reinvent": Traits("2 (sigma R - log p/p_0)"),
     "rebar": Traits("R - c"),
     "relax": Traits("R - c", has_c_hat=True),
+    "actor_critic": Traits("R - V", always_leave_one_out=True),
+    "doubly_robust": Traits("R - Q", all_actions=True, always_leave_one_out=True),
+    "doubly_robust_relax": Traits(
+        "R - Q - c", all_actions=True, has_c_hat=True, always_leave_one_out=True
+    ),
+    "all_actions_biased": Traits(None, all_actions=True),
     "straight_through": Traits(None, tokens="straight_through"),
     "reinmax": Traits(None, tokens="straight_through", second_order=True),
 }
@@ -64,9 +76,11 @@ _OF_CONTROL_VARIATES = (
     "coupled",
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
+OF_CRITICS = ("critics", "critic_target", "critic_reads_reward")
+_NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
 NO_REUSE = (
-    "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout and reinvent can use "
-    "them again"
+    "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout, actor_critic and "
+    "reinvent can use them again"
 )
 
 
@@ -132,6 +146,19 @@ class EstimatorSpec:
         "Evaluate c once, at z = z~, instead of at independent z and z~; by default in the step "
         "and rollout forms.",
     )
+    critics: int = setting(
+        1, "Critics, from different random weights, whose mean is Q.", at_least=1
+    )
+    critic_target: str = setting(
+        "doubly_robust",
+        "What Q_t(b_t) is fitted to: R less sum_{s>t} (Q_s(b_s) - V_s), or R alone.",
+        choices=("doubly_robust", "reward"),
+    )
+    critic_reads_reward: bool = setting(
+        True,
+        "Whether critics read what the reward knows of a prefix: the discriminator's state, and in "
+        "small vocabularies its value after each next token.",
+    )
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
@@ -159,6 +186,13 @@ class EstimatorSpec:
             for name in _OF_CONTROL_VARIATES:
                 if getattr(self, name) != getattr(EstimatorSpec, name):  # which is the default
                     self._contradiction(name, "estimator", _NO_CONTROL)
+        if self.traits.critic is None:
+            for name in OF_CRITICS:
+                if getattr(self, name) != getattr(EstimatorSpec, name):
+                    self._contradiction(name, "estimator", _NO_CRITIC)
+        elif self.traits.relaxed and self.control_variate == "sequence":
+            reason = "which needs a control variate a token: step or rollout"
+            self._contradiction("control_variate", "estimator", reason)
         if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
             self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.updates_per_batch == 1 and self.clip != EstimatorSpec.clip:
@@ -218,7 +252,7 @@ class EstimatorSpec:
 
     @property
     def is_score_function(self) -> bool:
-        """Whether samples of the generator are weighed by a reward."""
+        """Whether the log-probabilities of samples of the generator are weighed by a reward."""
         return self.traits.signal is not None and self.traits.tokens == "sampled"
 
     @property
@@ -226,7 +260,7 @@ class EstimatorSpec:
         """Whether sequences may be used again, for `updates_per_batch` or replay: nothing that
         weighs them is learned.
         """
-        return self.traits.signal == "R" or self.traits.reads_prior
+        return self.traits.signal in ("R", "R - V") or self.traits.reads_prior
 
     @property
     def uses_leave_one_out(self) -> bool:

@@ -66,7 +66,7 @@ def step(z: tf.Tensor, context: Context) -> tf.Tensor:
     elif isinstance(reward, rewards.PrefixReward):
         features = reward.features(tokens, _relax(z, context))
     return (
-        value + context.network(_features(context.unrolled, features), z)
+        value + context.network(prefix_features(context.unrolled, features), z)
         if context.network
         else value
     )
@@ -155,11 +155,11 @@ def feature_dim(generator: SequenceGenerator, reward: rewards.Reward) -> int:
         if isinstance(reward, rewards.PrefixReward)
         else zeros[..., :0]
     )
-    return _features(unrolled, features).shape[-1]
+    return prefix_features(unrolled, features).shape[-1]
 
 
-def _features(unrolled, reward_features):
-    """The generator's state, a function of b_<t, and the reward's features: [B, T, F]."""
+def prefix_features(unrolled: Unrolled, reward_features: tf.Tensor) -> tf.Tensor:
+    """The generator's state, a function of b_<t, and the reward's features [B, T, .]: [B, T, F]."""
 
     def flat(x):
         x = tf.reshape(x, [*tf.unstack(tf.shape(x)[:2]), x.shape[2:].num_elements()])

@@ -21,6 +21,7 @@ from regan_tf.estimators import (
     variance,
 )
 from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
 from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
@@ -47,6 +48,7 @@ class Diagnostics(NamedTuple):
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
     control_gradient: list
+    lesson: Lesson | tuple = ()  # what a critic is fitted to, with `tokens`; () where there is none
 
 
 def measured_names(reward: Reward, penalty: Penalty | None) -> tuple[str, ...]:
@@ -63,6 +65,7 @@ def estimate_gradient(
     batch_size: int,
     seed: Any,
     control: ControlVariate | None = None,
+    critic: Callable[[Reading], tf.Tensor] | None = None,
     data: tf.Tensor | None = None,
     penalty: Penalty | None = None,
     row_gradients: bool = False,
@@ -75,8 +78,9 @@ def estimate_gradient(
 
     In the sequence form, equations (8)-(12), c(z) - c(z~) is one for all t and stands outside the
     sum over t. The gradient of c reaches theta through z and z~ alone, that is through the
-    log-probabilities l: what else c contains is constant. With an end token the sum over t ends
-    there. A penalty is in the signal, and adds - grad h_t: see `Penalty`.
+    log-probabilities l: what else c contains is constant. A critic Q is in the signal, and adds
+    sum_i Q_t(i) grad p_t(i): see `signals.doubly_robust`. A penalty is in the signal, and adds
+    - grad h_t: see `Penalty`. With an end token the sum over t ends there.
 
     Args:
       estimator: an EstimatorSpec, or a name in `spec.ESTIMATORS`.
@@ -90,6 +94,8 @@ def estimate_gradient(
         rows, and estimate, leave-one-out and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
       control: what is learned in the control variate; needed where something is.
+      critic: Q, for estimators that have one: a `Critic`, or any function of a `critic.Reading` to
+        [B, T, V]. No gradient reaches it, nor the generator through it.
       data: real tokens int32 [B, T], for mle.
       penalty: what J has besides E[R], for estimators with a learning signal of their samples;
         for reinvent the prior alone.
@@ -106,6 +112,7 @@ def estimate_gradient(
     check_reward(reward)
     spec = EstimatorSpec.of(estimator, **settings)
     control = _control(spec, control)
+    _check_critic(spec, critic)
     _check_batch(spec, batch_size, data)
     penalty = fitting(spec, penalty, generator)
     noise = _noise(generator, batch_size, seed, spec.control_samples, spec.sampling)
@@ -114,7 +121,7 @@ def estimate_gradient(
     draw = _straight_through if is_straight_through else _score_function
     with tf.GradientTape(watch_accessed_variables=False) as variance_tape:
         variance_tape.watch(phi)
-        drawn = draw(spec, control, generator, reward, penalty, noise, batch_size, data)
+        drawn = draw(spec, control, critic, generator, reward, penalty, noise, batch_size, data)
         mask = autoregressive.alive(generator, drawn.b)
         summed, by_row = drawn.pullback(
             autoregressive.masked(drawn.weights, mask),
@@ -128,7 +135,34 @@ def estimate_gradient(
         else []
     )
     found = drawn.b, drawn.r, drawn.signal, drawn.log_p, drawn.measured
-    return g_hat, Diagnostics(*found, by_row, control_gradient)
+    return g_hat, Diagnostics(*found, by_row, control_gradient, drawn.lesson)
+
+
+def lesson_of(
+    spec: EstimatorSpec,
+    critic: Callable[[Reading], tf.Tensor],
+    generator: SequenceGenerator,
+    reward: Reward,
+    tokens: tf.Tensor,
+    values: tf.Tensor,
+    penalty: Penalty | None = None,
+) -> Lesson:
+    """What a critic may learn from sequences of before: how the present generator would go on from
+    their prefixes is in it, but how it went on is an earlier one's.
+
+    Args:
+      spec, critic, generator, reward, penalty: as for `estimate_gradient`.
+      tokens: b, int32 [B, T].
+      values: R, [B].
+    """
+    unrolled = autoregressive.teacher_force(generator, tokens)
+    log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, tokens)
+    credit = values[:, tf.newaxis]
+    if penalty:
+        of_prior = penalty.prior_log_probs(tokens, log_probs.dtype)
+        cost = penalty.terms(log_probs, of_prior, mask).cost
+        credit = credit if cost is None else credit - later(cost)
+    return judge(critic, spec, reward, unrolled, mask).lesson(spec, credit)
 
 
 class _Draw(NamedTuple):
@@ -143,9 +177,10 @@ class _Draw(NamedTuple):
     # p(b), [B, T]; the log-probabilities l, or relaxed rows, [B, T, V].
     weights: tf.Tensor
     pullback: Callable
+    lesson: Lesson | tuple = ()
 
 
-def _score_function(spec, control, generator, reward, penalty, noise, batch_size, data):
+def _score_function(spec, control, critic, generator, reward, penalty, noise, batch_size, data):
     """Equations (4)-(12), and maximum likelihood."""
     unrolled, pullback = _tokens(spec, generator, noise, data)  # line 6: b ~ p_theta, equation (6)
     b, log_probs = unrolled.tokens, unrolled.log_probs
@@ -162,6 +197,7 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
             )
         cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
+        probs = tf.exp(log_probs)
     against, others = None, []  # in the signal; and in the gradient, besides log p(b)
     if spec.traits.relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)
@@ -173,17 +209,34 @@ def _score_function(spec, control, generator, reward, penalty, noise, batch_size
     if cost is not None:
         credit -= later(cost)
         others.append((cost, -tf.ones_like(cost)))
+    lesson: Lesson | tuple = ()
+    if spec.traits.critic:
+        judged = judge(critic, spec, reward, unrolled, mask)
+        lesson = judged.lesson(spec, credit)
+        of_critic, advantages = _of_critic(spec, judged)
+        against = of_critic if against is None else against + of_critic
+        others += [(probs, advantages)] if spec.traits.all_actions else []
     signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
-    measured = parts | measured
+    found = b, r, signal, log_p, parts | measured
     if not others:
-        return _Draw(b, r, signal, log_p, measured, signal, pullback)  # line 11: equation (7)
+        return _Draw(*found, signal, pullback, lesson)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
     # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl; and - dh/dl of the penalty. Signal and
     # slopes are made outside this tape: nothing in them reaches theta, but the variance tape sees
     # phi in them.
     targets, factors = zip((log_p, signal), *others, strict=True)
     weights = tape.gradient(list(targets), log_probs, output_gradients=list(factors))
-    return _Draw(b, r, signal, log_p, measured, weights, pullback)
+    return _Draw(*found, weights, pullback, lesson)
+
+
+def _of_critic(spec, judged):
+    """What is set against R, [B, T]; and Q_t - V_t, which weighs grad p_t as Q_t would, [B, T, V],
+    or None.
+    """
+    if not spec.traits.all_actions:
+        return judged.value, None
+    of_sequence = signals.doubly_robust(judged.of_tokens, judged.value)
+    return of_sequence, judged.q - judged.value[..., tf.newaxis]
 
 
 def _credit(spec, generator, reward, b, r, seed):
@@ -199,7 +252,9 @@ def _log_ratio(log_p, of_prior, mask):
 
 
 def _signal(spec, credit, against, mask, batch_size):
-    """R, R - c(z~) or another; with leave-one-out less the other rows' mean."""
+    """R, R - c(z~) or another; with leave-one-out less the other rows' mean. 0 without a score."""
+    if spec.traits.signal is None:
+        return tf.zeros_like(credit)
     signal = signals.SIGNALS[spec.traits.signal](credit, against)
     if not spec.uses_leave_one_out:
         return signal
@@ -212,11 +267,11 @@ def _signal(spec, credit, against, mask, batch_size):
     return signals.leave_one_out(signal, mean, batch_size)
 
 
-def _straight_through(spec, control, generator, reward, penalty, noise, batch_size, data):
+def _straight_through(spec, control, critic, generator, reward, penalty, noise, batch_size, data):
     """Hard rows with a gradient, that of relaxed ones or ReinMax's, which the generator reads, too;
     dR/drows weighs them.
     """
-    del control, penalty, batch_size, data
+    del control, critic, penalty, batch_size, data
 
     def relaxed():
         return autoregressive.straight_through(
@@ -290,6 +345,16 @@ def _learned(spec):
         "lambda": spec.learn_temperature,
     }
     return " and ".join(name for name, learned in parts.items() if learned) or "nothing"
+
+
+def _check_critic(spec, critic):
+    if spec.traits.critic and critic is None:
+        raise ValueError(
+            f"estimator={spec.estimator!r} needs a critic: pass "
+            "critic=Critic.create(spec, generator, reward)"
+        )
+    if critic is not None and not spec.traits.critic:
+        raise ValueError(f"estimator={spec.estimator!r} has no critic: pass none")
 
 
 def _check_batch(spec, batch_size, data):

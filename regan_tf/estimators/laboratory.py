@@ -12,6 +12,7 @@ import tensorflow as tf
 from regan_tf.config import Config
 from regan_tf.estimators.bias import BLOCKS, sign_flip_p
 from regan_tf.estimators.control_variate import ControlVariate, form, slope
+from regan_tf.estimators.critic import Critic, fit
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.estimators.last_update import LastUpdate
@@ -21,7 +22,7 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
-from regan_tf.spec import ESTIMATORS, FORMS, SAMPLINGS, EstimatorSpec
+from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, SAMPLINGS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
@@ -30,8 +31,20 @@ _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
     "x4 ... (draws of z~), sobol, lhs (sampling), reuse2, reuse4 ... (the last of so many updates "
-    "with a batch)"
+    "with a batch); of a critic critics2, critics3 ..., reward_target, unread"
 )
+_NUMBERED = {"x": "control_samples", "reuse": "updates_per_batch", "critics": "critics"}
+_NAMED: dict[str, dict[str, Any]] = {
+    "loo": {"leave_one_out": True},
+    "eta": {"learn_eta": True},
+    "temperature": {"learn_temperature": True},
+    "per_example": {"variance_loss": "per_example"},
+    "independent": {"coupled": False},
+    "reward_target": {"critic_target": "reward"},
+    "unread": {"critic_reads_reward": False},
+    **{form: {"control_variate": form} for form in FORMS},
+    **{sampling: {"sampling": sampling} for sampling in SAMPLINGS},
+}
 
 
 def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpec | None:
@@ -43,20 +56,12 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
     estimator, *options = text.split(":")
     settings: dict[str, Any] = {}
     for option in options:
-        if option in FORMS:
-            settings["control_variate"] = option
-        elif option in SAMPLINGS:
-            settings["sampling"] = option
-        elif option == "per_example":
-            settings["variance_loss"] = option
-        elif option == "independent":
-            settings["coupled"] = False
-        elif option.startswith("x") and option[1:].isdigit():
-            settings["control_samples"] = int(option[1:])
-        elif option.startswith("reuse") and option[5:].isdigit():
-            settings["updates_per_batch"] = int(option[5:])
-        elif option in ("loo", "eta", "temperature"):
-            settings["leave_one_out" if option == "loo" else f"learn_{option}"] = True
+        word = option.rstrip("0123456789")
+        number = option.removeprefix(word)
+        if option in _NAMED:
+            settings |= _NAMED[option]
+        elif number and word in _NUMBERED:
+            settings[_NUMBERED[word]] = int(number)
         else:
             raise ValueError(f"{text!r} has the unknown option {option!r}; {_OPTIONS}")
     if text == REFERENCE:
@@ -67,10 +72,8 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    if (
-        settings.keys() - {"leave_one_out", "updates_per_batch", "sampling"}
-        and not spec.traits.relaxed
-    ):
+    of_any = {"leave_one_out", "sampling", "updates_per_batch", *OF_CRITICS}
+    if settings.keys() - of_any and not spec.traits.relaxed:
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec
 
@@ -94,10 +97,11 @@ class Laboratory:
       generator, reward: as for `estimate_gradient`.
       batch_size: of every estimate.
       seed: of all draws.
-      control_steps: Adam steps by which what is learned in a control variate is trained, at this
-        state, before measuring.
-      control_learning_rate: their rate.
+      control_steps: Adam steps by which what is learned in a control variate, or a critic, is
+        trained, at this state, before measuring.
+      control_learning_rate, critic_learning_rate: their rates.
       control_units, control_filters: sizes of relax's network, by default those of a run.
+      critic_units: of a critic's hidden layers.
       generator_learning_rate: of the updates before a batch's last, see `LastUpdate`.
     """
 
@@ -110,16 +114,19 @@ class Laboratory:
         seed=0,
         control_steps=0,
         control_learning_rate=3e-3,
+        critic_learning_rate=Config.critic_learning_rate,
         control_units=Config.control_units,
         control_filters=Config.control_filters,
+        critic_units=Config.critic_units,
         generator_learning_rate=1e-2,
     ):
         self.generator, self.reward = generator, reward
         self._options = {"batch_size": batch_size}
         self._seed = seed
         self._control_steps = control_steps
-        self._control_rate = control_learning_rate
+        self._control_rate, self._critic_rate = control_learning_rate, critic_learning_rate
         self._units, self._filters = control_units, control_filters
+        self._critic_units = critic_units
         self._generator_rate = generator_learning_rate
 
     @classmethod
@@ -127,6 +134,7 @@ class Laboratory:
         """The state of an `Experiment`, with relax's network of its configuration's sizes."""
         options["control_units"] = experiment.config.control_units
         options["control_filters"] = experiment.config.control_filters
+        options = {"critic_units": experiment.config.critic_units} | options
         return cls(experiment.generator, experiment.trainer.reward, **options)
 
     def measure(self, spec, draws):
@@ -200,13 +208,15 @@ class Laboratory:
         control = ControlVariate.create(
             spec, self.generator, self.reward, self._filters, self._units
         )
+        critic = None
+        if spec.traits.critic:
+            critic = Critic.create(spec, self.generator, self.reward, self._critic_units)
 
         def estimate(seed):
-            return estimate_gradient(
-                spec, self.generator, self.reward, seed=seed, control=control, **self._options
-            )
+            given = {"seed": seed, "control": control, "critic": critic} | self._options
+            return estimate_gradient(spec, self.generator, self.reward, **given)
 
-        self._train(estimate, control.variables)
+        self._train(estimate, control, critic)
 
         def context_of(seed):
             shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]
@@ -219,22 +229,34 @@ class Laboratory:
     def _reference(self, seed):
         return _flat(reference_gradient(self.generator, self.reward, seed=seed, **self._options))
 
-    def _train(self, estimate, variables):
-        if not variables or not self._control_steps:
+    def _train(self, estimate, control, critic):
+        if not (control.variables or critic) or not self._control_steps:
             return
-        decay = keras.optimizers.schedules.CosineDecay(self._control_rate, self._control_steps)
-        optimizer = keras.optimizers.Adam(decay)
-        optimizer.build(variables)
+        of_control = self._optimizer(self._control_rate, control.variables)
+        if critic:
+            of_critic = self._optimizer(self._critic_rate, critic.trainable_variables)
 
         @compiled
         def train():
             def step(i):
-                optimizer.apply(estimate(tf.stack([self._seed, i]))[1].control_gradient, variables)
+                found = estimate(tf.stack([self._seed, i]))[1]
+                if control.variables:
+                    of_control.apply(found.control_gradient, control.variables)
+                if critic:
+                    critic.observe(found.reward)
+                    mask = autoregressive.alive(self.generator, found.tokens)
+                    fit(critic, of_critic, found.lesson, found.tokens, mask)
                 return ()
 
             repeat(self._control_steps, step, ())
 
         train()
+
+    def _optimizer(self, rate, variables):
+        decay = keras.optimizers.schedules.CosineDecay(rate, self._control_steps)
+        optimizer = keras.optimizers.Adam(decay)
+        optimizer.build(variables)
+        return optimizer
 
 
 def slope_error(spec, noise, context):

@@ -58,6 +58,14 @@ class MixedReward(TokenReward, PrefixReward):
         ]
         return tf.concat(found, axis=-1)
 
+    def next_values(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See PrefixReward; D's alone where R has none."""
+        if isinstance(self._own, PrefixReward):
+            return super().next_values(tokens, vocab_size, dtype)
+        return self._of_discriminator.next_values(tokens, vocab_size, dtype)
+
 
 def measured(reward: Reward) -> tuple[str, ...]:
     """What `of_tokens` measures of a reward, by name."""

@@ -62,6 +62,17 @@ class PrefixReward(abc.ABC):
         """The features of `prefixes` alone, [B, T, F], where its values are of no use."""
         return self.prefixes(tokens, last_rows)[1]
 
+    def next_values(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values of [b_<t, i] for every token i, [B, T, V], and the features, [B, T, F]."""
+        size, length = tf.shape(tokens)[0], tokens.shape[1]
+        rows = tf.repeat(tf.eye(vocab_size, dtype=dtype), size, axis=0)[:, tf.newaxis]
+        rows = tf.tile(rows, [1, length, 1])
+        values, features = self.prefixes(tf.tile(tokens, [vocab_size, 1]), rows)
+        values = tf.reshape(values, [vocab_size, -1, length])
+        return tf.transpose(values, [1, 2, 0]), features[:size]
+
 
 class DiscriminatorReward(TokenReward, PrefixReward):
     """R = D(b) = sigmoid(logit), section 3, with a fast evaluation of every prefix."""
@@ -89,6 +100,15 @@ class DiscriminatorReward(TokenReward, PrefixReward):
           state. Gradients flow through `last_rows`.
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
+
+    def next_values(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """D([b_<t, i]) for every token i, [B, T, V], and its state after b_<t, [B, T, 2H]: a cell
+        step for each i, without its input's product.
+        """
+        del vocab_size, dtype
+        return self._discriminator.next_probability(tokens)
 
 
 def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:

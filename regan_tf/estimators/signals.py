@@ -49,6 +49,26 @@ def controlled(reward: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
     return reward - control
 
 
+def doubly_robust(q: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """What a critic has to say of a sequence's reward beyond step t's own tokens, set against R:
+
+        Q_t(b_t) + sum_{s>t} (Q_s(b_s) - V_s),   V_t = sum_i p_t(i) Q_t(i)
+
+    R less this is the signal of the doubly robust estimator, to which sum_i Q_t(i) grad p_t(i) is
+    added. Unbiased for any Q that is fixed while the estimate is made: given b_<t, the product of
+    Q_t(b_t) and grad log p(b_t | b_<t) has the mean of what is added, and Q_s(b_s) - V_s has the
+    mean 0 given b_<s, of which the score of a t < s is a function. Cheng et al. 2019; Huang and
+    Jiang 2020.
+
+    Args:
+      q: Q_t(b_t), [B, T]; 0 after a row's end.
+      value: V_t, [B, T]; likewise.
+    Returns:
+      [B, T].
+    """
+    return q + tf.cumsum(q - value, axis=1, exclusive=True, reverse=True)
+
+
 def reinvent(reward: tf.Tensor, log_ratio: tf.Tensor) -> tf.Tensor:
     """signal = 2 (sigma R - log p(b) / p_0(b)): REINVENT (Olivecrona et al. 2017; Blaschke et al.
     2020), which lowers the batch mean of
@@ -111,6 +131,9 @@ SIGNALS = {  # by name in the spec: of the reward, and of what is set against it
     "1": maximum_likelihood,
     "R": reinforce,
     "R - c": controlled,
+    "R - V": controlled,
+    "R - Q": controlled,
+    "R - Q - c": controlled,
     "2 (sigma R - log p/p_0)": reinvent,
 }
 

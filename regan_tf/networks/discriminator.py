@@ -136,30 +136,47 @@ class Discriminator(keras.Model):
           D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H].
           Gradients flow through the rows and the weights.
         """
-        batch_size, length = tf.shape(tokens)[0], tokens.shape[1]
+        flat = self._states_before(tokens)
+        projected = self.cell.project(
+            tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size])
+        )
+        after = self.cell.advance(projected, flat)
+        features, probability = tf.concat(flat, axis=-1), tf.sigmoid(self._logit(after[0]))
+        return _batch_major(probability, tokens), _batch_major(features, tokens)
+
+    def next_probability(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """D after every prefix and each token that may be next.
+
+        Args:
+          tokens: int32 [B, T].
+        Returns:
+          D([b_<t, i]), [B, T, V]; and the state (h, c) after the hard b_<t, [B, T, 2H].
+        """
+        flat = self._states_before(tokens)
+        projected = self.cell.project(tf.eye(self.vocab_size, dtype=self.compute_dtype))
+        hidden, _ = self.cell.advance(projected[:, tf.newaxis], flat)
+        features = tf.concat(flat, axis=-1)
+        probability = tf.transpose(tf.sigmoid(self._logit(hidden)))
+        return _batch_major(probability, tokens), _batch_major(features, tokens)
+
+    def _states_before(self, tokens):
+        """(h, c) after the hard b_<t, [T B, H] each, time-major."""
 
         def step(projected_t, state):
             state = self.cell.advance(projected_t, state)
             return state, state
 
-        start = self.cell.initial_state(batch_size)
+        start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         before = [first[tf.newaxis] for first in start]
         if length > 1:
             states = lstm.stack(
                 lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0]
             )
             before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
-        flat = [tf.reshape(x, [-1, self.cell.units]) for x in before]
-        projected = self.cell.project(
-            tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size])
-        )
-        after = self.cell.advance(projected, flat)
-        features = tf.concat(flat, axis=-1)
+        return [tf.reshape(x, [-1, self.cell.units]) for x in before]
 
-        def batch_major(x):
-            return tf.transpose(
-                tf.reshape(x, [length, batch_size, *x.shape[1:]]),
-                [1, 0, *range(2, x.shape.rank + 1)],
-            )
 
-        return batch_major(tf.sigmoid(self._logit(after[0]))), batch_major(features)
+def _batch_major(x, tokens):
+    """[T B, ...] -> [B, T, ...], for tokens [B, T]."""
+    x = tf.reshape(x, [tokens.shape[1], tf.shape(tokens)[0], *x.shape[1:]])
+    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])

@@ -20,7 +20,14 @@ _GROUP_PRODUCTS, _LARGEST_GROUP = 300_000_000, 32
 
 # What records have of an update, and what they have besides where there is such a thing.
 _ALWAYS = ("log_variance", "log_variance_all", "reward", "discriminator_loss")
-_WHERE_MEASURED = ("discriminator_reward", "prior_kl", "entropy", "clipped", "ratio_kl")
+_WHERE_MEASURED = (
+    "discriminator_reward",
+    "prior_kl",
+    "entropy",
+    "clipped",
+    "ratio_kl",
+    "critic_loss",
+)
 
 
 class NotFiniteError(UserError):

@@ -72,7 +72,7 @@ class Experiment:
         )
         self.evaluation = Evaluation(self.task, self.dataset, self.models)
         self.checkpoint = tf.train.Checkpoint(
-            **self.models.checkpoint_parts(self.trainer.control_variables),
+            **self.models.checkpoint_parts(self.trainer.learned_variables),
             optimizers=[v.value for v in self.trainer.optimizer_variables],
             **self.progress.checkpoint_parts(),
         )

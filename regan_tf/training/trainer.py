@@ -9,14 +9,21 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
+from regan_tf.estimators.critic import Critic, Lesson, Reading, fit
+from regan_tf.estimators.estimate import (
+    Diagnostics,
+    estimate_gradient,
+    lesson_of,
+    measured_names,
+)
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, of_tokens
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import RowGradients
+from regan_tf.training.recent import RecentSequences
 
 
 class Trainer:
@@ -50,6 +57,22 @@ class Trainer:
             config.discriminator_learning_rate, discriminator.trainable_variables
         )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
+        self.critic, self.recent = None, None
+        if self.spec.traits.critic:
+            self.critic = Critic.create(self.spec, generator, self.reward, config.critic_units)
+            self.critic_optimizer = _adam(
+                config.critic_learning_rate, self.critic.trainable_variables
+            )
+            if config.critic_replay:
+                sizes = config.batch_size, config.seq_len
+                self.recent = RecentSequences(config.critic_replay, *sizes)
+
+    @property
+    def learned_variables(self):
+        """Keras variables of what is learned besides the networks."""
+        of_critic = [*self.critic.variables] if self.critic else []
+        recent = self.recent.variables if self.recent else []
+        return self.control_variables + of_critic + recent
 
     @property
     def optimizer_variables(self):
@@ -60,6 +83,7 @@ class Trainer:
             self.discriminator_optimizer,
             self.control_optimizer,
         ]
+        optimizers += [self.critic_optimizer] if self.critic else []
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
@@ -120,6 +144,8 @@ class Trainer:
 
     def _update_generator(self, seed, real, replayed):
         config = self.config
+        if self.recent:
+            self._fit_critic_to_recent()
         # Lines 6-12, and what 14-15 need.
         estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         by_row = {"reward": diagnostics.reward} | diagnostics.measured
@@ -135,9 +161,49 @@ class Trainer:
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
+        if self.critic:
+            scalars["critic_loss"] = self._fit_critic(diagnostics)
         if self.spec.updates_per_batch == 1:
             return scalars, ()
         return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
+
+    def _fit_critic(self, found):
+        """Steps of the critic's regression on a batch; returns the loss before them."""
+        self.critic.observe(found.reward)
+        mask = alive(self.generator, found.tokens)
+
+        def step(i, first):
+            loss = fit(self.critic, self.critic_optimizer, found.lesson, found.tokens, mask)
+            return (tf.where(i == 0, loss, first),)
+
+        if self.recent and not self._learns_from_negatives:
+            self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
+        return repeat(self.config.critic_steps, step, (0.0,))[0]
+
+    @property
+    def _learns_from_negatives(self):
+        """Whether a critic's recent sequences are the discriminator's negatives: they are many, and
+        it says anew what they are worth.
+        """
+        return self.config.rewards_by_discriminator and self.config.d_steps > 0
+
+    def _fit_critic_to_recent(self):
+        """One step of the critic's regression on each minibatch of recent sequences."""
+        generator, recent = self.generator, self.recent
+
+        def step(i):
+            tokens = replicas.own_rows(recent.tokens.value[recent.first + i])
+            reward = replicas.own_rows(recent.reward.value[recent.first + i])
+            if self._learns_from_negatives:
+                reward = of_tokens(
+                    self.reward, tokens, generator.vocab_size, generator.compute_dtype
+                )
+            given = self.spec, self.critic, generator, self.reward, tokens, reward, self.penalty
+            mask = alive(generator, tokens)
+            fit(self.critic, self.critic_optimizer, lesson_of(*given), tokens, mask)
+            return ()
+
+        repeat(self.config.critic_replay - recent.first, step, ())
 
     def _update_again(self, batch, reward, replayed):
         """One step more, with the sequences of an update before: see `reuse`."""
@@ -207,7 +273,12 @@ class Trainer:
         signal, log_prob = array(shape=[length]), array(shape=[length])
         measured = {name: array() for name in measured_names(self.reward, self.penalty)}
         found = tokens, array(), signal, log_prob, measured
-        return Diagnostics(*found, rows if row_gradients else [], [])
+        lesson = ()
+        if self.critic:
+            widths = self.critic.feature_dim, self.critic.vocab_size * self.critic.reads_values
+            reading = Reading(*(array(shape=[length, width]) for width in widths))
+            lesson = Lesson(reading, array(shape=[length]))
+        return Diagnostics(*found, rows if row_gradients else [], [], lesson)
 
     def _estimate(self, batch_size, seed, real, row_gradients):
         return estimate_gradient(
@@ -217,6 +288,7 @@ class Trainer:
             batch_size=batch_size,
             seed=seed,
             control=self.control,
+            critic=self.critic,
             data=real,
             penalty=self.penalty,
             row_gradients=row_gradients,
@@ -254,7 +326,10 @@ class Trainer:
             "discriminator_loss": losses / steps,
             "discriminator_gradient_norm": norms / steps,
         }
-        return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
+        sampled = tf.reshape(sampled.stack(), [-1, seq_len])
+        if self.recent:
+            self.recent.add(sampled)
+        return scalars, sampled
 
     def _negatives(self, size, seed):
         """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""

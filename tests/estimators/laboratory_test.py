@@ -167,7 +167,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         for text, size in (("relax:sequence", 7), ("relax:step", 5), ("relax:rollout", 5)):
             with mock.patch.object(lab, "_train") as train:
                 lab._estimator(parse(text))
-            head = train.call_args.args[1][-2]
+            head = train.call_args.args[1].variables[-2]
             self.assertEqual(head.shape, (size, 1))
 
     @pytest.mark.slow

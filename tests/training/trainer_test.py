@@ -211,7 +211,8 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         (
             {"estimator": "rebar", "updates_per_batch": 4},
             "--updates_per_batch=4 contradicts --estimator=rebar, which needs fresh sequences; "
-            "reinforce, reinforce_loo, reinforce_rollout and reinvent can use them again",
+            "reinforce, reinforce_loo, reinforce_rollout, actor_critic and "
+            "reinvent can use them again",
         ),
         ({"clip": 0.0}, "--clip=0.0 is not allowed: it must be above 0"),
         (

@@ -1,0 +1,278 @@
+"""Critics: what a sequence will be worth, read from its beginning, for every next token.
+
+They are learned by regression on samples of the run, and make the `doubly_robust` estimator's
+variance small. Nothing of them reaches the generator but the values of Q: any Q leaves that
+estimator unbiased.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from regan_tf import replicas
+from regan_tf.estimators.control_variate import prefix_features
+from regan_tf.estimators.penalty import later
+from regan_tf.estimators.rewards import PrefixReward, Reward
+from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks.autoregressive import chosen, masked
+from regan_tf.networks.dtypes import check_policy
+from regan_tf.networks.protocol import SequenceGenerator, Unrolled
+from regan_tf.spec import EstimatorSpec
+
+# Up to this vocabulary the reward is asked for its value after every next token: V times a step.
+_READABLE = 32
+_DECAY = 0.9  # of the running variance of R
+
+
+class Reading(NamedTuple):
+    """What Q is made of, a function of b_<t alone."""
+
+    features: tf.Tensor  # the generator's state, and the reward's features, [B, T, F]
+    values: tf.Tensor  # the reward after b_<t and each next token, [B, T, V]; or [B, T, 0]
+
+
+class Lesson(NamedTuple):
+    """What a critic learns from."""
+
+    reading: Reading
+    target: tf.Tensor  # of Q_t(b_t), [B, T]
+
+
+class Judgement(NamedTuple):
+    """What a critic says of a batch; constant for the generator."""
+
+    q: tf.Tensor  # Q_t(b_<t, .), [B, T, V]
+    of_tokens: tf.Tensor  # Q_t(b_t), [B, T]; 0 after a row's end
+    value: tf.Tensor  # V_t = sum_i p_t(i) Q_t(i), [B, T]; 0 after a row's end
+    reading: Reading
+
+    def lesson(self, spec: EstimatorSpec, credit: tf.Tensor) -> Lesson:
+        """The regression of Q_t(b_t) on what `EstimatorSpec.critic_target` says: the credit, R
+        [B, 1] or less costs that come later [B, T], or with less noise and the same mean,
+
+            credit_t - sum_{s>t} (Q_s(b_s) - V_s)
+        """
+        credit = tf.broadcast_to(credit, tf.shape(self.value))
+        if spec.critic_target == "doubly_robust":
+            credit -= later(self.of_tokens - self.value)
+        return Lesson(self.reading, credit)
+
+
+class _Network(keras.layers.Layer):
+    """One of a critic's networks: two hidden layers, the same for every t but for a bias. How many
+    tokens are still to come decides what a state is worth; a generator's state hardly tells it.
+    """
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(**kwargs)
+        feature_dim, length, vocab_size, units = sizes
+
+        def weight(name, shape, initializer="zeros"):
+            return self.add_weight(shape=shape, initializer=initializer, name=name)
+
+        self.hidden = [
+            weight("first", [feature_dim, units], "glorot_uniform"),
+            weight("second", [units, units], "glorot_uniform"),
+        ]
+        self.step_bias, self.bias = weight("step_bias", [length, units]), weight("bias", [units])
+        self.head = weight("head", [vocab_size, units])
+        self.token_bias = weight("token_bias", [vocab_size])
+        self.value_bias = weight("value_bias", [length])
+        self.built = True
+
+    def last_hidden(self, x):
+        """[B, T, F] -> [B, T, units]."""
+        x = tf.nn.silu(lstm.product(x, self.hidden[0].value) + self.step_bias.value)
+        return tf.nn.silu(lstm.product(x, self.hidden[1].value, self.bias.value))
+
+    def of_all(self, x):
+        """[B, T, F] -> [B, T, V]."""
+        q = lstm.product(self.last_hidden(x), self.head.value, transpose=True)
+        return q + (self.token_bias.value + self.value_bias.value[:, tf.newaxis])
+
+    def of_tokens(self, x, tokens):
+        """`of_all` at int32 [B, T], [B, T], without the others."""
+        of_token = lstm.look_up(self.head.value, tokens)
+        q = tf.reduce_sum(self.last_hidden(x) * of_token, axis=-1)
+        of_token = lstm.look_up(self.token_bias.value[:, tf.newaxis], tokens)[..., 0]
+        return q + of_token + self.value_bias.value
+
+
+@keras.saving.register_keras_serializable("regan_tf")
+class Critic(keras.Model):
+    """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs.
+
+        Q = m + s (a_t (d_t(i) - m) / s + mean over networks of f_t(features(b_<t), d_t)_i)
+
+    with d_t(i) the reward's own value after b_<t and i, where it has one; m the last batch's mean
+    of R and s its running standard deviation, so that rewards of any scale are learned alike; and
+    a_t learned: at the last step, where d_t is R, it starts at 1, else at 0. f starts at 0.
+
+    Args:
+      feature_dim: F, see `control_variate.prefix_features`.
+      seq_len, vocab_size: T and V.
+      units: of both hidden layers.
+      networks: how many there are.
+      reads_values: whether there is d_t.
+    Raises:
+      ValueError: the dtype policy is neither float32 nor float64.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        seq_len: int,
+        vocab_size: int,
+        units: int = 64,
+        networks: int = 1,
+        reads_values: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        check_policy(self)
+        self._sizes = {"feature_dim": feature_dim, "seq_len": seq_len, "vocab_size": vocab_size}
+        self._sizes |= {"units": units, "networks": networks, "reads_values": reads_values}
+        self.feature_dim, self.vocab_size = feature_dim, vocab_size
+        self.reads_values = reads_values
+        sizes = feature_dim + reads_values * vocab_size, seq_len, vocab_size, units
+        self.networks = [
+            _Network(sizes, dtype=self.dtype_policy, name=f"network_{n}") for n in range(networks)
+        ]
+        self.of_values: Any = (
+            self.add_weight(shape=[seq_len], initializer=_at_the_end, name="of_values")
+            if reads_values
+            else None
+        )
+        # Of R: its mean, the sum that is its running variance, and what weighs that.
+        self.moments = self.add_weight(
+            shape=[3],
+            initializer="zeros",
+            trainable=False,
+            name="moments",
+            aggregation="only_first_replica",
+        )
+        self.built = True
+
+    @classmethod
+    def create(
+        cls, spec: EstimatorSpec, generator: SequenceGenerator, reward: Reward, units: int = 64
+    ) -> "Critic":
+        """With new weights, of the generator's dtype; arguments as for `estimate_gradient`."""
+        tokens = tf.zeros([1, generator.seq_len], tf.int32)
+        reading = read(spec, reward, autoregressive.teacher_force(generator, tokens))
+        return cls(
+            reading.features.shape[-1],
+            generator.seq_len,
+            generator.vocab_size,
+            units,
+            spec.critics,
+            reading.values.shape[-1] > 0,
+            dtype=generator.compute_dtype,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | self._sizes
+
+    def call(self, reading: Reading) -> tf.Tensor:
+        """Q, [B, T, V]."""
+        x, values = self._inputs(reading)
+        q = tf.add_n([network.of_all(x) for network in self.networks]) / len(self.networks)
+        if self.reads_values:
+            q += self.of_values.value[:, tf.newaxis] * values
+        mean, deviation = self._location()
+        return mean + deviation * q
+
+    def error(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        """The mean over tokens of (Q_t(b_t) - target)^2 / s^2, summed over networks, a scalar.
+
+        Args:
+          lesson: a Lesson.
+          tokens: b, int32 [B, T].
+          mask: of `autoregressive.alive`.
+        """
+        x, values = self._inputs(lesson.reading)
+        mean, deviation = self._location()
+        target = (lesson.target - mean) / deviation
+        if self.reads_values:
+            target -= self.of_values.value * chosen(values, tokens)
+        errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
+        weight = tf.ones_like(target) if mask is None else mask
+        return tf.reduce_sum(tf.add_n(errors) * weight) / tf.reduce_sum(weight)
+
+    def observe(self, reward: tf.Tensor) -> None:
+        """Sets m to the mean of R [B], and moves s to its deviation. An m that is wrong by the same
+        for all sequences does no harm; but rewards that move, as a discriminator's do, by more than
+        they differ, would else be all that there is to learn.
+        """
+        _, variance, weight = tf.unstack(self.moments.value)
+        mean = replicas.mean(tf.reduce_mean(reward))
+        of_batch = replicas.mean(tf.reduce_mean((reward - mean) ** 2))
+        variance, weight = (
+            _DECAY * before + (1 - _DECAY) * now
+            for before, now in ((variance, of_batch), (weight, tf.ones_like(weight)))
+        )
+        self.moments.assign(tf.stack([mean, variance, weight]))
+
+    def _location(self):
+        """m and s; s is 1 before anything was observed, and where all rewards are equal."""
+        mean, variance, weight = tf.unstack(self.moments.value)
+        deviation = tf.sqrt(tf.math.divide_no_nan(variance, weight))
+        return mean, tf.where(deviation > 1e-6 * tf.abs(mean), deviation, tf.ones_like(deviation))
+
+    def _inputs(self, reading):
+        """The networks' input, and the values in units of s from m."""
+        mean, deviation = self._location()
+        values = (reading.values - mean) / deviation
+        return tf.concat([reading.features, values], axis=-1), values
+
+
+def _at_the_end(shape, dtype=None):
+    return tf.one_hot(shape[0] - 1, shape[0], dtype=dtype)
+
+
+def read(spec: EstimatorSpec, reward: Reward, unrolled: Unrolled) -> Reading:
+    """What a critic is told of each prefix."""
+    none = tf.zeros_like(unrolled.log_probs)[..., :0]
+    if not (spec.critic_reads_reward and isinstance(reward, PrefixReward)):
+        return Reading(prefix_features(unrolled, none), none)
+    vocab_size = unrolled.log_probs.shape[-1]
+    if vocab_size > _READABLE:
+        of_reward = reward.features(unrolled.tokens, tf.zeros_like(unrolled.log_probs))
+        return Reading(prefix_features(unrolled, of_reward), none)
+    values, of_reward = reward.next_values(unrolled.tokens, vocab_size, none.dtype)
+    return Reading(prefix_features(unrolled, of_reward), values)
+
+
+def judge(
+    critic: Callable[[Reading], tf.Tensor],
+    spec: EstimatorSpec,
+    reward: Reward,
+    unrolled: Unrolled,
+    mask: tf.Tensor | None,
+) -> Judgement:
+    """What a critic says of a pass of the generator; mask: of `autoregressive.alive`."""
+    reading, tokens = read(spec, reward, unrolled), unrolled.tokens
+    q = tf.ensure_shape(critic(reading), unrolled.log_probs.shape)
+    value = tf.reduce_sum(tf.exp(unrolled.log_probs) * q, axis=-1)
+    return Judgement(q, masked(chosen(q, tokens), mask), masked(value, mask), reading)
+
+
+def fit(
+    critic: Critic,
+    optimizer: keras.optimizers.Optimizer,
+    lesson: Lesson,
+    tokens: tf.Tensor,
+    mask: tf.Tensor | None,
+) -> tf.Tensor:
+    """One step of the regression; returns the loss, in units of R's variance."""
+    phi = [v.value for v in critic.trainable_variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(phi)
+        loss = critic.error(lesson, tokens, mask)
+    gradient = [tf.convert_to_tensor(g) for g in tape.gradient(loss, phi)]
+    *gradient, loss = replicas.mean([*gradient, loss])
+    optimizer.apply(gradient, critic.trainable_variables)
+    return loss
