@@ -99,6 +99,11 @@ def _row_parts(config):
             f"--row_parts={config.row_parts} is not allowed: it must divide "
             f"--batch_size={batch_size}, two rows a part"
         )
+    elif not config.estimator_spec.divides(batch_size // config.row_parts):
+        yield (
+            f"--row_parts={config.row_parts} contradicts --sampling={config.sampling}, for which "
+            "a part needs an even number of rows, at least 4"
+        )
     if config.row_parts > 1 and config.distribution != "none":
         yield (
             f"--row_parts={config.row_parts} contradicts --distribution={config.distribution}: "

@@ -22,7 +22,7 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
-from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, EstimatorSpec
+from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, SAMPLINGS, EstimatorSpec
 
 _TIMED_CALLS = 20
 REFERENCE = "reference"
@@ -30,8 +30,8 @@ _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
-    "x4 ... (draws of z~), reuse2, reuse4 ... (the last of so many updates with a batch); of a "
-    "critic critics2, critics3 ..., reward_target, unread, next"
+    "x4 ... (draws of z~), sobol, lhs (sampling), reuse2, reuse4 ... (the last of so many updates "
+    "with a batch); of a critic critics2, critics3 ..., reward_target, unread, next"
 )
 _NUMBERED = {"x": "control_samples", "reuse": "updates_per_batch", "critics": "critics"}
 _NAMED: dict[str, dict[str, Any]] = {
@@ -44,6 +44,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "unread": {"critic_reads": "nothing"},
     "next": {"critic_reads": "next"},
     **{form: {"control_variate": form} for form in FORMS},
+    **{sampling: {"sampling": sampling} for sampling in SAMPLINGS},
 }
 
 
@@ -72,8 +73,8 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    of_variates = settings.keys() - {"leave_one_out", "updates_per_batch", *OF_CRITICS}
-    if of_variates and not spec.traits.relaxed:
+    of_any = {"leave_one_out", "sampling", "updates_per_batch", *OF_CRITICS}
+    if settings.keys() - of_any and not spec.traits.relaxed:
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec
 

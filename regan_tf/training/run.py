@@ -39,8 +39,7 @@ _ROLLOUT = (
     "--control_variate=step has none"
 )
 _STRAIGHT_THROUGH = (
-    "straight_through is biased; "
-    "reinforce, and rebar and relax with --control_variate=step, are not"
+    "{} is biased; reinforce, and rebar and relax with --control_variate=step, are not"
 )
 _ALL_ACTIONS = (
     "all_actions_biased is biased by what its critic gets wrong; "
@@ -197,9 +196,10 @@ def _remark(config):
         return forms.get(spec.control_variate)
     if spec.updates_per_batch > 1 or config.replay:
         return _REUSE
-    if spec.is_score_function or spec.estimator == "mle":
-        return None
-    return _ALL_ACTIONS if spec.traits.all_actions else _STRAIGHT_THROUGH
+    if spec.traits.all_actions and spec.traits.signal is None:
+        return _ALL_ACTIONS
+    is_straight_through = spec.traits.tokens == "straight_through"
+    return _STRAIGHT_THROUGH.format(spec.estimator) if is_straight_through else None
 
 
 def _assist(config, dataset, path, own_reward):

@@ -99,6 +99,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
                 critics=2, critic_target="reward", critic_reads="nothing",
             ),
         )  # fmt: skip
+        self.assertEqual(parse("reinforce:lhs"), EstimatorSpec("reinforce", sampling="lhs"))
 
     @parameterized.parameters(
         "rebarr",
@@ -114,6 +115,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:sequence",
         "reinforce_loo:x1",
         "rebar:reuse2",
+        "rebar:sobol",
         "reinforce_loo:reuse0",
         "reinforce_loo:critics2",
         "rebar:unread",

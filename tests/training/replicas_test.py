@@ -107,7 +107,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "reinforce_loo", "updates_per_batch": 3},
+        {"estimator": "reinforce_loo", "sampling": "sobol"},
         {"estimator": "straight_through"},
+        {"estimator": "reinmax", "sampling": "lhs"},
         {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {
             "estimator": "rebar",

@@ -107,6 +107,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "mle"},
         {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
+        {"estimator": "reinforce_loo", "sampling": "lhs"},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
         {"estimator": "doubly_robust", "critics": 2},
@@ -251,6 +252,18 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--learn_eta=True contradicts --estimator=reinforce_loo",
         ),
         ({"row_parts": 3}, "--row_parts=3 is not allowed: it must divide --batch_size=128"),
+        (
+            {"sampling": "sobol", "estimator": "reinforce", "batch_size": 7},
+            "--batch_size=7 is not allowed: sampling=sobol needs an even number of rows, at least",
+        ),
+        (
+            {"row_parts": 64, "estimator": "reinforce_loo", "sampling": "sobol"},
+            "--row_parts=64 contradicts --sampling=sobol, for which a part needs an even number",
+        ),
+        (
+            {"sampling": "lhs"},
+            "--sampling=lhs contradicts --control_variate=sequence, which needs the Gumbel noise",
+        ),
         (
             {"row_parts": 2, "distribution": "mirrored"},
             "--row_parts=2 contradicts --distribution=mirrored",
