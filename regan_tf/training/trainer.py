@@ -9,7 +9,7 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.critic import Critic, Lesson, Reading, fit
+from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, rows_of
 from regan_tf.estimators.estimate import (
     Diagnostics,
     estimate_gradient,
@@ -175,18 +175,22 @@ class Trainer:
         return found.lesson, found.tokens
 
     def _fit_critic(self, lesson, tokens):
-        """Steps of the critic's regression on a batch; returns the loss before them. Replicas may
-        not meet within a loop, so the loop is around them.
+        """Steps of the critic's regression on a batch; returns the loss before them, of the first
+        rows. Replicas may not meet within a loop, so the loop is around them.
         """
 
         def step(i, first):
-            loss = replicas.run(self._critic_step, lesson, tokens)
+            loss = replicas.run(self._critic_step, i, lesson, tokens)
             return (tf.where(i == 0, loss, first),)
 
-        return repeat(self.config.critic_steps, step, (0.0,))[0]
+        start = tf.constant(0.0, self.generator.compute_dtype)
+        return repeat(self.config.critic_steps, step, (start,))[0]
 
-    def _critic_step(self, lesson, tokens):
-        lesson, tokens = tf.nest.map_structure(replicas.own_rows, (lesson, tokens))
+    def _critic_step(self, number, lesson, tokens):
+        count = replicas.count()
+        size = max(count, self.config.critic_rows // count * count)
+        rows = rows_of((lesson, tokens), number, size)
+        lesson, tokens = tf.nest.map_structure(replicas.own_rows, rows)
         mask = alive(self.generator, tokens)
         return fit(self.critic, self.critic_optimizer, lesson, tokens, mask)
 
@@ -289,8 +293,7 @@ class Trainer:
         found = tokens, array(), signal, log_prob, measured
         lesson = ()
         if self.critic:
-            widths = self.critic.feature_dim, self.critic.vocab_size * self.critic.reads_values
-            reading = Reading(*(array(shape=[length, width]) for width in widths))
+            reading = Reading(*(array(shape=[length, width]) for width in self.critic.widths))
             lesson = Lesson(reading, array(shape=[length]))
         return Diagnostics(*found, rows if row_gradients else [], [], lesson)
 

@@ -96,7 +96,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             parse("doubly_robust_relax:step:critics2:reward_target:unread"),
             EstimatorSpec(
                 "doubly_robust_relax", "step",
-                critics=2, critic_target="reward", critic_reads_reward=False,
+                critics=2, critic_target="reward", critic_reads="nothing",
             ),
         )  # fmt: skip
 

@@ -288,8 +288,8 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--critic_target=reward contradicts --estimator=relax, which has no critic",
         ),
         (
-            {"estimator": "mle", "critic_reads_reward": False},
-            "--critic_reads_reward=False contradicts --estimator=mle, which has no critic",
+            {"estimator": "mle", "critic_reads": "nothing"},
+            "--critic_reads=nothing contradicts --estimator=mle, which has no critic",
         ),
         (
             {"estimator": "reinforce", "critic_replay": 2},
