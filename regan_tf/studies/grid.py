@@ -146,16 +146,25 @@ def _flags(point):
 
 
 def _config(path, arguments):
+    try:
+        return config_of(arguments, Path(path).parent)
+    except UserError as error:
+        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+
+
+def config_of(arguments, directory=None):
+    """The resolved Config of a run's flags, flagfiles among them; directory: where these are looked
+    for first. Raises UserError.
+    """
     flag_values = flags.FlagValues()
     config_flags.define(flag_values)
     try:
-        found = flagfiles.expanded(arguments, Path(path).parent)
-        _, *left_over = flag_values(["", *found])
+        _, *left_over = flag_values(["", *flagfiles.expanded(arguments, directory)])
         if left_over:
             raise UserError(f"{left_over[0]!r} is not a flag: flags are written --name=value")
         return config_flags.parsed(flag_values)
-    except (OSError, ValueError, flags.Error, UserError) as error:
-        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+    except (OSError, ValueError, flags.Error) as error:
+        raise UserError(str(error)) from None
 
 
 def _placed(config, workdir):
