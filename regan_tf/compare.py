@@ -102,7 +102,10 @@ _RUN_SEEDS = flags.DEFINE_integer(
 _RUN_ITERATIONS = flags.DEFINE_integer(
     "run_iterations", 200, "With --leaderboard: iterations of each run.", lower_bound=1
 )
-_OF_LEADERBOARDS = ("states", "runs", "along_runs", "run_seeds", "run_iterations")
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "With --leaderboard: pieces at a time, --threads each.", lower_bound=1
+)
+_OF_LEADERBOARDS = ("states", "runs", "along_runs", "run_seeds", "run_iterations", "workers")
 _OF_ONE_STATE = (
     "workdir",
     "seq_len",
@@ -147,7 +150,8 @@ def _leaderboard():
         seed=_SEED.value,
     )
     directory = _OUTPUT.value or "leaderboard"
-    board = leaderboard.measure(plan, os.path.join(directory, "pieces"))
+    pieces = os.path.join(directory, "pieces")
+    board = leaderboard.measure(plan, pieces, _WORKERS.value, _THREADS.value)
     text, file = standings.tables(board), os.path.join(directory, "leaderboard")
     print(f"{text}\n\n{standings.LEGEND}")
     write_atomically(f"{file}.md", text + "\n")

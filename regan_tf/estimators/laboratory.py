@@ -25,6 +25,7 @@ from regan_tf.settings import SettingError
 from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, EstimatorSpec
 
 _TIMED_CALLS = 20
+_TURNS, _TURNS_SECONDS = 200, 5  # of two calls: the most, and after which no more than 20 are made
 REFERENCE = "reference"
 _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
@@ -295,12 +296,15 @@ def _block_variances(means, squares, per_block):
 
 def _timed(call, beside=None):
     """The median seconds of a call, and of their ratios to the other's in the same turn."""
-    seconds, ratios = [], []
-    for k in range(_TIMED_CALLS):
-        seconds.append(_seconds(call, k))
-        if beside:
-            ratios.append(seconds[-1] / _seconds(beside, k))
-    return float(np.median(seconds)), float(np.median(ratios)) if beside else None
+    if beside is None:
+        return float(np.median([_seconds(call, k) for k in range(_TIMED_CALLS)])), None
+    started, seconds = time.perf_counter(), []
+    while len(seconds) < _TIMED_CALLS or (
+        len(seconds) < _TURNS and time.perf_counter() - started < _TURNS_SECONDS
+    ):
+        seconds.append([_seconds(each, len(seconds)) for each in (call, beside)])
+    own, other = np.transpose(seconds)
+    return float(np.median(own)), float(np.median(own / other))
 
 
 def _seconds(call, k):

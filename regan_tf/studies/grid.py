@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf.cli import config_flags, flagfiles
+from regan_tf.cli import command, config_flags, flagfiles
 from regan_tf.config import Config, UserError
 
 # The sweep says these itself.
@@ -31,6 +31,13 @@ class Job:
     def log(self):
         """Where the run's output goes: beside its directory, which is the run's own."""
         return Path(self.config.workdir).with_suffix(".log")
+
+    def work(self):
+        """Runs it; returns the exit code."""
+        command.start_tensorflow(self.config.threads, self.config.precision)
+        from regan_tf.training.run import run
+
+        return run(self.config, wait=True)
 
     @property
     def finished(self):

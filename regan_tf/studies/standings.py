@@ -1,4 +1,4 @@
-"""What a leaderboard says of each estimator: in which order they stand, and the tables in Markdown."""
+"""What a leaderboard says: in which order the estimators stand, and tables in Markdown."""
 
 from dataclasses import dataclass
 
