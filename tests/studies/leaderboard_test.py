@@ -124,7 +124,7 @@ class BenchTest(tf.test.TestCase):
 
     def test_a_biased_estimator_is_found_and_blocks_make_up_the_variance(self):
         here = self._bench()
-        found = here.measure("rebar:sequence")
+        found = here.measure("straight_through")
         self.assertTrue(found["bias_seen"])
         self.assertLen(found["block_variances"], BLOCKS)
         self.assertGreater(min(found["block_variances"]), 0)
