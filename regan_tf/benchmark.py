@@ -72,6 +72,8 @@ UPDATES = {
         "variance_loss": "per_example",
     },
     "rebar rollout": {"estimator": "rebar", "control_variate": "rollout"},
+    "actor_critic": {"estimator": "actor_critic"},
+    "doubly_robust": {"estimator": "doubly_robust"},
 }
 _TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
 # TensorFlow counts calls and traces of a method over all objects that have it. Each update is a

@@ -51,10 +51,13 @@ class Config:
     rollouts: int = same_as(EstimatorSpec, "rollouts")
     critics: int = same_as(EstimatorSpec, "critics")
     critic_target: str = same_as(EstimatorSpec, "critic_target")
-    critic_reads_reward: bool = same_as(EstimatorSpec, "critic_reads_reward")
+    critic_reads: str = same_as(EstimatorSpec, "critic_reads")
     critic_steps: int = setting(
-        2, "Steps of the critic's regression on the batch of each update.", at_least=0
+        4,
+        "Steps of a critic's regression after an update, each on other rows of its batch.",
+        at_least=1,
     )
+    critic_rows: int = setting(32, "Rows of such a step.", at_least=1)
     critic_replay: int = setting(
         0,
         "Recent minibatches of sequences, of each of which there is one such step besides, before "
@@ -185,7 +188,7 @@ class Config:
     control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
-    critic_units: int = setting(64, "Units of a critic's hidden layers.", at_least=1)
+    critic_units: int = setting(32, "Units of a critic's hidden layers.", at_least=1)
     # Training, Algorithm 1.
     start_from: str = setting(
         "",

@@ -63,6 +63,7 @@ ESTIMATORS = {
     "all_actions_biased": Traits(None, all_actions=True),
     "straight_through": Traits(None, tokens="straight_through"),
 }
+READABLE = 32  # largest vocabulary of which a critic reads what each next token is worth
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
 
 _OF_CONTROL_VARIATES = (
@@ -73,7 +74,7 @@ _OF_CONTROL_VARIATES = (
     "coupled",
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
-OF_CRITICS = ("critics", "critic_target", "critic_reads_reward")
+OF_CRITICS = ("critics", "critic_target", "critic_reads")
 _NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
 NO_REUSE = (
     "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout, actor_critic and "
@@ -144,10 +145,12 @@ class EstimatorSpec:
         "What Q_t(b_t) is fitted to: R less sum_{s>t} (Q_s(b_s) - V_s), or R alone.",
         choices=("doubly_robust", "reward"),
     )
-    critic_reads_reward: bool = setting(
-        True,
-        "Whether critics read what the reward knows of a prefix: the discriminator's state, and in "
-        "small vocabularies its value after each next token.",
+    critic_reads: str = setting(
+        "prefix",
+        "What critics read besides the generator's state, of a reward that values prefixes: its "
+        "features and value of each (prefix), after each next token, too (next; of at most "
+        f"{READABLE} tokens), or nothing.",
+        choices=("nothing", "prefix", "next"),
     )
     updates_per_batch: int = setting(
         1,

@@ -21,16 +21,16 @@ from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.protocol import SequenceGenerator, Unrolled
 from regan_tf.spec import EstimatorSpec
 
-# Up to this vocabulary the reward is asked for its value after every next token: V times a step.
-_READABLE = 32
 _DECAY = 0.9  # of the running variance of R
+_FAR = 5.0  # standard deviations of R beyond which a prefix's value is cut off where it is read
 
 
 class Reading(NamedTuple):
     """What Q is made of, a function of b_<t alone."""
 
     features: tf.Tensor  # the generator's state, and the reward's features, [B, T, F]
-    values: tf.Tensor  # the reward after b_<t and each next token, [B, T, V]; or [B, T, 0]
+    value: tf.Tensor  # the reward's own of b_<t, [B, T, 1]; or [B, T, 0]
+    next_values: tf.Tensor  # after b_<t and each next token, [B, T, V]; or [B, T, 0]
 
 
 class Lesson(NamedTuple):
@@ -79,7 +79,6 @@ class _Network(keras.layers.Layer):
         self.step_bias, self.bias = weight("step_bias", [length, units]), weight("bias", [units])
         self.head = weight("head", [vocab_size, units])
         self.token_bias = weight("token_bias", [vocab_size])
-        self.value_bias = weight("value_bias", [length])
         self.built = True
 
     def last_hidden(self, x):
@@ -90,32 +89,31 @@ class _Network(keras.layers.Layer):
     def of_all(self, x):
         """[B, T, F] -> [B, T, V]."""
         q = lstm.product(self.last_hidden(x), self.head.value, transpose=True)
-        return q + (self.token_bias.value + self.value_bias.value[:, tf.newaxis])
+        return q + self.token_bias.value
 
     def of_tokens(self, x, tokens):
         """`of_all` at int32 [B, T], [B, T], without the others."""
         of_token = lstm.look_up(self.head.value, tokens)
         q = tf.reduce_sum(self.last_hidden(x) * of_token, axis=-1)
-        of_token = lstm.look_up(self.token_bias.value[:, tf.newaxis], tokens)[..., 0]
-        return q + of_token + self.value_bias.value
+        return q + lstm.look_up(self.token_bias.value[:, tf.newaxis], tokens)[..., 0]
 
 
 @keras.saving.register_keras_serializable("regan_tf")
 class Critic(keras.Model):
     """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs.
 
-        Q = m + s (a_t (d_t(i) - m) / s + mean over networks of f_t(features(b_<t), d_t)_i)
+        Q = m + s (a_t (d_t(i) - m) / s + mean over networks of f_t(what is read of b_<t)_i)
 
-    with d_t(i) the reward's own value after b_<t and i, where it has one; m the last batch's mean
-    of R and s its running standard deviation, so that rewards of any scale are learned alike; and
-    a_t learned: at the last step, where d_t is R, it starts at 1, else at 0. f starts at 0.
+    with m the last batch's mean of R and s its running standard deviation, so that rewards of any
+    scale are learned alike; and d_t(i) the reward's own value after b_<t and i, where that is read:
+    a_t is learned, and starts at 1 at the last step, where d_t is R, else at 0. f starts at 0.
 
     Args:
       feature_dim: F, see `control_variate.prefix_features`.
       seq_len, vocab_size: T and V.
       units: of both hidden layers.
       networks: how many there are.
-      reads_values: whether there is d_t.
+      reads_value, reads_next: whether the reward's own values are read.
     Raises:
       ValueError: the dtype policy is neither float32 nor float64.
     """
@@ -127,22 +125,23 @@ class Critic(keras.Model):
         vocab_size: int,
         units: int = 64,
         networks: int = 1,
-        reads_values: bool = False,
+        reads_value: bool = False,
+        reads_next: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_policy(self)
         self._sizes = {"feature_dim": feature_dim, "seq_len": seq_len, "vocab_size": vocab_size}
-        self._sizes |= {"units": units, "networks": networks, "reads_values": reads_values}
-        self.feature_dim, self.vocab_size = feature_dim, vocab_size
-        self.reads_values = reads_values
-        sizes = feature_dim + reads_values * vocab_size, seq_len, vocab_size, units
+        self._sizes |= {"units": units, "networks": networks}
+        self._sizes |= {"reads_value": reads_value, "reads_next": reads_next}
+        self.widths = feature_dim, int(reads_value), reads_next * vocab_size
+        sizes = sum(self.widths), seq_len, vocab_size, units
         self.networks = [
             _Network(sizes, dtype=self.dtype_policy, name=f"network_{n}") for n in range(networks)
         ]
         self.of_values: Any = (
             self.add_weight(shape=[seq_len], initializer=_at_the_end, name="of_values")
-            if reads_values
+            if reads_next
             else None
         )
         # Of R: its mean, the sum that is its running variance, and what weighs that.
@@ -168,7 +167,8 @@ class Critic(keras.Model):
             generator.vocab_size,
             units,
             spec.critics,
-            reading.values.shape[-1] > 0,
+            reading.value.shape[-1] > 0,
+            reading.next_values.shape[-1] > 0,
             dtype=generator.compute_dtype,
         )
 
@@ -180,7 +180,7 @@ class Critic(keras.Model):
         """Q, [B, T, V]."""
         x, values = self._inputs(reading)
         q = tf.add_n([network.of_all(x) for network in self.networks]) / len(self.networks)
-        if self.reads_values:
+        if self.of_values is not None:
             q += self.of_values.value[:, tf.newaxis] * values
         mean, deviation = self._location()
         return mean + deviation * q
@@ -196,7 +196,7 @@ class Critic(keras.Model):
         x, values = self._inputs(lesson.reading)
         mean, deviation = self._location()
         target = (lesson.target - mean) / deviation
-        if self.reads_values:
+        if self.of_values is not None:
             target -= self.of_values.value * chosen(values, tokens)
         errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         weight = tf.ones_like(target) if mask is None else mask
@@ -223,10 +223,11 @@ class Critic(keras.Model):
         return mean, tf.where(deviation > 1e-6 * tf.abs(mean), deviation, tf.ones_like(deviation))
 
     def _inputs(self, reading):
-        """The networks' input, and the values in units of s from m."""
+        """The networks' input, and the next values in units of s from m."""
         mean, deviation = self._location()
-        values = (reading.values - mean) / deviation
-        return tf.concat([reading.features, values], axis=-1), values
+        value, next_values = ((x - mean) / deviation for x in reading[1:])
+        value = tf.clip_by_value(value, -_FAR, _FAR)
+        return tf.concat([reading.features, value, next_values], axis=-1), next_values
 
 
 def _at_the_end(shape, dtype=None):
@@ -235,15 +236,15 @@ def _at_the_end(shape, dtype=None):
 
 def read(spec: EstimatorSpec, reward: Reward, unrolled: Unrolled) -> Reading:
     """What a critic is told of each prefix."""
-    none = tf.zeros_like(unrolled.log_probs)[..., :0]
-    if not (spec.critic_reads_reward and isinstance(reward, PrefixReward)):
-        return Reading(prefix_features(unrolled, none), none)
-    vocab_size = unrolled.log_probs.shape[-1]
-    if vocab_size > _READABLE:
-        of_reward = reward.features(unrolled.tokens, tf.zeros_like(unrolled.log_probs))
-        return Reading(prefix_features(unrolled, of_reward), none)
-    values, of_reward = reward.next_values(unrolled.tokens, vocab_size, none.dtype)
-    return Reading(prefix_features(unrolled, of_reward), values)
+    tokens, none = unrolled.tokens, tf.zeros_like(unrolled.log_probs)[..., :0]
+    if spec.critic_reads == "nothing" or not isinstance(reward, PrefixReward):
+        return Reading(prefix_features(unrolled, none), none, none)
+    options = unrolled.log_probs.shape[-1], none.dtype
+    value, of_reward = reward.of_prefixes(tokens, *options)
+    next_values = none
+    if spec.critic_reads == "next":
+        next_values, _ = reward.next_values(tokens, *options)
+    return Reading(prefix_features(unrolled, of_reward), value[..., tf.newaxis], next_values)
 
 
 def judge(
@@ -267,7 +268,7 @@ def fit(
     tokens: tf.Tensor,
     mask: tf.Tensor | None,
 ) -> tf.Tensor:
-    """One step of the regression; returns the loss, in units of R's variance."""
+    """One step of the regression on a batch; returns the loss, in units of R's variance."""
     phi = [v.value for v in critic.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(phi)
@@ -276,3 +277,13 @@ def fit(
     *gradient, loss = replicas.mean([*gradient, loss])
     optimizer.apply(gradient, critic.trainable_variables)
     return loss
+
+
+def rows_of(x: Any, number: tf.Tensor, size: int) -> Any:
+    """`size` rows of a nest of [B, ...], or all if B is less: others for each number, until all
+    have been. Replicas that share the rows evenly share these, too.
+    """
+    of = tf.nest.flatten(x)[0].shape[0]
+    size = min(size, of)
+    rows = (number + of // size * tf.range(size)) % of
+    return tf.nest.map_structure(lambda each: tf.gather(each, rows), x)

@@ -32,7 +32,7 @@ _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
     "x4 ... (draws of z~), reuse2, reuse4 ... (the last of so many updates with a batch); of a "
-    "critic critics2, critics3 ..., reward_target, unread"
+    "critic critics2, critics3 ..., reward_target, unread, next"
 )
 _NUMBERED = {"x": "control_samples", "reuse": "updates_per_batch", "critics": "critics"}
 _NAMED: dict[str, dict[str, Any]] = {
@@ -42,7 +42,8 @@ _NAMED: dict[str, dict[str, Any]] = {
     "per_example": {"variance_loss": "per_example"},
     "independent": {"coupled": False},
     "reward_target": {"critic_target": "reward"},
-    "unread": {"critic_reads_reward": False},
+    "unread": {"critic_reads": "nothing"},
+    "next": {"critic_reads": "next"},
     **{form: {"control_variate": form} for form in FORMS},
 }
 

@@ -58,10 +58,18 @@ class MixedReward(TokenReward, PrefixReward):
         ]
         return tf.concat(found, axis=-1)
 
+    def of_prefixes(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """See PrefixReward; D's alone where R has no value of prefixes."""
+        if isinstance(self._own, PrefixReward):
+            return super().of_prefixes(tokens, vocab_size, dtype)
+        return self._of_discriminator.of_prefixes(tokens, vocab_size, dtype)
+
     def next_values(
         self, tokens: tf.Tensor, vocab_size: int, dtype: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See PrefixReward; D's alone where R has none."""
+        """See PrefixReward; D's alone where R has no value of prefixes."""
         if isinstance(self._own, PrefixReward):
             return super().next_values(tokens, vocab_size, dtype)
         return self._of_discriminator.next_values(tokens, vocab_size, dtype)

@@ -62,6 +62,13 @@ class PrefixReward(abc.ABC):
         """The features of `prefixes` alone, [B, T, F], where its values are of no use."""
         return self.prefixes(tokens, last_rows)[1]
 
+    def of_prefixes(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values of b_<t as far as they go, [B, T], and the features, [B, T, F]."""
+        values, features = self.prefixes(tokens, tf.one_hot(tokens, vocab_size, dtype=dtype))
+        return tf.pad(values[:, :-1], [[0, 0], [1, 0]]), features
+
     def next_values(
         self, tokens: tf.Tensor, vocab_size: int, dtype: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -100,6 +107,13 @@ class DiscriminatorReward(TokenReward, PrefixReward):
           state. Gradients flow through `last_rows`.
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
+
+    def of_prefixes(
+        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """D(b_<t), [B, T], and its state after b_<t, [B, T, 2H]."""
+        del vocab_size, dtype
+        return self._discriminator.probability_so_far(tokens)
 
     def next_values(
         self, tokens: tf.Tensor, vocab_size: int, dtype: Any

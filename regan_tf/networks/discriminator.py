@@ -144,6 +144,12 @@ class Discriminator(keras.Model):
         features, probability = tf.concat(flat, axis=-1), tf.sigmoid(self._logit(after[0]))
         return _batch_major(probability, tokens), _batch_major(features, tokens)
 
+    def probability_so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """D(b_<t), [B, T], of tokens int32 [B, T]; and the state (h, c) after b_<t, [B, T, 2H]."""
+        flat = self._states_before(tokens)
+        probability, features = tf.sigmoid(self._logit(flat[0])), tf.concat(flat, axis=-1)
+        return _batch_major(probability, tokens), _batch_major(features, tokens)
+
     def next_probability(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """D after every prefix and each token that may be next.
 
@@ -166,13 +172,14 @@ class Discriminator(keras.Model):
             state = self.cell.advance(projected_t, state)
             return state, state
 
+        # Over all tokens, though the last state is not needed: these are then the same operations
+        # as those of the reward D(b), which TensorFlow does once.
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        before = [first[tf.newaxis] for first in start]
-        if length > 1:
-            states = lstm.stack(
-                lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0]
-            )
-            before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
+        states = lstm.stack(lstm.unroll(step, start, self._project(tokens), length)[0])
+        before = [
+            tf.concat([first[tf.newaxis], after[:-1]], axis=0)
+            for first, after in zip(start, states, strict=True)
+        ]
         return [tf.reshape(x, [-1, self.cell.units]) for x in before]
 
 

@@ -9,7 +9,7 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.critic import Critic, Lesson, Reading, fit
+from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, rows_of
 from regan_tf.estimators.estimate import (
     Diagnostics,
     estimate_gradient,
@@ -168,17 +168,23 @@ class Trainer:
         return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
 
     def _fit_critic(self, found):
-        """Steps of the critic's regression on a batch; returns the loss before them."""
+        """Steps of the critic's regression on a batch; returns the loss before them, of the first
+        rows.
+        """
         self.critic.observe(found.reward)
-        mask = alive(self.generator, found.tokens)
+        size = max(1, self.config.critic_rows // replicas.count())
+        steps, mask = self.config.critic_steps, alive(self.generator, found.tokens)
+        rows = found.lesson, found.tokens, () if mask is None else mask
 
         def step(i, first):
-            loss = fit(self.critic, self.critic_optimizer, found.lesson, found.tokens, mask)
+            lesson, tokens, of_rows = rows_of(rows, i, size)
+            given = lesson, tokens, None if mask is None else of_rows
+            loss = fit(self.critic, self.critic_optimizer, *given)
             return (tf.where(i == 0, loss, first),)
 
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
-        return repeat(self.config.critic_steps, step, (0.0,))[0]
+        return repeat(steps, step, (tf.constant(0.0, self.generator.compute_dtype),))[0]
 
     @property
     def _learns_from_negatives(self):
@@ -275,8 +281,7 @@ class Trainer:
         found = tokens, array(), signal, log_prob, measured
         lesson = ()
         if self.critic:
-            widths = self.critic.feature_dim, self.critic.vocab_size * self.critic.reads_values
-            reading = Reading(*(array(shape=[length, width]) for width in widths))
+            reading = Reading(*(array(shape=[length, width]) for width in self.critic.widths))
             lesson = Lesson(reading, array(shape=[length]))
         return Diagnostics(*found, rows if row_gradients else [], [], lesson)
 
