@@ -299,7 +299,7 @@ def _timed(call, beside=None):
     """The median seconds of a call, and of their ratios to the other's in the same turn."""
     if beside is None:
         return float(np.median([_seconds(call, k) for k in range(_TIMED_CALLS)])), None
-    started, seconds = time.perf_counter(), []
+    started, seconds = time.perf_counter(), list[list[float]]()
     while len(seconds) < _TIMED_CALLS or (
         len(seconds) < _TURNS and time.perf_counter() - started < _TURNS_SECONDS
     ):

@@ -6,9 +6,10 @@ from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 from regan_tf.plots import drawing
 
 _UNBIASED, _BIASED, _TAIL = "C0", "C3", "0.6"
-_MARKERS = ("o", "s", "D", "^", "v")
+_OF_STATES, _OF_RUNS = ("o", "s", "D"), ("^", "v", "<", "P", "*")  # markers
 _ROW, _HEAD = 0.3, 1.5  # inches of a row, and of all else
 _MOST = 10  # a larger variance is an arrow with its number
+_LEAST = 1e-5  # a smaller one is not shown
 _STEP = 0.22  # of a row, between its points
 
 
@@ -28,21 +29,30 @@ def plot_standings(standings, has_tail, path):
     size = 2.7 + 2.7 * len(lengths) + 1.8 * runs, _HEAD + _ROW * len(standings)
     widths = [2.5] * len(lengths) + [1.7] * runs + [0.4 * len(lengths)]
     figure, axes = drawing.subplots(1, len(widths), figsize=size, squeeze=False, widths=widths)
-    axes, names = list(axes[0]), {}
+    axes, markers = list(axes[0]), {}
     for each, length in zip(axes, lengths, strict=False):
         rows = [s.of_length(length) for s in standings]
-        names |= _draw_points(each, rows, lambda r: _colour(r, has_tail))
+        drawn = _draw_points(each, rows, _OF_STATES, lambda r: _colour(r, has_tail))
+        markers |= {f"{name.split('_')[0]} discriminator": m for name, m in drawn.items()}
         each.set_title(f"Frozen states of length {length}", fontsize=10)
     if runs:
-        _draw_points(axes[-2], [s.along_runs for s in standings], lambda r: _UNBIASED)
+        rows = [s.along_runs for s in standings]
+        biased = {s.estimator for s in standings if s.biased}
+        drawn = _draw_points(
+            axes[-2],
+            rows,
+            _OF_RUNS,
+            lambda r: _BIASED if r["estimator"] in biased else _UNBIASED,
+        )
+        markers |= {f"along {name}": marker for name, marker in drawn.items()}
         axes[-2].set_title("Along runs", fontsize=10)
-        _mark_legend(axes[-2], list(dict.fromkeys(n for s in standings for n in s.along_runs)))
     _write_times(axes[-1], standings, lengths)
     for each in axes:
         _rule_rows(each, standings)
     _name_rows(axes[0], standings)
-    figure.suptitle("Variance of one estimate relative to reinforce_loo's, lowest first")
-    _legend(figure, names)
+    title = "Variance and time of one estimate, relative to reinforce_loo's; lowest variance first"
+    figure.suptitle(title, fontsize=11)
+    _legend(figure, markers)
     drawing.write(figure, path)
 
 
@@ -50,22 +60,23 @@ def _colour(result, has_tail):
     return _TAIL if has_tail(result) else _BIASED if result["bias_seen"] else _UNBIASED
 
 
-def _draw_points(axes, rows, colour):
-    """A point, with its interval, for each result of each row; returns the strengths' markers."""
+def _draw_points(axes, rows, markers, colour):
+    """A point, with its interval, for each result of each row; returns what has which marker."""
     names = list(dict.fromkeys(name for row in rows for name in row))
+    found = {name: markers[k % len(markers)] for k, name in enumerate(names)}
     for y, row in enumerate(rows):
         for k, name in enumerate(names):
             if name in row:
                 place = y + _STEP * (k - (len(names) - 1) / 2)
-                _draw_point(axes, row[name], place, _MARKERS[k], colour(row[name]))
+                _draw_point(axes, row[name], place, found[name], colour(row[name]))
     axes.axvline(1, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
     axes.set(xscale="log")
-    low, _ = axes.get_xlim()
-    axes.set_xlim(min(low, 0.5), 1.6 * _MOST)
+    low = min(r["variance_low"] for row in rows for r in row.values())
+    axes.set_xlim(0.6 * min(max(low, _LEAST), 0.5), 1.6 * _MOST)
     axes.xaxis.set_major_locator(FixedLocator([10.0**k for k in range(-6, 2)]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    return {name.split("_")[0]: _MARKERS[k] for k, name in enumerate(names)}
+    return found
 
 
 def _draw_point(axes, result, y, marker, color):
@@ -128,19 +139,17 @@ def _name(standing):
     return f"{standing.estimator}\nbias {span} %"
 
 
-def _mark_legend(axes, names):
-    handles = [_handle(name, _MARKERS[k], _UNBIASED) for k, name in enumerate(names)]
-    axes.legend(handles=handles, fontsize=7, loc="lower left", frameon=False)
-
-
-def _legend(figure, names):
-    handles = [_handle(f"{name} discriminator", marker, "0.2") for name, marker in names.items()]
+def _legend(figure, markers):
+    handles = [_handle(label, marker, "0.2") for label, marker in markers.items()]
     handles += [
         _handle("no bias seen", "o", _UNBIASED),
         _handle("bias seen", "o", _BIASED),
         _handle("tail: one batch is over 10 %", "o", _TAIL),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    columns = max(2, int(figure.get_figwidth() // 2.5))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def _handle(label, marker, color):
