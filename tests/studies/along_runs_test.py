@@ -43,7 +43,7 @@ class VariancesTest(tf.test.TestCase):
     def test_what_is_learned_is_learned_in_the_run(self):
         taught, untaught = (
             along_runs.variances(_config(estimator="actor_critic", critic_steps=steps))["own"]
-            for steps in (2, 0)
+            for steps in (4, 1)
         )
         self.assertAllClose(taught[:1], untaught[:1], rtol=1e-4)
         self.assertNotAllClose(taught[1:], untaught[1:], rtol=1e-4)
