@@ -4,14 +4,14 @@ import itertools
 import math
 import re
 
-from regan_tf.spec import NO_REUSE
+from regan_tf.spec import NO_CRITIC, NO_REUSE
 
 
 def complaint(config) -> str | None:
     """The first thing that is wrong with a `Config` whose flags are right each by itself, and whose
     `estimator_spec` is right, or None.
     """
-    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _calls)
+    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _critic, _calls)
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
 
 
@@ -99,6 +99,11 @@ def _row_parts(config):
             f"--row_parts={config.row_parts} is not allowed: it must divide "
             f"--batch_size={batch_size}, two rows a part"
         )
+    elif not config.estimator_spec.divides(batch_size // config.row_parts):
+        yield (
+            f"--row_parts={config.row_parts} contradicts --sampling={config.sampling}, for which "
+            "a part needs an even number of rows, at least 4"
+        )
     if config.row_parts > 1 and config.distribution != "none":
         yield (
             f"--row_parts={config.row_parts} contradicts --distribution={config.distribution}: "
@@ -128,6 +133,15 @@ def _replay(config):
         yield (
             f"--replay={config.replay} contradicts --distribution=multi_worker, whose workers "
             "have other sequences each"
+        )
+
+
+def _critic(config):
+    spec = config.estimator_spec
+    if config.critic_replay and spec.traits.critic is None:
+        yield (
+            f"--critic_replay={config.critic_replay} contradicts --estimator={spec.estimator}, "
+            f"{NO_CRITIC}"
         )
 
 

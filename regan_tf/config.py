@@ -42,6 +42,7 @@ class Config:
     )
     control_variate: str = same_as(EstimatorSpec, "control_variate")
     leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
+    sampling: str = same_as(EstimatorSpec, "sampling")
     temperature: float = same_as(EstimatorSpec, "temperature")
     eta: float = same_as(EstimatorSpec, "eta")
     learn_temperature: bool = same_as(EstimatorSpec, "learn_temperature")
@@ -61,7 +62,7 @@ class Config:
     critic_replay: int = setting(
         0,
         "Recent minibatches of sequences, of each of which there is one such step besides, before "
-        "an update: of the discriminator's negatives, or with a --reward alone of the updates.",
+        "an update: of the discriminator's negatives, or with a --reward of the updates.",
         at_least=0,
     )
     updates_per_batch: int = same_as(EstimatorSpec, "updates_per_batch")
@@ -71,8 +72,8 @@ class Config:
         "",
         "module:function or file.py:function, a reward to train for instead of the discriminator: "
         "of texts or tokens (regan_tf.text_reward, token_reward); or of rows [B, T, V] -> [B] in "
-        "TensorFlow ops, for rebar, relax and straight_through differentiable, and continuous: "
-        "with jumps they are biased.",
+        "TensorFlow ops, for rebar, relax, straight_through and reinmax differentiable, and "
+        "continuous: with jumps they are biased.",
     )
     reward_workers: int = setting(
         0,

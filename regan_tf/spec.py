@@ -21,6 +21,7 @@ class Traits(NamedTuple):
     all_actions: bool = False  # with sum_i Q_t(i) grad p_t(i), over all tokens of each step
     always_leave_one_out: bool = False  # not only where it is asked for
     tokens: str = "sampled"  # or "data", or "straight_through"
+    second_order: bool = False  # straight-through by ReinMax
     reward_per_token: bool = False  # by Monte Carlo continuation
 
     @property
@@ -62,8 +63,9 @@ ESTIMATORS = {
     ),
     "all_actions_biased": Traits(None, all_actions=True),
     "straight_through": Traits(None, tokens="straight_through"),
+    "reinmax": Traits(None, tokens="straight_through", second_order=True),
 }
-READABLE = 32  # largest vocabulary of which a critic reads what each next token is worth
+SAMPLINGS = ("iid", "sobol", "lhs")  # the last two by points of `quasi_random`
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
 
 _OF_CONTROL_VARIATES = (
@@ -75,7 +77,7 @@ _OF_CONTROL_VARIATES = (
 )
 _NO_CONTROL = "which has no control variate; rebar and relax have"
 OF_CRITICS = ("critics", "critic_target", "critic_reads")
-_NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
+NO_CRITIC = "which has no critic; actor_critic and doubly_robust have"
 NO_REUSE = (
     "which needs fresh sequences; reinforce, reinforce_loo, reinforce_rollout, actor_critic and "
     "reinvent can use them again"
@@ -104,6 +106,13 @@ class EstimatorSpec:
     )
     leave_one_out: bool = setting(
         False, "Subtract the mean of the other rows' learning signals from each row's."
+    )
+    sampling: str = setting(
+        "iid",
+        "How a batch's tokens are drawn: independently, or by points that fill the space more "
+        "evenly, shifted Sobol points or a Latin hypercube, in two halves that are independent; "
+        "each is then the other's baseline, where leave-one-out would be.",
+        choices=SAMPLINGS,
     )
     temperature: float = setting(
         1.0, "Temperature lambda of the relaxation (appendix B); the paper uses 1.", above=0
@@ -148,15 +157,14 @@ class EstimatorSpec:
     critic_reads: str = setting(
         "prefix",
         "What critics read besides the generator's state, of a reward that values prefixes: its "
-        "features and value of each (prefix), after each next token, too (next; of at most "
-        f"{READABLE} tokens), or nothing.",
+        "features and value of each (prefix), that after each next token, too (next), or nothing.",
         choices=("nothing", "prefix", "next"),
     )
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
-        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout); "
-        "of reinvent by its own loss.",
+        "PPO's clipped surrogate, which is biased (reinforce, reinforce_loo, reinforce_rollout, "
+        "actor_critic); of reinvent by its own loss.",
         at_least=1,
     )
     clip: float = setting(
@@ -182,7 +190,7 @@ class EstimatorSpec:
         if self.traits.critic is None:
             for name in OF_CRITICS:
                 if getattr(self, name) != getattr(EstimatorSpec, name):
-                    self._contradiction(name, "estimator", _NO_CRITIC)
+                    self._contradiction(name, "estimator", NO_CRITIC)
         elif self.traits.relaxed and self.control_variate == "sequence":
             reason = "which needs a control variate a token: step or rollout"
             self._contradiction("control_variate", "estimator", reason)
@@ -195,9 +203,21 @@ class EstimatorSpec:
             self._contradiction("leave_one_out", "estimator", reason)
         if self.updates_per_batch > 1 and not self.may_reuse:
             self._contradiction("updates_per_batch", "estimator", NO_REUSE)
+        self._check_sampling()
         if self.learn_temperature and is_zero(self.eta) and not self.learn_eta:
             reason = "without which the control variate has no temperature"
             self._contradiction("learn_temperature", "eta", reason)
+
+    def _check_sampling(self):
+        if self.sampling == "iid":
+            return
+        if self.traits.tokens == "data":
+            self._contradiction("sampling", "estimator", "which samples nothing")
+        reason = "which needs the Gumbel noise that independent tokens are made of"
+        if self.traits.tokens == "straight_through" and not self.traits.second_order:
+            self._contradiction("sampling", "estimator", reason)
+        if self.traits.relaxed and self.control_variate == "sequence":
+            self._contradiction("sampling", "control_variate", f"{reason}; step and rollout do not")
 
     def _contradiction(self, name, other, reason):
         raise SettingError(name, getattr(self, name), reason, (other, getattr(self, other)))
@@ -218,6 +238,13 @@ class EstimatorSpec:
         """Raises SettingError if the estimator needs more rows."""
         if self.uses_leave_one_out and batch_size < 2:
             raise SettingError("batch_size", batch_size, "leave-one-out needs at least 2 rows")
+        if not self.divides(batch_size):
+            reason = f"sampling={self.sampling} needs an even number of rows, at least 4"
+            raise SettingError("batch_size", batch_size, reason)
+
+    def divides(self, rows: int) -> bool:
+        """Whether so many rows have the two halves that the sampling takes them in, if it does."""
+        return self.sampling == "iid" or (rows >= 4 and rows % 2 == 0)
 
     @property
     def traits(self) -> Traits:

@@ -36,7 +36,7 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
     def test_its_gradient_is_the_librarys(self, estimator, form):
         generator, discriminator, network = self._networks(form)
         seed, temperature = tf.constant([3, 4]), 0.7
-        gumbel, uniform, _ = estimate._noise(generator, _BATCH, seed)
+        gumbel, uniform, *_ = estimate._noise(generator, _BATCH, seed)
         found, of_phi = one_file.estimate(
             estimator, form, generator, discriminator, network, gumbel, uniform, temperature
         )

@@ -254,9 +254,15 @@ def judge(
     unrolled: Unrolled,
     mask: tf.Tensor | None,
 ) -> Judgement:
-    """What a critic says of a pass of the generator; mask: of `autoregressive.alive`."""
-    reading, tokens = read(spec, reward, unrolled), unrolled.tokens
-    q = tf.ensure_shape(critic(reading), unrolled.log_probs.shape)
+    """What a critic says of a pass of the generator; mask: of `autoregressive.alive`.
+
+    Raises ValueError unless that is [B, T, V].
+    """
+    reading, tokens, shape = read(spec, reward, unrolled), unrolled.tokens, unrolled.log_probs.shape
+    q = critic(reading)
+    if not q.shape.is_compatible_with(shape):
+        raise ValueError(f"the critic gave shape {q.shape}: it must give [B, T, V], {shape}")
+    q = tf.ensure_shape(q, shape)
     value = tf.reduce_sum(tf.exp(unrolled.log_probs) * q, axis=-1)
     return Judgement(q, masked(chosen(q, tokens), mask), masked(value, mask), reading)
 
@@ -281,7 +287,7 @@ def fit(
 
 def rows_of(x: Any, number: tf.Tensor, size: int) -> Any:
     """`size` rows of a nest of [B, ...], or all if B is less: others for each number, until all
-    have been. Replicas that share the rows evenly share these, too.
+    have been.
     """
     of = tf.nest.flatten(x)[0].shape[0]
     size = min(size, of)

@@ -24,7 +24,7 @@ from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
 from regan_tf.estimators.rewards import Reward
-from regan_tf.networks import autoregressive, backprop
+from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import to_gumbel, uniform_noise
@@ -42,8 +42,8 @@ class Diagnostics(NamedTuple):
 
     tokens: tf.Tensor  # b, int32 [B, T]; for mle the data's
     reward: tf.Tensor  # R, [B]
-    signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through
-    log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through
+    signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
+    log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
     measured: dict[str, tf.Tensor]  # what else there is of each row, by `measured_names`, [B]
     row_gradients: RowGradients | None  # if asked for, or needed for the variance loss
     # of the variance loss with respect to `ControlVariate.variables` (equation 19)
@@ -115,7 +115,7 @@ def estimate_gradient(
     _check_critic(spec, critic)
     _check_batch(spec, batch_size, data)
     penalty = fitting(spec, penalty, generator)
-    noise = _noise(generator, batch_size, seed, spec.control_samples)
+    noise = _noise(generator, batch_size, seed, spec.control_samples, spec.sampling)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
     draw = _straight_through if is_straight_through else _score_function
@@ -260,17 +260,23 @@ def _signal(spec, credit, against, mask, batch_size):
         return signal
     signal = signals.held(signal, mask)
     mean = replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True))
+    if spec.sampling != "iid":
+        sign = replicas.own_rows(quasi_random.signs(batch_size, signal.dtype))
+        signed_mean = replicas.mean(tf.reduce_mean(sign * signal, axis=0, keepdims=True))
+        return signals.other_half(signal, sign, mean, signed_mean)
     return signals.leave_one_out(signal, mean, batch_size)
 
 
 def _straight_through(spec, control, critic, generator, reward, penalty, noise, batch_size, data):
-    """Hard rows with the gradient of relaxed ones, which the generator reads, too; dR/drows weighs
-    them.
+    """Hard rows with a gradient, that of relaxed ones or ReinMax's, which the generator reads, too;
+    dR/drows weighs them.
     """
     del control, critic, penalty, batch_size, data
 
     def relaxed():
-        return autoregressive.straight_through(generator, noise.gumbel, spec.temperature)
+        return autoregressive.straight_through(
+            generator, noise.of_tokens, spec.temperature, spec.traits.second_order
+        )
 
     unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
@@ -284,17 +290,29 @@ def _straight_through(spec, control, critic, generator, reward, penalty, noise, 
 class _Noise(NamedTuple):
     """All the randomness of one estimate."""
 
-    gumbel: tf.Tensor  # g [B, T, V], for b and z
+    gumbel: tf.Tensor  # g [B, T, V], for z; for b, too, where the rows are independent
     uniform: tf.Tensor  # v [K B, T, V], for z~
     seed: tf.Tensor  # of continuations
+    points: tf.Tensor | None = None  # for b where they are not, in (0, 1), [B, T]
+
+    @property
+    def of_tokens(self):
+        """What `autoregressive.unroll` makes b of."""
+        return self.gumbel if self.points is None else self.points
 
 
-def _noise(generator, batch_size, seed, copies=1):
+def _noise(generator, batch_size, seed, copies=1, sampling="iid"):
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
     seeds = tf.unstack(tf.random.experimental.stateless_split(autoregressive.stateless(seed), 3))
     gumbel = to_gumbel(replicas.own_rows(uniform_noise(shape, seeds[0], dtype)))
     uniform = replicas.own_rows(uniform_noise([copies, *shape], seeds[1], dtype), axis=1)
-    return _Noise(gumbel, tf.reshape(uniform, [-1, *shape[1:]]), seeds[2])
+    points = None
+    if sampling != "iid":
+        of_b = tf.random.experimental.stateless_fold_in(seeds[0], 1)
+        points = replicas.own_rows(
+            quasi_random.in_halves(sampling, batch_size, generator.seq_len, of_b)
+        )
+    return _Noise(gumbel, tf.reshape(uniform, [-1, *shape[1:]]), seeds[2], points)
 
 
 def _tokens(spec, generator, noise, data):
@@ -303,7 +321,7 @@ def _tokens(spec, generator, noise, data):
     def run():
         if spec.traits.tokens == "data":
             return autoregressive.teacher_force(generator, replicas.own_rows(data))
-        return autoregressive.unroll(generator, noise.gumbel)
+        return autoregressive.unroll(generator, noise.of_tokens)
 
     return backprop.with_pullback(generator, run)
 

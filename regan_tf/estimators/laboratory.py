@@ -22,7 +22,7 @@ from regan_tf.networks import autoregressive
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.settings import SettingError
-from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, EstimatorSpec
+from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, SAMPLINGS, EstimatorSpec
 
 _TIMED_CALLS = 20
 _TURNS, _TURNS_SECONDS = 200, 5  # of two calls: the most, and after which no more than 20 are made
@@ -31,8 +31,8 @@ _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
     f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
-    "x4 ... (draws of z~), reuse2, reuse4 ... (the last of so many updates with a batch); of a "
-    "critic critics2, critics3 ..., reward_target, unread, next"
+    "x4 ... (draws of z~), sobol, lhs (sampling), reuse2, reuse4 ... (the last of so many updates "
+    "with a batch); of a critic critics2, critics3 ..., reward_target, unread, next"
 )
 _NUMBERED = {"x": "control_samples", "reuse": "updates_per_batch", "critics": "critics"}
 _NAMED: dict[str, dict[str, Any]] = {
@@ -45,6 +45,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "unread": {"critic_reads": "nothing"},
     "next": {"critic_reads": "next"},
     **{form: {"control_variate": form} for form in FORMS},
+    **{sampling: {"sampling": sampling} for sampling in SAMPLINGS},
 }
 
 
@@ -73,8 +74,8 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    of_variates = settings.keys() - {"leave_one_out", "updates_per_batch", *OF_CRITICS}
-    if of_variates and not spec.traits.relaxed:
+    of_any = {"leave_one_out", "sampling", "updates_per_batch", *OF_CRITICS}
+    if settings.keys() - of_any and not spec.traits.relaxed:
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec
 
@@ -219,9 +220,6 @@ class Laboratory:
         """From a seed the flat gradient, c trained; from a seed what c depends on, or None."""
         if spec is None:
             return self._reference, None
-        if spec.updates_per_batch > 1:
-            last = LastUpdate(spec, self.generator, self.reward, self._generator_rate)
-            return lambda seed: _flat(last.gradient(seed=seed, **self._options)), None
         control = ControlVariate.create(
             spec, self.generator, self.reward, self._filters, self._units
         )
@@ -234,6 +232,9 @@ class Laboratory:
             return estimate_gradient(spec, self.generator, self.reward, **given)
 
         self._train(estimate, control, critic)
+        if spec.updates_per_batch > 1:
+            last = LastUpdate(spec, self.generator, self.reward, self._generator_rate, critic)
+            return lambda seed: _flat(last.gradient(seed=seed, **self._options)), None
 
         def context_of(seed):
             shape = [self._options["batch_size"], self.generator.seq_len, self.generator.vocab_size]

@@ -1,11 +1,13 @@
 """What the last of several updates with one batch is worth, beside the exact gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from regan_tf.estimators import reuse
+from regan_tf.estimators.critic import Reading
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.rewards import Reward
@@ -29,6 +31,7 @@ class LastUpdate:
       spec: with updates_per_batch > 1.
       generator, reward: as for `estimate_gradient`; V^T sequences are enumerated at each draw.
       learning_rate: of the steps.
+      critic: as for `estimate_gradient`.
     """
 
     def __init__(
@@ -37,8 +40,9 @@ class LastUpdate:
         generator: SequenceGenerator,
         reward: Reward,
         learning_rate: float,
+        critic: Callable[[Reading], tf.Tensor] | None = None,
     ):
-        self._spec, self._generator, self._reward = spec, generator, reward
+        self._spec, self._generator, self._reward, self._critic = spec, generator, reward, critic
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(generator.trainable_variables)
 
@@ -48,9 +52,8 @@ class LastUpdate:
         moving = [*values(generator.trainable_variables), *values(self._optimizer.variables)]
         before = [tf.identity(variable) for variable in moving]
         here = exact_gradient(generator, self._reward)
-        first, found = estimate_gradient(
-            spec, generator, self._reward, batch_size=batch_size, seed=seed
-        )
+        options = {"batch_size": batch_size, "seed": seed, "critic": self._critic}
+        first, found = estimate_gradient(spec, generator, self._reward, **options)
         batch = reuse.Batch.of(found)
 
         def update(_, gradient):

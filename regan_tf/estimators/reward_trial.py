@@ -65,8 +65,9 @@ def suitable(
         raise UserError(
             f"--reward={config.reward} gave {wrong} for a row of the data: it must be finite"
         )
-    # straight_through asks for the gradient at hard rows alone.
-    if np.isnan(missed) and config.estimator != "straight_through":
+    # straight_through and reinmax ask for the gradient at hard rows alone.
+    is_straight_through = config.estimator_spec.traits.tokens == "straight_through"
+    if np.isnan(missed) and not is_straight_through:
         raise UserError(
             f"--reward={config.reward} is not finite in relaxed rows, where "
             f"--estimator={config.estimator} asks for it"

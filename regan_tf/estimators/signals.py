@@ -108,6 +108,25 @@ def leave_one_out(signal: tf.Tensor, mean: tf.Tensor, size: int) -> tf.Tensor:
     return size / (size - 1) * (signal - mean)
 
 
+def other_half(
+    signal: tf.Tensor, sign: tf.Tensor, mean: tf.Tensor, signed_mean: tf.Tensor
+) -> tf.Tensor:
+    """Subtracts from each row's signal, step by step, the mean of the half that it is not in:
+    [B, ...] -> [B, ...].
+
+    With sign s = 1 in one half and -1 in the other, their means are mean(signal) + mean(s signal)
+    and mean(signal) - mean(s signal). Where the rows of a half depend on each other, leave-one-out
+    would be biased; the halves are independent, so this adds no bias. The gradient flows through
+    both means, as there.
+
+    Args:
+      signal: of all rows, or of some of them.
+      sign: which half each is in, [B, 1].
+      mean, signed_mean: [1, ...], of all rows' signal, and of s times it.
+    """
+    return signal - (mean - sign * signed_mean)
+
+
 SIGNALS = {  # by name in the spec: of the reward, and of what is set against it
     "1": maximum_likelihood,
     "R": reinforce,

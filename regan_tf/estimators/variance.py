@@ -25,7 +25,8 @@ def loss(kind: str, gradient: list, row_gradients: RowGradients | None) -> tf.Te
 
 
 def log_variances(row_gradients: RowGradients, mean_gradient: list) -> tuple[tf.Tensor, tf.Tensor]:
-    """Log of the variance over rows of the gradient of one row, in nats.
+    """Log of the variance over rows of the gradient of one row, in nats. The mean of B independent
+    rows has 1/B of it. That of rows that are not (`sampling`) has less: it says nothing of that.
 
     Args:
       row_gradients: g_j of this replica's rows; B >= 2 in all.

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf.graphs import repeat
-from regan_tf.networks import lstm
+from regan_tf.networks import lstm, samplers
 from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 # Numbers of a kind that are made at once where rows can be taken in parts: noise,
@@ -21,11 +21,12 @@ AT_ONCE = 2**24
 
 
 def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
-    """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6).
+    """Samples b_t = argmax(l_t + g_t) step by step (the Gumbel-max trick), equation (6); or by
+    inverting the distribution function, which takes one number a token.
 
     Args:
       generator: a SequenceGenerator.
-      noise: Gumbel g, [B, T, V].
+      noise: Gumbel g, [B, T, V]; or uniform in (0, 1), float64 [B, T], which is inverted.
     Returns:
       Unrolled. The gradient of `log_probs` flows to the weights, also through the states of earlier
       steps; the tokens, being an argmax, carry none.
@@ -34,7 +35,7 @@ def unroll(generator: SequenceGenerator, noise: tf.Tensor) -> Unrolled:
         return generator.unroll(noise)
 
     def sample(log_probs, noise_t):
-        token = tf.argmax(log_probs + noise_t, axis=-1, output_type=tf.int32)
+        token = samplers.drawn(log_probs, noise_t)
         return token, token
 
     tokens, _, log_probs, states = _run(generator, sample, noise)
@@ -86,18 +87,33 @@ def write_by_step(
 
 
 def straight_through(
-    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any
+    generator: SequenceGenerator, noise: tf.Tensor, temperature: Any, second_order: bool = False
 ) -> tuple[Unrolled, tf.Tensor]:
     """Samples as `unroll` does, but hands on rows with the value one_hot(b_t) and the gradient of
-    s_lambda(z_t).
+    s_lambda(z_t); or that of ReinMax (Liu et al. 2023),
+
+        2 J(m) - 1/2 J(p),   J(p) = diag(p) - p p^T,
+        p = softmax(l_t),   m = (one_hot(b_t) + softmax(l_t / lambda)) / 2
+
+    The mean of J(m) is over the two ends of the line between p and each corner, by Heun's method:
+    with lambda = 1 the gradient of E[R] is right, for one token, where R is quadratic in its row.
 
     Args:
-      generator, noise: as for `unroll`.
+      generator: a SequenceGenerator.
+      noise: Gumbel g, [B, T, V]; for ReinMax also uniform, as for `unroll`.
       temperature: lambda.
+      second_order: ReinMax.
     Returns:
       Unrolled, and the rows [B, T, V]. Gradients flow through the rows to the weights, also by way
       of later steps, since the generator reads the rows.
     """
+
+    def reinmax(log_probs, noise_t):
+        token = samplers.drawn(log_probs, noise_t)
+        hard = tf.one_hot(token, generator.vocab_size, dtype=log_probs.dtype)
+        middle = (hard + tf.nn.softmax(log_probs / temperature)) / 2
+        moved = 2 * _moved(middle, log_probs) - _moved(tf.exp(log_probs), log_probs) / 2
+        return token, hard + moved
 
     def sample(log_probs, noise_t):
         z = log_probs + noise_t
@@ -105,8 +121,20 @@ def straight_through(
         row = soft + tf.stop_gradient(tf.one_hot(token, generator.vocab_size, dtype=z.dtype) - soft)
         return token, row
 
-    tokens, rows, log_probs, states = _run(generator, sample, noise)
+    choose = reinmax if second_order else sample
+    tokens, rows, log_probs, states = _run(generator, choose, noise)
     return Unrolled(tf.transpose(tokens), log_probs, states), tf.transpose(rows, [1, 0, 2])
+
+
+def _moved(p, log_probs):
+    """0, with the Jacobian diag(p) - p p^T in l, of which p, [B, V], is held constant."""
+    p, moving = tf.stop_gradient(p), log_probs - tf.stop_gradient(log_probs)
+    return p * (moving - tf.reduce_sum(p * moving, axis=-1, keepdims=True))
+
+
+def time_major(x: tf.Tensor) -> tf.Tensor:
+    """[B, T, ...] -> [T, B, ...]."""
+    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
 
 
 def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
@@ -196,14 +224,14 @@ def _run(generator, choose, inputs):
             ended = token == end
         return (token, read, log_probs, state), (read, state, ended)
 
-    time_major = tf.transpose(inputs, [1, 0, *range(2, inputs.shape.rank)])
+    inputs, length = time_major(inputs), inputs.shape[1]
     begin = tf.fill([size], generator.vocab_size)
     start = (begin, generator.initial_state(size), tf.fill([size], False))
     # Apart from the others, since what follows may be read as rows.
-    first, carry = step(time_major[0], start)
+    first, carry = step(inputs[0], start)
     collected = tf.nest.map_structure(lambda x: x[tf.newaxis], first)
-    if (later := inputs.shape[1] - 1) > 0:
-        rest = lstm.stack(lstm.unroll(step, carry, time_major[1:], later)[0])
+    if (later := length - 1) > 0:
+        rest = lstm.stack(lstm.unroll(step, carry, inputs[1:], later)[0])
         collected = tf.nest.map_structure(lambda a, b: tf.concat([a, b], axis=0), collected, rest)
     tokens, read, log_probs, states = collected
     return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states

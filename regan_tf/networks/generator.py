@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from regan_tf.networks import backprop, lstm, samplers
-from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless
+from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless, time_major
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import gumbel_noise
@@ -112,20 +112,21 @@ class Generator(keras.Model, Generates, FastGenerator):
 
     def unroll(self, noise: tf.Tensor, temperature: Any = 1.0) -> Unrolled:
         """Samples b_t = argmax(l_t / temperature + g_t) step by step (the Gumbel-max trick),
-        equation (6).
+        equation (6); or by inversion.
 
         Args:
-          noise: Gumbel g, [B, T', V] with T' <= T: so many steps are taken.
+          noise: Gumbel g, [B, T', V], or uniform, float64 [B, T'], with T' <= T: so many steps are
+            taken.
           temperature: of sampling; training always samples at 1.
         Returns:
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of
           earlier steps; the tokens, being an argmax, carry none.
         """
 
-        def gumbel_max(logits, noise_t):
-            return tf.argmax(logits / temperature + noise_t, axis=-1, output_type=tf.int32)
+        def draw(logits, noise_t):
+            return samplers.drawn(logits / temperature, noise_t)
 
-        return self._autoregress(gumbel_max, tf.transpose(noise, [1, 0, 2]))
+        return self._autoregress(draw, time_major(noise))
 
     def complete(
         self, prefix: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, backprop
-from regan_tf.networks.autoregressive import chosen, stateless, write_by_step
+from regan_tf.networks import autoregressive, backprop, samplers
+from regan_tf.networks.autoregressive import chosen, stateless, time_major, write_by_step
 from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
@@ -63,7 +63,7 @@ class ParallelGenerator(Generates, FastGenerator):
         return self._sampled(gumbel_noise(shape, stateless(seed), self.compute_dtype))
 
     def unroll(self, noise: tf.Tensor) -> Unrolled:
-        """Samples from Gumbel noise [B, T, V] by `step`, then reads the sample in one pass; as
+        """Samples from noise by `step`, then reads the sample in one pass; as
         `autoregressive.unroll`.
         """
         return self.teacher_force(self._sampled(noise))
@@ -165,14 +165,14 @@ class ParallelGenerator(Generates, FastGenerator):
         return tf.nn.log_softmax(logits), features
 
     def _sampled(self, noise):
-        """b_t = argmax(l_t + g_t), int32 [B, T]."""
+        """b_t = drawn(l_t, noise_t), int32 [B, T]."""
         batch_size = noise.shape[0] if noise.shape[0] is not None else tf.shape(noise)[0]
-        time_major = tf.transpose(noise, [1, 0, 2])
+        by_time = time_major(noise)
 
-        def gumbel_max(t, logits):
-            return tf.argmax(logits + time_major[t], axis=-1, output_type=tf.int32)
+        def draw(t, logits):
+            return samplers.drawn(logits, by_time[t])
 
-        return write_by_step(self, batch_size, noise.shape[1], gumbel_max)
+        return write_by_step(self, batch_size, noise.shape[1], draw)
 
 
 def _trial_tokens(generator):

@@ -65,7 +65,9 @@ class FastGenerator(abc.ABC):
 
     @abc.abstractmethod
     def unroll(self, noise: tf.Tensor) -> Unrolled:
-        """Samples from Gumbel noise [B, T, V], as `autoregressive.unroll` does."""
+        """Samples from Gumbel noise [B, T, V], or from uniform noise, float64 [B, T], as
+        `autoregressive.unroll` does.
+        """
 
     @abc.abstractmethod
     def teacher_force(self, tokens: tf.Tensor) -> Unrolled:

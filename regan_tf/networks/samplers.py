@@ -40,6 +40,15 @@ def inverted(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     )
 
 
+def drawn(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    """A draw from softmax(logits [B, V]), int32 [B]: by the Gumbel-max trick, argmax(logits + g),
+    from Gumbel noise g [B, V]; or from uniform noise, float64 [B], by `inverted`.
+    """
+    if noise.shape.rank == 1:
+        return inverted(weights(logits, tf.ones([], logits.dtype)), noise)
+    return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
+
+
 class Sampler:
     """Chooses tokens. One of your own overrides `get_next_token`, as with KerasHub; what is random
     in it must come from the number that each row is given, so that a seed repeats it.

@@ -15,6 +15,8 @@ from regan_tf.studies.statistics import ratio_of_means
 # As `bench.parse_entry` reads them. Without mle and reinvent, which follow another objective.
 ESTIMATORS = (
     "reinforce_loo",
+    "reinforce_loo:sobol",
+    "reinforce_loo:lhs",
     "reinforce",
     "reinforce_rollout:loo",
     "actor_critic",
@@ -31,6 +33,7 @@ ESTIMATORS = (
     "doubly_robust_relax:step",
     "all_actions_biased",
     "straight_through",
+    "reinmax",
 )
 # Of those whose rows are independent, so that the variance over rows is that of the estimate.
 ALONG_RUNS = (
@@ -200,8 +203,10 @@ def _over_seeds(run, entry, ratios):
 
 def _check(flag, entry):
     try:
-        _, steps = parse_entry(entry)
+        spec, steps = parse_entry(entry)
     except ValueError as error:
         raise UserError(f"--{flag}: {error}") from None
     if flag == "along_runs" and steps is not None:
         raise UserError(f"--{flag}={entry} is not allowed: a run trains what is learned itself")
+    if flag == "along_runs" and spec.sampling != "iid":
+        raise UserError(f"--{flag}={entry} is not allowed: the variance over rows needs iid rows")

@@ -39,8 +39,11 @@ _ROLLOUT = (
     "--control_variate=step has none"
 )
 _STRAIGHT_THROUGH = (
-    "straight_through is biased; "
-    "reinforce, and rebar and relax with --control_variate=step, are not"
+    "{} is biased; reinforce, and rebar and relax with --control_variate=step, are not"
+)
+_ALL_ACTIONS = (
+    "all_actions_biased is biased by what its critic gets wrong; "
+    "doubly_robust, with the same critic, is not"
 )
 _REUSE = (
     "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
@@ -193,7 +196,10 @@ def _remark(config):
         return forms.get(spec.control_variate)
     if spec.updates_per_batch > 1 or config.replay:
         return _REUSE
-    return _STRAIGHT_THROUGH if spec.traits.tokens == "straight_through" else None
+    if spec.traits.all_actions and spec.traits.signal is None:
+        return _ALL_ACTIONS
+    is_straight_through = spec.traits.tokens == "straight_through"
+    return _STRAIGHT_THROUGH.format(spec.estimator) if is_straight_through else None
 
 
 def _assist(config, dataset, path, own_reward):

@@ -9,21 +9,17 @@ from tensorflow.random.experimental import stateless_fold_in
 from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, rows_of
-from regan_tf.estimators.estimate import (
-    Diagnostics,
-    estimate_gradient,
-    lesson_of,
-    measured_names,
-)
+from regan_tf.estimators.critic import Lesson, Reading
+from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, of_tokens
+from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import RowGradients
-from regan_tf.training.recent import RecentSequences
+from regan_tf.training.critic_trainer import CriticTrainer
+from regan_tf.training.optimizers import adam
 
 
 class Trainer:
@@ -47,32 +43,24 @@ class Trainer:
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
         self.control_variables = self.control.variables
-        self.pretrain_optimizer = _adam(
+        self.pretrain_optimizer = adam(
             _pretrain_rate(config, pretrain_batches), generator.trainable_variables
         )
-        self.generator_optimizer = _adam(
+        self.generator_optimizer = adam(
             config.generator_learning_rate, generator.trainable_variables
         )
-        self.discriminator_optimizer = _adam(
+        self.discriminator_optimizer = adam(
             config.discriminator_learning_rate, discriminator.trainable_variables
         )
-        self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
-        self.critic, self.recent = None, None
+        self.control_optimizer = adam(config.control_learning_rate, self.control_variables)
+        self.critic = None
         if self.spec.traits.critic:
-            self.critic = Critic.create(self.spec, generator, self.reward, config.critic_units)
-            self.critic_optimizer = _adam(
-                config.critic_learning_rate, self.critic.trainable_variables
-            )
-            if config.critic_replay:
-                sizes = config.batch_size, config.seq_len
-                self.recent = RecentSequences(config.critic_replay, *sizes)
+            self.critic = CriticTrainer(config, generator, self.reward, self.penalty)
 
     @property
     def learned_variables(self):
         """Keras variables of what is learned besides the networks."""
-        of_critic = [*self.critic.variables] if self.critic else []
-        recent = self.recent.variables if self.recent else []
-        return self.control_variables + of_critic + recent
+        return self.control_variables + (self.critic.variables if self.critic else [])
 
     @property
     def optimizer_variables(self):
@@ -83,7 +71,7 @@ class Trainer:
             self.discriminator_optimizer,
             self.control_optimizer,
         ]
-        optimizers += [self.critic_optimizer] if self.critic else []
+        optimizers += [self.critic.optimizer] if self.critic else []
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
@@ -131,7 +119,11 @@ class Trainer:
         Returns:
           A dict of scalars.
         """
-        scalars, batch = replicas.run(self._update_generator, seed, real, replayed)
+        if self.critic:
+            self.critic.learn_from_recent()
+        scalars, batch, lesson = replicas.run(self._update_generator, seed, real, replayed)
+        if self.critic:
+            scalars["critic_loss"] = self.critic.learn(*lesson)
         if self.spec.updates_per_batch == 1:
             return scalars
 
@@ -144,8 +136,6 @@ class Trainer:
 
     def _update_generator(self, seed, real, replayed):
         config = self.config
-        if self.recent:
-            self._fit_critic_to_recent()
         # Lines 6-12, and what 14-15 need.
         estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
         by_row = {"reward": diagnostics.reward} | diagnostics.measured
@@ -161,55 +151,9 @@ class Trainer:
         if diagnostics.control_gradient:  # lines 14-15: phi lowers the variance, equation (19)
             self.control_optimizer.apply(diagnostics.control_gradient, self.control_variables)
             scalars["control_gradient_norm"] = tf.linalg.global_norm(diagnostics.control_gradient)
-        if self.critic:
-            scalars["critic_loss"] = self._fit_critic(diagnostics)
-        if self.spec.updates_per_batch == 1:
-            return scalars, ()
-        return scalars, tf.nest.map_structure(replicas.gather, reuse.Batch.of(diagnostics))
-
-    def _fit_critic(self, found):
-        """Steps of the critic's regression on a batch; returns the loss before them, of the first
-        rows.
-        """
-        self.critic.observe(found.reward)
-        size = max(1, self.config.critic_rows // replicas.count())
-        steps, mask = self.config.critic_steps, alive(self.generator, found.tokens)
-        rows = found.lesson, found.tokens, () if mask is None else mask
-
-        def step(i, first):
-            lesson, tokens, of_rows = rows_of(rows, i, size)
-            given = lesson, tokens, None if mask is None else of_rows
-            loss = fit(self.critic, self.critic_optimizer, *given)
-            return (tf.where(i == 0, loss, first),)
-
-        if self.recent and not self._learns_from_negatives:
-            self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
-        return repeat(steps, step, (tf.constant(0.0, self.generator.compute_dtype),))[0]
-
-    @property
-    def _learns_from_negatives(self):
-        """Whether a critic's recent sequences are the discriminator's negatives: they are many, and
-        it says anew what they are worth.
-        """
-        return self.config.rewards_by_discriminator and self.config.d_steps > 0
-
-    def _fit_critic_to_recent(self):
-        """One step of the critic's regression on each minibatch of recent sequences."""
-        generator, recent = self.generator, self.recent
-
-        def step(i):
-            tokens = replicas.own_rows(recent.tokens.value[recent.first + i])
-            reward = replicas.own_rows(recent.reward.value[recent.first + i])
-            if self._learns_from_negatives:
-                reward = of_tokens(
-                    self.reward, tokens, generator.vocab_size, generator.compute_dtype
-                )
-            given = self.spec, self.critic, generator, self.reward, tokens, reward, self.penalty
-            mask = alive(generator, tokens)
-            fit(self.critic, self.critic_optimizer, lesson_of(*given), tokens, mask)
-            return ()
-
-        repeat(self.config.critic_replay - recent.first, step, ())
+        batch = () if self.spec.updates_per_batch == 1 else reuse.Batch.of(diagnostics)
+        lesson = self.critic.lesson(diagnostics) if self.critic else ()
+        return scalars, *tf.nest.map_structure(replicas.gather, (batch, lesson))
 
     def _update_again(self, batch, reward, replayed):
         """One step more, with the sequences of an update before: see `reuse`."""
@@ -281,7 +225,9 @@ class Trainer:
         found = tokens, array(), signal, log_prob, measured
         lesson = ()
         if self.critic:
-            reading = Reading(*(array(shape=[length, width]) for width in self.critic.widths))
+            reading = Reading(
+                *(array(shape=[length, width]) for width in self.critic.network.widths)
+            )
             lesson = Lesson(reading, array(shape=[length]))
         return Diagnostics(*found, rows if row_gradients else [], [], lesson)
 
@@ -293,7 +239,7 @@ class Trainer:
             batch_size=batch_size,
             seed=seed,
             control=self.control,
-            critic=self.critic,
+            critic=self.critic and self.critic.network,
             data=real,
             penalty=self.penalty,
             row_gradients=row_gradients,
@@ -332,8 +278,8 @@ class Trainer:
             "discriminator_gradient_norm": norms / steps,
         }
         sampled = tf.reshape(sampled.stack(), [-1, seq_len])
-        if self.recent:
-            self.recent.add(sampled)
+        if self.critic:
+            self.critic.see_negatives(sampled)
         return scalars, sampled
 
     def _negatives(self, size, seed):
@@ -359,24 +305,9 @@ class Trainer:
         return loss, tf.linalg.global_norm(gradient)
 
 
-class ReducedAdam(keras.optimizers.Adam):
-    """Adam for gradients that are already averaged over replicas: Keras would add them up once
-    more.
-    """
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
-
-
 def _pretrain_rate(config, batches):
     """The learning rate of pre-training, which --pretrain_decay lets fall."""
     rate = config.pretrain_learning_rate
     if not (config.pretrain_decay and batches):
         return rate
     return keras.optimizers.schedules.CosineDecay(rate, batches)
-
-
-def _adam(learning_rate, variables):
-    optimizer = ReducedAdam(learning_rate)
-    optimizer.build(variables)
-    return optimizer

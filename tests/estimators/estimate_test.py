@@ -13,24 +13,24 @@ from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, lstm, quasi_random
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
 _BATCHES, _BATCH_SIZE = 60, 1024
 
 
-def _compare(spec, generator, reward, network=None):
+def _compare(spec, generator, reward, network=None, batch_size=_BATCH_SIZE, batches=_BATCHES):
     control = ControlVariate(spec, network)
 
     def draw(seed):
         gradient, _ = estimate.estimate_gradient(
-            spec, generator, reward, batch_size=_BATCH_SIZE, seed=seed, control=control
+            spec, generator, reward, batch_size=batch_size, seed=seed, control=control
         )
         return problems.flat(gradient)
 
     exact = problems.flat(exact_gradient(generator, reward))
-    return problems.Comparison(problems.batch_means(draw, _BATCHES), exact)
+    return problems.Comparison(problems.batch_means(draw, batches), exact)
 
 
 def _random_network(vocab_size):
@@ -104,13 +104,22 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    @parameterized.parameters("rebar", "relax", "straight_through")
+    @parameterized.parameters("rebar", "relax", "straight_through", "reinmax")
     def test_sequence_form_and_straight_through_are_biased_for_an_lstm(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
         spec = EstimatorSpec(estimator)
         found = _compare(spec, generator, discriminator.probability, _random_network(3))
         self.assertFalse(found.is_unbiased(), str(found))
         self.assertGreater(found.relative_bias, 5 * found.relative_noise, str(found))
+
+    def test_reinmax_is_less_biased_than_straight_through(self):
+        generator, discriminator = problems.networks(2, 3, 3)
+        first, second = (
+            _compare(EstimatorSpec(name), generator, discriminator.probability, batches=12)
+            for name in ("straight_through", "reinmax")
+        )
+        self.assertLess(first.relative_noise + second.relative_noise, 0.05)
+        self.assertLess(second.relative_bias, first.relative_bias - 0.15)
 
 
 class MutationTest(tf.test.TestCase, parameterized.TestCase):
@@ -169,6 +178,60 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
 
         with mock.patch.object(estimate, "_noise", mutant):
             self.assertFalse(self._is_unbiased())
+
+
+class SamplingTest(tf.test.TestCase, parameterized.TestCase):
+    """Rows that depend on each other: in small batches, where a wrong baseline would show."""
+
+    def _found(self, name, sampling):
+        networks = problems.networks(7, 4, 3, reward_spread=3.0, end_token=3)
+        spec, reward, network = _arguments(name, _UNBIASED[name], *networks)
+        spec = EstimatorSpec.of(spec, sampling=sampling)
+        return _compare(spec, networks[0], reward, network, batch_size=8, batches=2000)
+
+    @parameterized.product(name=["reinforce", "reinforce_loo"], sampling=["sobol", "lhs"])
+    def test_is_unbiased(self, name, sampling):
+        self._assert_is_unbiased(name, sampling)
+
+    @parameterized.parameters("sobol", "lhs")
+    @pytest.mark.slow
+    def test_a_control_variate_is_unbiased(self, sampling):
+        self._assert_is_unbiased("relax step leave-one-out learned", sampling)
+
+    def _assert_is_unbiased(self, name, sampling):
+        found = self._found(name, sampling)
+        self.assertLess(found.relative_noise, 0.03, str(found))
+        self.assertTrue(found.is_unbiased(), str(found))
+
+    @parameterized.parameters("sobol", "lhs")
+    def test_it_finds_the_mean_of_rows_that_are_not_independent(self, sampling):
+        def mutant(signal, sign, mean, signed_mean):
+            del sign, signed_mean
+            return signals.leave_one_out(signal, mean, 8)
+
+        with mock.patch.object(signals, "other_half", mutant):
+            self.assertFalse(self._found("reinforce_loo", sampling).is_unbiased())
+
+    def test_it_finds_halves_that_share_a_seed(self):
+        with mock.patch.object(
+            quasi_random, "stateless_split", lambda seed, _: tf.stack([seed] * 2)
+        ):
+            self.assertFalse(self._found("reinforce_loo", "sobol").is_unbiased())
+
+    def test_variance_is_lower_than_that_of_independent_rows(self):
+        generator, discriminator = problems.networks(7, 4, 3, reward_spread=3.0)
+        reward = DiscriminatorReward(discriminator)
+
+        def variance_of(sampling):
+            def draw(seed):
+                options = {"batch_size": 32, "seed": seed, "sampling": sampling}
+                return problems.flat(
+                    estimate.estimate_gradient("reinforce_loo", generator, reward, **options)[0]
+                )
+
+            return problems.batch_means(draw, 1000).var(axis=0).sum()
+
+        self.assertLess(variance_of("sobol"), 0.7 * variance_of("iid"))
 
 
 class ExactGradientTest(tf.test.TestCase):
@@ -333,6 +396,26 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         (
             {"estimator": "reinforce", "control_variate": "step"},
             "control_variate='step' contradicts estimator='reinforce'",
+        ),
+        (
+            {"sampling": "sobol", "control_variate": "step", "batch_size": 5},
+            "batch_size=5 is not allowed: sampling=sobol needs an even number of rows, at least 4",
+        ),
+        (
+            {"sampling": "lhs", "control_variate": "step", "batch_size": 2},
+            "batch_size=2 is not allowed: sampling=lhs needs an even number of rows, at least 4",
+        ),
+        (
+            {"sampling": "sobol"},
+            "sampling='sobol' contradicts control_variate='sequence', which needs the Gumbel noise",
+        ),
+        (
+            {"sampling": "sobol", "estimator": "straight_through"},
+            "sampling='sobol' contradicts estimator='straight_through', which needs the Gumbel",
+        ),
+        (
+            {"sampling": "lhs", "estimator": "mle"},
+            "sampling='lhs' contradicts estimator='mle', which samples nothing",
         ),
         (
             {"eta": 0, "learn_temperature": True},

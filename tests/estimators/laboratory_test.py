@@ -92,6 +92,14 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             parse("reinforce:loo:reuse4"),
             EstimatorSpec("reinforce", leave_one_out=True, updates_per_batch=4),
         )
+        self.assertEqual(
+            parse("doubly_robust_relax:step:critics2:reward_target:unread"),
+            EstimatorSpec(
+                "doubly_robust_relax", "step",
+                critics=2, critic_target="reward", critic_reads="nothing",
+            ),
+        )  # fmt: skip
+        self.assertEqual(parse("reinforce:lhs"), EstimatorSpec("reinforce", sampling="lhs"))
 
     @parameterized.parameters(
         "rebarr",
@@ -107,7 +115,14 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:sequence",
         "reinforce_loo:x1",
         "rebar:reuse2",
+        "rebar:sobol",
         "reinforce_loo:reuse0",
+        "reinforce_loo:critics2",
+        "rebar:unread",
+        "doubly_robust:x2",
+        "doubly_robust:reuse2",
+        "doubly_robust_relax",
+        "all_actions_biased:loo",
     )
     def test_bad_specs_are_named(self, text):
         with self.assertRaisesRegex(ValueError, f"^'{text}'.*; write ESTIMATOR"):
@@ -180,6 +195,12 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
                 lab.measure(parse("relax:step:eta:temperature:per_example"), 1000).variance.sum()
             )
         self.assertLess(totals[1], 0.7 * totals[0])
+
+    def test_a_critic_is_there_for_the_first_of_a_batchs_updates(self):
+        generator, discriminator = problems.networks(3, 3, 2)
+        lab = Laboratory(generator, DiscriminatorReward(discriminator), batch_size=16)
+        measured = lab.measure(parse("actor_critic:reuse2"), 20)
+        self.assertGreater(measured.variance.sum(), 0)
 
     def test_reference_is_unbiased_and_better_than_leave_one_out(self):
         generator, discriminator = problems.networks(3, 3, 3, reward_spread=3.0)

@@ -119,6 +119,19 @@ class PrefixTest(tf.test.TestCase):
         more = own.features(self.tokens, self.last).shape[-1]
         self.assertEqual(feature_dim(self.generator, reward), alone + more)
 
+    def test_next_values_are_mixed_where_both_have_some(self):
+        of_discriminator = DiscriminatorReward(self.discriminator)
+        _, other = problems.networks(9, 4, 3, end_token=3)
+        own = DiscriminatorReward(other)
+        given = self.tokens, 4, tf.float32
+        values, features = of_discriminator.next_values(*given)
+        found = MixedReward(own, self.discriminator, 0.7).next_values(*given)
+        self.assertAllClose(found[0], 0.7 * own.next_values(*given)[0] + 0.3 * values)
+        self.assertAllClose(found[1], tf.concat([own.next_values(*given)[1], features], axis=-1))
+        alone = MixedReward(_black_box(), self.discriminator, 0.7).next_values(*given)
+        self.assertAllClose(alone[0], values)
+        self.assertAllClose(alone[1], features)
+
     def test_a_reward_of_tokens_is_not_asked_for_values_that_it_has_not(self):
         reward = MixedReward(_black_box(), self.discriminator, 0.5)
         of_discriminator = DiscriminatorReward(self.discriminator)

@@ -265,7 +265,7 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, f"^{message}$"):
             Penalty(**weights)
 
-    @parameterized.parameters("mle", "straight_through")
+    @parameterized.parameters("mle", "straight_through", "reinmax")
     def test_estimators_without_a_signal_of_their_samples(self, estimator):
         generator, prior, reward = _problem()
         message = f"entropy=0.1 contradicts estimator='{estimator}', which has no learning signal"

@@ -54,7 +54,7 @@ class ShapeTest(tf.test.TestCase, parameterized.TestCase):
             values(tf.zeros([2, 4, 3]))
 
 
-class PrefixTest(tf.test.TestCase):
+class PrefixTest(tf.test.TestCase, parameterized.TestCase):
     def test_fast_prefixes_are_the_discriminator_on_shortened_rows(self):
         _, discriminator = problems.networks(1, 4, 5)
         tokens = tf.constant(np.random.default_rng(0).integers(0, 4, [3, 5]), tf.int32)
@@ -64,6 +64,22 @@ class PrefixTest(tf.test.TestCase):
         for t in range(5):
             rows = tf.concat([tf.one_hot(tokens[:, :t], 4), last[:, t : t + 1]], axis=1)
             self.assertAllClose(values[:, t], discriminator.probability(rows), atol=1e-6)
+
+    @parameterized.parameters(None, 3)
+    def test_next_values_are_the_discriminator_on_each_next_token(self, end_token):
+        _, discriminator = problems.networks(1, 4, 5, end_token=end_token)
+        reward = DiscriminatorReward(discriminator)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, 3, [2, 5]), tf.int32)
+        values, features = reward.next_values(tokens, 4, tf.float32)
+        for t in range(5):
+            for token in range(4):
+                next_one = tf.fill([2, 1], token)
+                b = tf.concat([tokens[:, :t], next_one], axis=1)
+                self.assertAllClose(values[:, t, token], discriminator.probability(b), atol=1e-6)
+        # What a PrefixReward without a faster way does.
+        slower = rewards.PrefixReward.next_values(reward, tokens, 4, tf.float32)
+        self.assertAllClose(values, slower[0], atol=1e-6)
+        self.assertAllClose(features, slower[1], atol=1e-6)
 
     def test_plain_reward_gets_uniform_rows_after_the_prefix(self):
         tokens, last = tf.constant([[1, 0, 1]]), tf.constant([[[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]])

@@ -52,7 +52,7 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         seed, batch_size, temperature, eta = tf.constant([4, 5]), 6, 0.7, 0.8
         spec = EstimatorSpec(estimator, temperature=temperature, eta=eta)
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, 3]), tf.int32)
-        gumbel, uniform, _ = estimate._noise(generator, batch_size, seed)
+        gumbel, uniform, *_ = estimate._noise(generator, batch_size, seed)
 
         def terms():
             tokens = data if estimator == "mle" else generator.unroll(gumbel).tokens
@@ -108,3 +108,11 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
             data=tf.zeros([2, 2], tf.int32),
         )
         self.assertEmpty(diagnostics.control_gradient)
+
+    def test_a_half_has_the_mean_of_the_other_for_baseline(self):
+        signal = tf.constant([[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [6.0, 5.0]])
+        sign = tf.constant([[1.0], [-1.0], [1.0], [-1.0]])  # means: (2, 0) and (4, 3)
+        mean = tf.reduce_mean(signal, axis=0, keepdims=True)
+        signed_mean = tf.reduce_mean(sign * signal, axis=0, keepdims=True)
+        found = signals.other_half(signal, sign, mean, signed_mean)
+        self.assertAllClose(found, [[-3, -3], [0, 1], [-1, -3], [4, 5]])

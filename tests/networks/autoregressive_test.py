@@ -44,7 +44,8 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(
         *[
-            (estimator, "sequence", 1) for estimator in ("mle", "reinforce", "straight_through")
+            (estimator, "sequence", 1)
+            for estimator in ("mle", "reinforce", "straight_through", "reinmax")
         ],  # which use neither
         *itertools.product(["rebar"], FORMS, [1]),
         *itertools.product(["relax"], FORMS, [1, 2]),
@@ -126,6 +127,57 @@ class _Counting:
             tf.one_hot(inputs, 4) if inputs.dtype.is_integer else tf.pad(inputs, [[0, 0], [0, 1]])
         )
         return rows @ self.table.value, tuple(left - 1 for left in state)
+
+
+class ReinMaxTest(tf.test.TestCase, parameterized.TestCase):
+    def _mean_gradient(self, generator, slope, temperature=1.0):
+        """Of a reward of one token with the slope dR/drow, over all tokens: exactly."""
+        size = generator.vocab_size
+        noise = 1e9 * tf.eye(size)[:, tf.newaxis]  # row i has token i
+        theta = [v.value for v in generator.trainable_variables]
+        with tf.GradientTape() as tape:
+            unrolled, rows = autoregressive.straight_through(generator, noise, temperature, True)
+            self.assertAllEqual(unrolled.tokens[:, 0], range(size))
+            self.assertAllEqual(rows[:, 0], tf.eye(size))
+            probabilities = tf.exp(unrolled.log_probs[:, 0])
+            weights = tf.linalg.diag_part(probabilities)[:, tf.newaxis] * slope(tf.eye(size))
+            target = tf.reduce_sum(tf.stop_gradient(weights) * rows[:, 0])
+        return problems.flat(tape.gradient(target, theta, unconnected_gradients="zero"))
+
+    @parameterized.parameters((1, True), (2, True), (3, False))
+    def test_mean_is_exact_up_to_quadratic_rewards_of_one_token(self, degree, is_exact):
+        generator, _ = problems.networks(2, 4, 1)
+        rng = np.random.default_rng(0)
+        table = tf.constant(rng.normal(size=[4, 4]) + 3 * rng.normal(size=[4, 1]), tf.float32)
+
+        def reward(rows):
+            return tf.reduce_sum((rows[:, 0] @ table + 0.5) ** degree, axis=-1)
+
+        def slope(rows):
+            return degree * (rows @ table + 0.5) ** (degree - 1) @ tf.transpose(table)
+
+        exact = problems.flat(regan_tf.exact_gradient(generator, reward))
+        found = self._mean_gradient(generator, slope)
+        error = float(tf.norm(found - exact) / tf.norm(exact))
+        self.assertEqual(error < 1e-5, is_exact, error)
+
+    def test_gradient_of_a_token_is_the_formula(self):
+        generator, _ = problems.networks(2, 3, 1)
+        bias, slope, temperature = generator.output_layer.bias.value, [0.3, -1.0, 2.0], 0.6
+        with tf.GradientTape() as tape:
+            unrolled, rows = autoregressive.straight_through(
+                generator, tf.constant([[[0.0, 1e9, 0.0]]]), temperature, True
+            )
+            target = tf.reduce_sum(rows * tf.constant(slope))
+        p = np.exp(unrolled.log_probs[0, 0].numpy())
+        tempered = p ** (1 / temperature) / np.sum(p ** (1 / temperature))
+        middle = (np.array([0, 1, 0]) + tempered) / 2
+
+        def jacobian(q):
+            return np.diag(q) - np.outer(q, q)
+
+        expected = (2 * jacobian(middle) - jacobian(p) / 2) @ slope
+        self.assertAllClose(tape.gradient(target, bias), expected, atol=1e-6)
 
 
 class ProtocolTest(tf.test.TestCase, parameterized.TestCase):

@@ -104,6 +104,22 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         own = generator.unroll(gumbel_noise([50, 3, 3], [1, 2]))
         self.assertAllEqual(unrolled.tokens, own.tokens)
 
+    @parameterized.parameters(None, 1)
+    def test_samples_from_uniform_noise_have_the_law_of_the_generator(self, end_token):
+        generator, _ = problems.networks(1, 3, 2, end_token=end_token)
+        grid = (np.arange(200) + 0.5) / 200
+        noise = tf.constant(list(itertools.product(grid, repeat=2)), tf.float64)
+        tokens = generator.unroll(noise).tokens.numpy()
+        sequences = np.array(list(itertools.product(range(3), repeat=2)), np.int32)
+        expected = np.exp(generator.log_prob(sequences).numpy().sum(axis=1))
+        if end_token is not None:
+            expected[(sequences[:, 0] == end_token) & (sequences[:, 1] != end_token)] = 0
+        found = np.bincount(tokens @ [3, 1], minlength=9) / len(tokens)
+        self.assertAllClose(found, expected, atol=4 / 200)
+        self.assertAllClose(found.reshape(3, 3).sum(1), expected.reshape(3, 3).sum(1), atol=2 / 200)
+        by_step = autoregressive.unroll(problems.Protocol(generator), noise[::7])
+        self.assertAllEqual(by_step.tokens, tokens[::7])
+
     def test_log_prob_of_a_shorter_sequence_is_that_of_its_tokens_and_its_end(self):
         generator, _ = problems.networks(1, 3, 4, end_token=2)
         tokens = tf.constant([[0, 1, 2, 2], [2, 2, 2, 2], [0, 1, 0, 1]])

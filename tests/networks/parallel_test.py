@@ -14,7 +14,7 @@ from regan_tf.estimators.control_networks import ControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
-from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.noise import gumbel_noise, unit_interval
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
@@ -31,13 +31,14 @@ def _transformer(vocab_size=3, seq_len=3, end_token=None, kind=Transformer):
 
 
 class OnePassTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters(None, 1)
-    def test_sampling_one_pass_and_steps_agree(self, end_token):
+    @parameterized.product(
+        end_token=[None, 1],
+        noise=[gumbel_noise([16, 7, 4], [0, 1]), unit_interval([16, 7], [0, 1])],
+    )
+    def test_sampling_one_pass_and_steps_agree(self, end_token, noise):
         generator = _transformer(4, 7, end_token)
-        unrolled = autoregressive.unroll(generator, gumbel_noise([16, 7, 4], [0, 1]))
-        by_step = autoregressive.unroll(
-            problems.Protocol(generator), gumbel_noise([16, 7, 4], [0, 1])
-        )
+        unrolled = autoregressive.unroll(generator, noise)
+        by_step = autoregressive.unroll(problems.Protocol(generator), noise)
         self.assertAllEqual(unrolled.tokens, by_step.tokens)
         self.assertAllClose(unrolled.log_probs, by_step.log_probs, atol=1e-5)
         self.assertGreater(np.ptp(unrolled.log_probs.numpy()), 1)
@@ -118,7 +119,7 @@ class EstimatesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(found.is_unbiased(), str(found))
 
     @parameterized.parameters(
-        *[(name, "", "") for name in ("mle", "reinforce_rollout", "straight_through")],
+        *[(name, "", "") for name in ("mle", "reinforce_rollout", "straight_through", "reinmax")],
         *itertools.product(["rebar"], FORMS, ["batch"]),
         ("relax", "sequence", "per_example"),
     )

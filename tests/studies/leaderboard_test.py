@@ -42,6 +42,7 @@ class PlanTest(tf.test.TestCase, parameterized.TestCase):
         ({"estimators": ("relax@many",)}, "--estimators: 'relax@many' has no number of steps"),
         ({"estimators": ("reference",)}, "--estimators: 'reference' is not an estimate of one"),
         ({"along_runs": ("reinforce:reuse2",)}, "--along_runs: 'reinforce:reuse2' is not an est"),
+        ({"along_runs": ("reinforce_loo:sobol",)}, "over rows needs iid rows"),
         ({"along_runs": ("doubly_robust@9",)}, "--along_runs=doubly_robust@9 is not allowed"),
     )
     def test_bad_names_are_refused(self, options, message):

@@ -74,6 +74,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(other, one, atol=1e-4)
         for one, other in zip(expected, found, strict=True):
             for name in {
+                "critic_loss",
                 "prior_kl",
                 "reward",
                 "discriminator_loss",
@@ -88,12 +89,17 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         with strategy.scope():
             return work()
 
-    def test_a_run_equals_that_on_one_device(self):
+    @parameterized.parameters(
+        {"estimator": "reinforce_loo"}, {"estimator": "doubly_robust", "critic_replay": 2}
+    )
+    def test_a_run_equals_that_on_one_device(self, **options):
         def work():
-            experiment = Experiment(self._config(estimator="reinforce_loo", iterations=2))
+            experiment = Experiment(self._config(iterations=2, **options))
             records = list(filter(None, regan(experiment)))
             networks = experiment.generator, experiment.models.discriminator
-            return records, [v.numpy() for network in networks for v in network.variables]
+            variables = [v for network in networks for v in network.variables]
+            variables += experiment.trainer.learned_variables
+            return records, [v.numpy() for v in variables]
 
         self._assert_equal(work)
 
@@ -101,7 +107,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "mle"},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "reinforce_loo", "updates_per_batch": 3},
+        {"estimator": "reinforce_loo", "sampling": "sobol"},
         {"estimator": "straight_through"},
+        {"estimator": "reinmax", "sampling": "lhs"},
         {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {
             "estimator": "rebar",
@@ -116,6 +124,8 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             "leave_one_out": True,
             "variance_loss": "per_example",
         },
+        {"estimator": "actor_critic", "updates_per_batch": 2, "critics": 2},
+        {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
     )
     def test_updates_equal_those_on_one_device(self, **options):
         real = tf.constant(np.random.default_rng(0).integers(0, 5, [16, 3]), tf.int32)
@@ -127,7 +137,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             trainer = Trainer(self._config(**options), generator, discriminator, None, prior)
             scalars = [trainer.update_generator(tf.constant([0, i]), real) for i in range(3)]
             return scalars, [
-                v.numpy() for v in trainer.generator.variables + trainer.control_variables
+                v.numpy() for v in trainer.generator.variables + trainer.learned_variables
             ]
 
         self._assert_equal(work)

@@ -96,6 +96,33 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
             [r["iteration"] for r in self._records("run") if r["phase"] == "pretrain"], [10, 20, 25]
         )
 
+    @pytest.mark.slow
+    @mock.patch(
+        "regan_tf.training.workdir._locked", new=mock.Mock()
+    )  # else until this process ends
+    def test_a_critic_and_what_it_learns_from_go_on_with_the_same_numbers(self):
+        options = {"estimator": "doubly_robust", "critic_replay": 5, "pretrain_epochs": 0.5}
+        options |= {"iterations": 5, "checkpoint_every": 1}
+        self.assertEqual(run_module.run(self._config("whole", **options)), 0)
+        self.assertEqual(run_module.run(self._config("parts", **options | {"iterations": 2})), 0)
+        self.assertEqual(run_module.run(self._config("parts", **options)), 0)
+        self.assertEqual(self._records("parts"), self._records("whole"))
+        self.assertGreater(self._records("whole")[-1]["critic_loss"], 0)
+
+    @parameterized.parameters(
+        ({"estimator": "all_actions_biased"}, "biased is biased .* doubly_robust, with the same"),
+        ({"estimator": "straight_through"}, "straight_through is biased; reinforce"),
+        ({"estimator": "rebar"}, "the paper's sequence form of rebar is biased"),
+        ({"estimator": "doubly_robust"}, None),
+        ({"estimator": "actor_critic"}, None),
+        ({"estimator": "actor_critic", "updates_per_batch": 2}, "used again make updates biased"),
+        ({"estimator": "mle"}, None),
+        ({"estimator": "reinvent"}, None),
+    )
+    def test_a_run_says_what_is_biased(self, options, remark):
+        found = run_module._remark(Config(**options))
+        self.assertRegex(found, remark) if remark else self.assertIsNone(found)
+
     @contextlib.contextmanager
     def _no_space(self, owner, name, call=1, file=None, left=100):
         """While the method is called for the `call`th time, files cannot grow beyond `left` bytes,

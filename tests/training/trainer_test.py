@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
+import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.estimators import reuse
 from regan_tf.spec import ESTIMATORS
@@ -18,6 +19,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_one_trace_per_step_function(self, estimator):
         options = {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 4}
+        options |= {"critic_replay": 5} if ESTIMATORS[estimator].critic else {}
+        options |= {"control_variate": "step"} if estimator == "doubly_robust_relax" else {}
         experiment = small.experiment(estimator=estimator, **options)
         small.finish(experiment)
         trainer = experiment.trainer
@@ -104,8 +107,11 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "mle"},
         {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
+        {"estimator": "reinforce_loo", "sampling": "lhs"},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
+        {"estimator": "doubly_robust", "critics": 2},
+        {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
     )
     @pytest.mark.slow
     def test_rows_taken_in_parts_give_the_mean_of_the_parts(self, **options):
@@ -128,6 +134,9 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         for name, found in diagnostics.measured.items():
             of_parts = tf.concat([e[1].measured[name] for e in estimates], axis=0)
             self.assertAllClose(found, of_parts)
+        of_parts = [tf.nest.flatten(e[1].lesson) for e in estimates]
+        for found, *of_part in zip(tf.nest.flatten(diagnostics.lesson), *of_parts, strict=True):
+            self.assertAllClose(found, tf.concat(of_part, axis=0), atol=1e-6)
         norms = tf.concat([e[1].row_gradients.squared_norms[0] for e in estimates], axis=0)
         self.assertAllClose(diagnostics.row_gradients.squared_norms[0], norms, rtol=1e-5)
         parts.trainer.update_generator(seed, real)
@@ -159,6 +168,62 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(temperature, 0.0)
 
 
+class CriticTest(tf.test.TestCase, parameterized.TestCase):
+    def _weights(self, trainer):
+        return [v.numpy() for v in trainer.critic.network.trainable_variables]
+
+    def test_an_estimate_leaves_the_critic_alone_and_an_updates_steps_move_it(self):
+        options = {"estimator": "doubly_robust", "critic_steps": 2}
+        trainer = small.experiment(pretrain_epochs=0, **options).trainer
+        seed, real = tf.constant([3, 4]), tf.zeros([64, 3], tf.int32)
+        before = self._weights(trainer)
+        trainer.estimate(seed, real)
+        self.assertAllEqual(trainer.critic.optimizer.iterations, 0)
+        for weight, value in zip(self._weights(trainer), before, strict=True):
+            self.assertAllEqual(weight, value)
+        scalars = trainer.update_generator(seed, real)
+        self.assertAllEqual(trainer.critic.optimizer.iterations, 2)
+        self.assertGreater(scalars["critic_loss"], 0)
+        pairs = zip(before, self._weights(trainer), strict=True)
+        self.assertGreater(max(np.abs(b - a).max() for a, b in pairs), 0)
+
+    def test_it_learns_from_as_many_recent_minibatches_as_there_are(self):
+        options = {"estimator": "doubly_robust", "critic_replay": 5, "critic_steps": 1}
+        trainer = small.experiment(pretrain_epochs=0, **options).trainer
+        real, batches = tf.zeros([64, 3], tf.int32), tf.zeros([3, 64, 3], tf.int32)
+        for update, steps in enumerate((1, 1 + 4, 5 + 6, 11 + 6)):
+            seed = tf.constant([0, update])
+            trainer.update_generator(seed, real)
+            self.assertEqual(trainer.critic.optimizer.iterations, steps)
+            _, negatives = trainer.train_discriminator(batches, seed)
+            newest = tf.reshape(negatives, [3, 64, 3])
+            self.assertAllEqual(trainer.critic.recent.tokens[-3:], newest)
+
+    @parameterized.parameters(1.0, 0.5)
+    @pytest.mark.slow
+    def test_what_is_recent_makes_no_call_of_a_reward_of_ones_own(self, weight):
+        asked = []
+
+        @regan_tf.text_reward
+        def counted(texts):
+            asked.extend(texts)
+            return [text.count("+") for text in texts]
+
+        options = {"reward": "a:b", "own_reward": counted, "reward_weight": weight}
+        options |= {"estimator": "doubly_robust", "seq_len": 15, "iterations": 3, "d_steps": 2}
+        experiment = small.experiment(critic_replay=4, pretrain_epochs=0, **options)
+        before = len(asked)
+        small.finish(experiment)
+        self.assertLessEqual(len(asked) - before, 3 * 64)
+        recent = experiment.trainer.critic.recent
+        self.assertEqual(recent.first, 1)  # of the updates' batches there were three
+        plus = experiment.dataset.vocabulary.symbols.index("+")
+        own = np.sum(recent.tokens.numpy()[1:] == plus, axis=2)
+        rest = recent.reward.numpy()[1:] - weight * own  # (1 - w) D
+        self.assertBetween(rest.min(), -1e-5, 1)
+        self.assertBetween(rest.max(), -1e-5, 1 - weight + 1e-5)
+
+
 class ConfigTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         (
@@ -188,6 +253,18 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         ),
         ({"row_parts": 3}, "--row_parts=3 is not allowed: it must divide --batch_size=128"),
         (
+            {"sampling": "sobol", "estimator": "reinforce", "batch_size": 7},
+            "--batch_size=7 is not allowed: sampling=sobol needs an even number of rows, at least",
+        ),
+        (
+            {"row_parts": 64, "estimator": "reinforce_loo", "sampling": "sobol"},
+            "--row_parts=64 contradicts --sampling=sobol, for which a part needs an even number",
+        ),
+        (
+            {"sampling": "lhs"},
+            "--sampling=lhs contradicts --control_variate=sequence, which needs the Gumbel noise",
+        ),
+        (
             {"row_parts": 2, "distribution": "mirrored"},
             "--row_parts=2 contradicts --distribution=mirrored",
         ),
@@ -213,6 +290,34 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         ),
         ({"reward_weight": 0.0}, "--reward_weight=0.0 is not allowed: it must be above 0"),
         ({"reward_weight": 1.5}, "--reward_weight=1.5 is not allowed: it must be at most 1"),
+        (
+            {"estimator": "reinforce_loo", "critics": 2},
+            "--critics=2 contradicts --estimator=reinforce_loo, which has no critic; actor_critic",
+        ),
+        (
+            {"estimator": "relax", "critic_target": "reward"},
+            "--critic_target=reward contradicts --estimator=relax, which has no critic",
+        ),
+        (
+            {"estimator": "mle", "critic_reads": "next"},
+            "--critic_reads=next contradicts --estimator=mle, which has no critic",
+        ),
+        (
+            {"estimator": "reinforce", "critic_replay": 2},
+            "--critic_replay=2 contradicts --estimator=reinforce, which has no critic",
+        ),
+        (
+            {"estimator": "doubly_robust_relax"},
+            "--control_variate=sequence contradicts --estimator=doubly_robust_relax, which needs",
+        ),
+        (
+            {"estimator": "doubly_robust", "updates_per_batch": 2},
+            "--updates_per_batch=2 contradicts --estimator=doubly_robust, which needs fresh",
+        ),
+        (
+            {"estimator": "all_actions_biased", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=all_actions_biased, which has no learning",
+        ),
         ({"sigma": 60.0}, "--sigma=60.0 contradicts --estimator=rebar, which has none"),
         (
             {"estimator": "reinvent", "entropy": 0.1},
