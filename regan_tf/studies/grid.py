@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf.cli import config_flags, flagfiles
+from regan_tf.cli import command, config_flags, flagfiles
 from regan_tf.config import Config, UserError
 
 # The sweep says these itself.
@@ -31,6 +31,13 @@ class Job:
     def log(self):
         """Where the run's output goes: beside its directory, which is the run's own."""
         return Path(self.config.workdir).with_suffix(".log")
+
+    def work(self):
+        """Runs it; returns the exit code."""
+        command.start_tensorflow(self.config.threads, self.config.precision)
+        from regan_tf.training.run import run
+
+        return run(self.config, wait=True)
 
     @property
     def finished(self):
@@ -146,16 +153,25 @@ def _flags(point):
 
 
 def _config(path, arguments):
+    try:
+        return config_of(arguments, Path(path).parent)
+    except UserError as error:
+        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+
+
+def config_of(arguments, directory=None):
+    """The resolved Config of a run's flags, flagfiles among them; directory: where these are looked
+    for first. Raises UserError.
+    """
     flag_values = flags.FlagValues()
     config_flags.define(flag_values)
     try:
-        found = flagfiles.expanded(arguments, Path(path).parent)
-        _, *left_over = flag_values(["", *found])
+        _, *left_over = flag_values(["", *flagfiles.expanded(arguments, directory)])
         if left_over:
             raise UserError(f"{left_over[0]!r} is not a flag: flags are written --name=value")
         return config_flags.parsed(flag_values)
-    except (OSError, ValueError, flags.Error, UserError) as error:
-        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+    except (OSError, ValueError, flags.Error) as error:
+        raise UserError(str(error)) from None
 
 
 def _placed(config, workdir):
