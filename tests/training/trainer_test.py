@@ -1,5 +1,7 @@
 """The compiled steps: they learn, and are traced once; and the configuration that is refused."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -100,6 +102,47 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             losses.append(float(scalars["discriminator_loss"]))
         self.assertGreater(losses[0], 0.4)
         self.assertLess(losses[-1], 0.2)
+
+    def test_the_rates_of_both_fall_by_half_a_cosine_of_the_updates_of_each(self):
+        options = {"estimator": "reinforce_loo", "g_steps": 2, "d_steps": 3, "updates_per_batch": 5}
+        options |= {"generator_learning_rate": 2e-3, "discriminator_learning_rate": 4e-3}
+        trainer = small.experiment(decay_iterations=4, **options).trainer
+        for optimizer, rate, updates in (
+            (trainer.generator_optimizer, 2e-3, 2 * 5),
+            (trainer.discriminator_optimizer, 4e-3, 2 * 3),
+        ):
+            found = []
+            for _ in range(6):
+                found.append(float(optimizer.learning_rate))
+                optimizer.iterations.assign_add(updates)
+            falling = rate / 2 * (1 + np.cos(np.pi * np.arange(5) / 4))
+            self.assertAllClose(found, [*falling, 0], atol=1e-9)
+        self.assertAllClose(trainer.control_optimizer.learning_rate, 1e-3)
+        constant = small.experiment(**options).trainer
+        constant.generator_optimizer.iterations.assign_add(1000)
+        self.assertAllClose(constant.generator_optimizer.learning_rate, 2e-3)
+
+    @parameterized.parameters(None, 2)
+    def test_judging_prefixes_a_sequence_weighs_as_much_as_another(self, end_token):
+        experiment = small.experiment(estimator="reinforce_loo", judge_prefixes=True, seq_len=5)
+        discriminator = experiment.models.discriminator
+        discriminator.end_token = end_token
+        real, fake = tf.constant([[0, 1, 0, 2, 0], [0, 2, 1, 1, 1]]), tf.constant([[2, 3, 0, 1, 4]])
+        fake = tf.concat([fake, [[0, 0, 1, 1, 1]]], axis=0)
+        ends = {None: [5, 5, 5, 5], 2: [4, 2, 1, 5]}[end_token]
+        phi = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits, _ = discriminator.with_pullback(tf.concat([real, fake], axis=0), prefixes=True)
+            losses = [tf.math.softplus(row) for row in (-logits[0], -logits[1], *logits[2:])]
+            of_rows = [tf.reduce_mean(x[:n]) for x, n in zip(losses, ends, strict=True)]
+            expected = tf.reduce_mean(of_rows)
+        gradient = tape.gradient(expected, phi)
+        with mock.patch.object(experiment.trainer.discriminator_optimizer, "apply") as apply:
+            loss, norm = experiment.trainer.discriminator_step(real, fake)
+        self.assertAllClose(loss, expected, rtol=1e-5)
+        self.assertAllClose(norm, tf.linalg.global_norm(gradient), rtol=1e-5)
+        for found, each in zip(apply.call_args.args[0], gradient, strict=True):
+            self.assertAllClose(found, each, atol=1e-6)
 
     @parameterized.parameters(
         {"estimator": "mle"},
@@ -205,6 +248,19 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             {"estimator": "mle", "prior_kl": 0.1},
             "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
         ),
+        (
+            {"estimator": "rebar", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=rebar: take reinforce_loo or reinforce",
+        ),
+        (
+            {"estimator": "reinforce_rollout", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=reinforce_rollout",
+        ),
+        (
+            {"estimator": "reinforce", "judge_prefixes": True, "reward": "mine:reward"},
+            "--judge_prefixes contradicts --reward=mine:reward, which is of whole sequences",
+        ),
+        ({"decay_iterations": -1}, "--decay_iterations=-1 is not allowed: it must be at least 0"),
         ({"reward_weight": 0.5}, "--reward_weight=0.5 needs --reward"),
         (
             {"reward": "mine:reward", "reward_weight": 0.5, "d_steps": 0},
