@@ -232,8 +232,8 @@ class Config:
     )
     decay_iterations: int = setting(
         0,
-        "Adversarial iterations in which the rates of generator and discriminator fall to 0, by "
-        "half a cosine; 0: they stay.",
+        "Adversarial iterations in which the generator's rate falls to 0, by half a cosine; 0: it "
+        "stays. The discriminator's stays, so that it can still answer.",
         at_least=0,
     )
     control_learning_rate: float = setting(

@@ -45,14 +45,12 @@ class Trainer:
         self.pretrain_optimizer = _adam(
             _rate(config.pretrain_learning_rate, falls), generator.trainable_variables
         )
-        falls = config.decay_iterations * config.g_steps  # updates of the generator
+        falls = config.decay_iterations * config.g_steps * config.updates_per_batch
         self.generator_optimizer = _adam(
-            _rate(config.generator_learning_rate, falls * config.updates_per_batch),
-            generator.trainable_variables,
+            _rate(config.generator_learning_rate, falls), generator.trainable_variables
         )
         self.discriminator_optimizer = _adam(
-            _rate(config.discriminator_learning_rate, falls * config.d_steps),
-            discriminator.trainable_variables,
+            config.discriminator_learning_rate, discriminator.trainable_variables
         )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
 
