@@ -230,6 +230,13 @@ class Config:
     discriminator_learning_rate: float = setting(
         1e-3, "Adam's learning rate for the discriminator.", above=0
     )
+    discriminator_beta_2: float = setting(
+        0.999,
+        "Of its Adam: how slowly the size of past gradients is forgotten. Near 1, the large ones "
+        "of its first iterations make its later steps small.",
+        above=0,
+        at_most=0.9999,
+    )
     decay_iterations: int = setting(
         0,
         "Adversarial iterations in which the generator's rate falls to 0, by half a cosine; 0: it "

@@ -50,7 +50,9 @@ class Trainer:
             _rate(config.generator_learning_rate, falls), generator.trainable_variables
         )
         self.discriminator_optimizer = _adam(
-            config.discriminator_learning_rate, discriminator.trainable_variables
+            config.discriminator_learning_rate,
+            discriminator.trainable_variables,
+            config.discriminator_beta_2,
         )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
 
@@ -309,7 +311,7 @@ def _rate(rate, steps):
     return keras.optimizers.schedules.CosineDecay(rate, steps) if steps else rate
 
 
-def _adam(learning_rate, variables):
-    optimizer = ReducedAdam(learning_rate)
+def _adam(learning_rate, variables, beta_2=0.999):
+    optimizer = ReducedAdam(learning_rate, beta_2=beta_2)
     optimizer.build(variables)
     return optimizer
