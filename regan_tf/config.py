@@ -239,8 +239,8 @@ class Config:
     )
     decay_iterations: int = setting(
         0,
-        "Adversarial iterations in which the generator's rate falls to 0, by half a cosine; 0: it "
-        "stays. The discriminator's stays, so that it can still answer.",
+        "Adversarial iterations in which the generator's rate and --entropy fall to 0, by half a "
+        "cosine; 0: they stay. The discriminator's rate stays, so that it can still answer.",
         at_least=0,
     )
     control_learning_rate: float = setting(

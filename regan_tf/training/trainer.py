@@ -34,9 +34,7 @@ class Trainer:
         of_discriminator = PrefixLogitReward if config.judge_prefixes else DiscriminatorReward
         self.reward = reward or of_discriminator(discriminator)
         self.spec = config.estimator_spec
-        self.penalty = (
-            Penalty(prior, config.prior_kl, config.entropy) if config.reads_prior else None
-        )
+        self._prior = prior
         self.control = ControlVariate.create(
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
@@ -45,9 +43,9 @@ class Trainer:
         self.pretrain_optimizer = _adam(
             _rate(config.pretrain_learning_rate, falls), generator.trainable_variables
         )
-        falls = config.decay_iterations * config.g_steps * config.updates_per_batch
+        self._falls = config.decay_iterations * config.g_steps * config.updates_per_batch
         self.generator_optimizer = _adam(
-            _rate(config.generator_learning_rate, falls), generator.trainable_variables
+            _rate(config.generator_learning_rate, self._falls), generator.trainable_variables
         )
         self.discriminator_optimizer = _adam(
             config.discriminator_learning_rate,
@@ -55,6 +53,18 @@ class Trainer:
             config.discriminator_beta_2,
         )
         self.control_optimizer = _adam(config.control_learning_rate, self.control_variables)
+
+    @property
+    def penalty(self):
+        """What the updates' J has besides E[R], with the weights that it has at the next one; None:
+        nothing.
+        """
+        config, entropy = self.config, self.config.entropy
+        if not config.reads_prior:
+            return None
+        if self._falls:
+            entropy = _rate(entropy, self._falls)(self.generator_optimizer.iterations.value)
+        return Penalty(self._prior, config.prior_kl, entropy)
 
     @property
     def optimizer_variables(self):
@@ -307,7 +317,7 @@ def _shares(mask):
 
 
 def _rate(rate, steps):
-    """A learning rate that falls to 0 by half a cosine in so many steps; 0: it stays."""
+    """A rate that falls to 0 by half a cosine in so many steps; 0: it stays."""
     return keras.optimizers.schedules.CosineDecay(rate, steps) if steps else rate
 
 

@@ -119,6 +119,22 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         trainer.generator_optimizer.iterations.assign_add(1000)
         self.assertAllClose(trainer.generator_optimizer.learning_rate, 1e-2)
 
+    def test_the_weight_of_the_entropy_falls_with_it(self):
+        """In a compiled step: the gradients of the entropy's weight 1, 1/2 and 0."""
+        options = {"estimator": "reinforce_loo", "pretrain_epochs": 0, "entropy": 2.0}
+        trainer = small.experiment(decay_iterations=4, **options).trainer
+        seed, real = tf.constant([3, 4]), tf.zeros([64, 3], tf.int32)
+        estimate = tf.function(lambda: trainer.estimate(seed, real)[0])
+        found = []
+        for updates in (0, 2, 4):
+            trainer.generator_optimizer.iterations.assign(updates)
+            found.append(tf.concat([tf.reshape(g, [-1]) for g in estimate()], axis=0))
+        self.assertAllClose(found[1], (found[0] + found[2]) / 2, atol=1e-6)
+        plain = small.experiment(**options | {"entropy": 0.0}).trainer.estimate(seed, real)[0]
+        plain = tf.concat([tf.reshape(g, [-1]) for g in plain], axis=0)
+        self.assertAllClose(found[2], plain, atol=1e-6)
+        self.assertNotAllClose(found[0], plain, atol=1e-3)
+
     @parameterized.parameters(None, 2)
     def test_judging_prefixes_a_sequence_weighs_as_much_as_another(self, end_token):
         experiment = small.experiment(estimator="reinforce_loo", judge_prefixes=True, seq_len=5)
