@@ -62,7 +62,7 @@ class Trainer:
         config, entropy = self.config, self.config.entropy
         if not config.reads_prior:
             return None
-        if self._falls:
+        if self._falls and entropy:
             entropy = _rate(entropy, self._falls)(self.generator_optimizer.iterations.value)
         return Penalty(self._prior, config.prior_kl, entropy)
 

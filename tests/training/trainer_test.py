@@ -134,6 +134,9 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         plain = tf.concat([tf.reshape(g, [-1]) for g in plain], axis=0)
         self.assertAllClose(found[2], plain, atol=1e-6)
         self.assertNotAllClose(found[0], plain, atol=1e-3)
+        for without in ({"estimator": "reinvent"}, {"prior_kl": 0.1}):  # there is none to fall
+            trainer = small.experiment(decay_iterations=4, entropy=0.0, **without).trainer
+            self.assertEqual(trainer.penalty.weights.entropy, 0.0)
 
     @parameterized.parameters(None, 2)
     def test_judging_prefixes_a_sequence_weighs_as_much_as_another(self, end_token):
