@@ -48,7 +48,6 @@ SWEEPS := figure_4 figure_5 figure_6 from_scratch pretraining batch_size length 
 study: $(VENV)/.train  ## the sweeps of the grammar in configs/, then a report of each
 	-$(PY) -m regan_tf.sweep $(SWEEPS:%=--sweep=configs/%.toml) --output=runs/study
 	for name in $(SWEEPS); do $(PY) -m regan_tf.report runs/study/$$name --output=report/$$name || exit 1; done
-	$(PY) -m regan_tf.report runs/study/from_scratch --generator=best --output=report/from_scratch_best
 
 study-quick: $(VENV)/.train  ## figure 4 on two seeds, minutes
 	$(PY) -m regan_tf.sweep --sweep=configs/figure_4.toml --seeds=2 --output=runs/quick

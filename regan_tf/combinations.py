@@ -11,7 +11,18 @@ def complaint(config) -> str | None:
     """The first thing that is wrong with a `Config` whose flags are right each by itself, and whose
     `estimator_spec` is right, or None.
     """
-    checks = (_data, _pattern, _alphabet, _metric, _steps, _row_parts, _replay, _critic, _calls)
+    checks = (
+        _data,
+        _pattern,
+        _alphabet,
+        _metric,
+        _steps,
+        _prefixes,
+        _row_parts,
+        _replay,
+        _critic,
+        _calls,
+    )
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
 
 
@@ -90,6 +101,19 @@ def _steps(config):
         )
     if config.iterations == 0 and config.default("pretrain_epochs") == 0:
         yield "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
+
+
+def _prefixes(config):
+    spec = config.estimator_spec
+    if not config.judge_prefixes:
+        return
+    if config.reward:
+        yield f"--judge_prefixes contradicts --reward={config.reward}, which is of whole sequences"
+    if not spec.may_credit_tokens:
+        yield (
+            f"--judge_prefixes contradicts --estimator={spec.estimator}: take reinforce_loo or "
+            "reinforce"
+        )
 
 
 def _row_parts(config):

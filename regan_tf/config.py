@@ -102,6 +102,11 @@ class Config:
         above=0,
         at_most=1,
     )
+    judge_prefixes: bool = setting(
+        False,
+        "Train the discriminator on every prefix, and reward a sequence by its logit, a token by "
+        "what is then still to come of it (reinforce, reinforce_loo).",
+    )
     prior_kl: float = same_as(PenaltyWeights, "prior_kl")
     entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
@@ -241,6 +246,19 @@ class Config:
     )
     discriminator_learning_rate: float = setting(
         1e-3, "Adam's learning rate for the discriminator.", above=0
+    )
+    discriminator_beta_2: float = setting(
+        0.999,
+        "Of its Adam: how slowly the size of past gradients is forgotten. Near 1, the large ones "
+        "of its first iterations make its later steps small.",
+        above=0,
+        at_most=0.9999,
+    )
+    decay_iterations: int = setting(
+        0,
+        "Adversarial iterations in which the generator's rate and --entropy fall to 0, by half a "
+        "cosine; 0: they stay. The discriminator's rate stays, so that it can still answer.",
+        at_least=0,
     )
     control_learning_rate: float = setting(
         1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0

@@ -264,6 +264,13 @@ class EstimatorSpec:
         return self.traits.signal in ("R", "R - V") or self.traits.reads_prior
 
     @property
+    def may_credit_tokens(self) -> bool:
+        """Whether a token may be weighed by what is still to come of a reward, which comes one by
+        one: nothing else is known of a token's worth.
+        """
+        return self.traits.signal == "R" and not self.traits.reward_per_token
+
+    @property
     def uses_leave_one_out(self) -> bool:
         """Whether the other rows' mean signal is subtracted, asked for or by nature."""
         return self.leave_one_out or self.traits.always_leave_one_out

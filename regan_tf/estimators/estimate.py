@@ -23,7 +23,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
-from regan_tf.estimators.rewards import Reward
+from regan_tf.estimators.rewards import CausalReward, Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
@@ -186,7 +186,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     b, log_probs = unrolled.tokens, unrolled.log_probs
     mask = autoregressive.alive(generator, b)
     # Line 7: R = D(b).
-    r, parts = mixed_reward.of_tokens(reward, b, generator.vocab_size, log_probs.dtype)
+    r, credit, parts = _credit(spec, generator, reward, b, log_probs.dtype, noise.seed)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -205,7 +205,6 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
         others = [(z, slope), (z_tilde, minus_slope_tilde)]
     if spec.traits.reads_prior:
         against = _log_ratio(log_p, chosen(of_prior, b), mask)
-    credit = _credit(spec, generator, reward, b, r, noise.seed)
     if cost is not None:
         credit -= later(cost)
         others.append((cost, -tf.ones_like(cost)))
@@ -239,11 +238,17 @@ def _of_critic(spec, judged):
     return of_sequence, judged.q - judged.value[..., tf.newaxis]
 
 
-def _credit(spec, generator, reward, b, r, seed):
-    """What is known of each token's worth: R or sigma R, [B, 1], or one a token, [B, T]."""
+def _credit(spec, generator, reward, b, dtype, seed):
+    """R, [B]; what is known of each token's worth, R or sigma R, [B, 1], or one a token, [B, T];
+    and what is measured of R.
+    """
+    if isinstance(reward, CausalReward) and spec.may_credit_tokens:
+        to_go = reward.to_go(b)
+        return to_go[:, 0], to_go, {}
+    r, parts = mixed_reward.of_tokens(reward, b, generator.vocab_size, dtype)
     if spec.traits.reward_per_token:
-        return rewards.of_continuations(generator, reward, b, spec.rollouts, seed)
-    return (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis]
+        return r, rewards.of_continuations(generator, reward, b, spec.rollouts, seed), parts
+    return r, (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis], parts
 
 
 def _log_ratio(log_p, of_prior, mask):

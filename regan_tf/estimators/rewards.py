@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from regan_tf import replicas
 from regan_tf.estimators.reward_functions import PythonReward
-from regan_tf.networks import continuations
+from regan_tf.networks import autoregressive, continuations
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import SequenceGenerator
@@ -42,6 +42,20 @@ class TokenReward(abc.ABC):
     @abc.abstractmethod
     def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """R of int32 [B, T] -> [B]; no gradient."""
+
+
+class CausalReward(TokenReward):
+    """A reward of tokens that comes one by one, R(b) = sum_t r_t, where r_t depends on b_<=t."""
+
+    @abc.abstractmethod
+    def to_go(self, tokens: tf.Tensor) -> tf.Tensor:
+        """sum_{s>=t} r_s of int32 [B, T] -> [B, T], which is all that the choice of b_t can change;
+        0 after an end token. No gradient.
+        """
+
+    def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
+        """R of int32 [B, T] -> [B]; no gradient."""
+        return self.to_go(tokens)[:, 0]
 
 
 class PrefixReward(abc.ABC):
@@ -123,6 +137,35 @@ class DiscriminatorReward(TokenReward, PrefixReward):
         """
         del vocab_size, dtype
         return self._discriminator.next_probability(tokens)
+
+
+class PrefixLogitReward(CausalReward):
+    """R = logit D(b), of a discriminator that was trained on every prefix.
+
+        r_t = logit D(b_<=t) - logit D(b_<t),   logit D(b_<1) = 0
+
+    Where D is the best that there is, logit D(b_<=t) = log p_data(b_<=t) / p_theta(b_<=t). Then r_t
+    is that of b_t given b_<t, and E[R] is - KL(p_theta || p_data). What is to go at t is
+    R - logit D(b_<t): R with a baseline that has read the prefix, so nothing becomes biased. And
+    unlike D itself its logit tells bad sequences from worse.
+
+    Verdicts on prefixes are of de Masson d'Autume et al. 2019 (ScratchGAN), where the reward of a
+    token is 2 D(b_<=t) - 1.
+    """
+
+    def __init__(self, discriminator: Discriminator):
+        self._discriminator = discriminator
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        """[B, T, V], one-hot or relaxed -> logit D, [B]. Differentiable in the rows."""
+        return self._discriminator(rows)
+
+    def to_go(self, tokens: tf.Tensor) -> tf.Tensor:
+        """R - logit D(b_<t) of hard tokens, int32 [B, T] -> [B, T]; 0 after an end token."""
+        logits, _ = self._discriminator.with_pullback(tokens, prefixes=True)
+        added = logits - tf.pad(logits[:, :-1], [[0, 0], [1, 0]])
+        alive = autoregressive.alive(self._discriminator, tokens)
+        return tf.cumsum(autoregressive.masked(added, alive), axis=1, reverse=True)
 
 
 def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:

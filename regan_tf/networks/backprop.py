@@ -94,11 +94,12 @@ def through_discriminator(
     discriminator: keras.Model, saved: tuple, cotangent: tf.Tensor
 ) -> list[tf.Tensor]:
     """Back through a pass of a `Discriminator`, of which its `with_pullback` saved what is needed:
-    from the cotangent of the logits, [B], to the gradient in the weights, summed over rows.
+    from the cotangent of the logits, [B], or of every prefix's, [B, T], to the gradient in the
+    weights, summed over rows.
     """
     cell, head = discriminator.cell, discriminator.head
     tokens, hidden, trace, last, is_last = saved
-    d_logit = cotangent[:, tf.newaxis]
+    d_logit = tf.transpose(cotangent)[..., tf.newaxis]
     d_last = lstm.product(d_logit, head.kernel.value, transpose=True)
     d_hidden = d_last if is_last is None else is_last * d_last
     d = _through_cell(cell, trace, d_hidden, tokens.shape[1])

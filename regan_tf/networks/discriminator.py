@@ -92,12 +92,17 @@ class Discriminator(keras.Model):
             return lstm.look_up(self.cell.kernel.value, tf.transpose(rows)) + self.cell.bias.value
         return self.cell.project(tf.transpose(rows, [1, 0, 2]))
 
-    def with_pullback(self, tokens: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    def with_pullback(
+        self, tokens: tf.Tensor, prefixes: bool = False
+    ) -> tuple[tf.Tensor, Callable]:
         """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
 
+        Args:
+          prefixes: judge every prefix b_<=t instead of the sequence; also those that go on after
+            an end token, of which `autoregressive.alive` tells.
         Returns:
-          logits [B]; and the function from their cotangent [B] to the gradient in the weights,
-          summed over rows: a tensor for each of `trainable_variables`.
+          logits [B], with prefixes [B, T]; and the function from their cotangent, of that shape, to
+          the gradient in the weights, summed over rows: a tensor for each of `trainable_variables`.
         """
 
         def step(projected_t, state):
@@ -107,14 +112,18 @@ class Discriminator(keras.Model):
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
         hidden, is_last = lstm.stack(hidden), None
-        alive = autoregressive.alive(self, tokens)
-        if alive is not None:
+        alive = None if prefixes else autoregressive.alive(self, tokens)
+        if prefixes:
+            last = hidden
+        elif alive is not None:
             # Alive, and then no more.
             is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
         saved = (tokens, hidden, trace, last, is_last)
-        return self._logit(last), functools.partial(backprop.through_discriminator, self, saved)
+        logits = self._logit(last)
+        logits = tf.transpose(logits) if prefixes else logits
+        return logits, functools.partial(backprop.through_discriminator, self, saved)
 
     def _logit(self, hidden):
         return tf.squeeze(hidden @ self.head.kernel.value + self.head.bias.value, axis=-1)

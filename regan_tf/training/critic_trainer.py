@@ -24,9 +24,9 @@ class CriticTrainer:
       recent: RecentSequences, with --critic_replay; else None.
     """
 
-    def __init__(self, config, generator, reward, penalty):
+    def __init__(self, config, generator, reward):
         self._config, self._spec = config, config.estimator_spec
-        self._generator, self._reward, self._penalty = generator, reward, penalty
+        self._generator, self._reward = generator, reward
         self.network = Critic.create(self._spec, generator, reward, config.critic_units)
         self.optimizer = adam(config.critic_learning_rate, self.network.trainable_variables)
         self.recent = None
@@ -79,8 +79,10 @@ class CriticTrainer:
         mask = alive(self._generator, tokens)
         return fit(self.network, self.optimizer, lesson, tokens, mask)
 
-    def learn_from_recent(self):
-        """One step of the regression on each minibatch of recent sequences, if there are any."""
+    def learn_from_recent(self, penalty):
+        """One step of the regression on each minibatch of recent sequences, if there are any;
+        penalty: as for `estimate_gradient`.
+        """
         if not self.recent:
             return
         recent = self.recent
@@ -88,16 +90,16 @@ class CriticTrainer:
         def step(i):
             number = recent.first + i
             batch = recent.tokens.value[number], recent.reward.value[number]
-            replicas.run(self._recent_step, *batch)
+            replicas.run(lambda *batch: self._recent_step(*batch, penalty), *batch)
             return ()
 
         repeat(self._config.critic_replay - recent.first, step, ())
 
-    def _recent_step(self, tokens, reward):
+    def _recent_step(self, tokens, reward, penalty):
         generator = self._generator
         tokens, reward = replicas.own_rows(tokens), replicas.own_rows(reward)
         if self._learns_from_negatives:
             reward = of_tokens(self._reward, tokens, generator.vocab_size, generator.compute_dtype)
-        given = self._spec, self.network, generator, self._reward, tokens, reward, self._penalty
+        given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
         mask = alive(generator, tokens)
         return fit(self.network, self.optimizer, lesson_of(*given), tokens, mask)

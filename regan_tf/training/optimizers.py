@@ -12,8 +12,8 @@ class ReducedAdam(keras.optimizers.Adam):
         return grads_and_vars
 
 
-def adam(learning_rate, variables):
+def adam(learning_rate, variables, beta_2=0.999):
     """Built, so that its state is part of the first checkpoint."""
-    optimizer = ReducedAdam(learning_rate)
+    optimizer = ReducedAdam(learning_rate, beta_2=beta_2)
     optimizer.build(variables)
     return optimizer

@@ -12,7 +12,7 @@ from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
@@ -34,33 +34,48 @@ class Trainer:
     ):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
-        self.reward = reward or DiscriminatorReward(discriminator)
+        of_discriminator = PrefixLogitReward if config.judge_prefixes else DiscriminatorReward
+        self.reward = reward or of_discriminator(discriminator)
         self.spec = config.estimator_spec
-        self.penalty = (
-            Penalty(prior, config.prior_kl, config.entropy) if config.reads_prior else None
-        )
+        self._prior = prior
         self.control = ControlVariate.create(
             self.spec, generator, self.reward, config.control_filters, config.control_units
         )
         self.control_variables = self.control.variables
+        falls = pretrain_batches if config.pretrain_decay else 0
         self.pretrain_optimizer = adam(
-            _pretrain_rate(config, pretrain_batches), generator.trainable_variables
+            _rate(config.pretrain_learning_rate, falls), generator.trainable_variables
         )
+        self._falls = config.decay_iterations * config.g_steps * config.updates_per_batch
         self.generator_optimizer = adam(
-            config.generator_learning_rate, generator.trainable_variables
+            _rate(config.generator_learning_rate, self._falls), generator.trainable_variables
         )
         self.discriminator_optimizer = adam(
-            config.discriminator_learning_rate, discriminator.trainable_variables
+            config.discriminator_learning_rate,
+            discriminator.trainable_variables,
+            config.discriminator_beta_2,
         )
         self.control_optimizer = adam(config.control_learning_rate, self.control_variables)
         self.critic = None
         if self.spec.traits.critic:
-            self.critic = CriticTrainer(config, generator, self.reward, self.penalty)
+            self.critic = CriticTrainer(config, generator, self.reward)
 
     @property
     def learned_variables(self):
         """Keras variables of what is learned besides the networks."""
         return self.control_variables + (self.critic.variables if self.critic else [])
+
+    @property
+    def penalty(self):
+        """What the updates' J has besides E[R], with the weights that it has at the next one; None:
+        nothing.
+        """
+        config, entropy = self.config, self.config.entropy
+        if not config.reads_prior:
+            return None
+        if self._falls and entropy:
+            entropy = _rate(entropy, self._falls)(self.generator_optimizer.iterations.value)
+        return Penalty(self._prior, config.prior_kl, entropy)
 
     @property
     def optimizer_variables(self):
@@ -120,7 +135,7 @@ class Trainer:
           A dict of scalars.
         """
         if self.critic:
-            self.critic.learn_from_recent()
+            self.critic.learn_from_recent(self.penalty)
         scalars, batch, lesson = replicas.run(self._update_generator, seed, real, replayed)
         if self.critic:
             scalars["critic_loss"] = self.critic.learn(*lesson)
@@ -292,22 +307,32 @@ class Trainer:
 
     def discriminator_step(self, real, fake):
         """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T];
-        returns loss and gradient norm.
+        returns loss and gradient norm. With --judge_prefixes a sequence's part in the mean is
+        that of its prefixes, up to its end.
         """
         real, fake = replicas.own_rows(real), replicas.own_rows(fake)
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
-        logits, pullback = self.discriminator.with_pullback(tf.concat([real, fake], axis=0))
-        loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits))
-        *gradient, loss = replicas.mean(
-            [*pullback((tf.sigmoid(logits) - labels) / labels.shape[0]), loss]
-        )
+        tokens, prefixes = tf.concat([real, fake], axis=0), self.config.judge_prefixes
+        logits, pullback = self.discriminator.with_pullback(tokens, prefixes)
+        weights = None
+        if prefixes:
+            labels = tf.repeat(labels[:, tf.newaxis], tokens.shape[1], axis=1)
+            weights = _shares(alive(self.discriminator, tokens))
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+        loss = tf.reduce_mean(masked(losses, weights))
+        of_logits = masked(tf.sigmoid(logits) - labels, weights) / labels.shape.num_elements()
+        *gradient, loss = replicas.mean([*pullback(of_logits), loss])
         self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
 
 
-def _pretrain_rate(config, batches):
-    """The learning rate of pre-training, which --pretrain_decay lets fall."""
-    rate = config.pretrain_learning_rate
-    if not (config.pretrain_decay and batches):
-        return rate
-    return keras.optimizers.schedules.CosineDecay(rate, batches)
+def _shares(mask):
+    """Weights of tokens, 1 in the mean over all, by which each row of a mask [B, T] has the same;
+    None for None.
+    """
+    return None if mask is None else mask / tf.reduce_mean(mask, axis=1, keepdims=True)
+
+
+def _rate(rate, steps):
+    """A rate that falls to 0 by half a cosine in so many steps; 0: it stays."""
+    return keras.optimizers.schedules.CosineDecay(rate, steps) if steps else rate

@@ -12,7 +12,7 @@ from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetw
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, PrefixReward
 from regan_tf.networks import autoregressive, lstm, quasi_random
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
@@ -50,6 +50,9 @@ def _step_network(generator, reward):
 _UNBIASED = {
     "reinforce": {},
     "reinforce_loo": {},
+    "reinforce prefixes": {},
+    "reinforce_loo prefixes": {},
+    "reinforce_rollout prefixes": {"rollouts": 2},
     "reinforce_rollout": {"rollouts": 2},
     "rebar step": {"temperature": 0.5},
     "rebar step leave-one-out": {"leave_one_out": True},
@@ -68,7 +71,8 @@ _UNBIASED = {
 def _arguments(name, settings, generator, discriminator):
     """The spec, reward and network that a name in the table above stands for."""
     estimator, *words = name.replace(",", "").split()
-    reward = discriminator.probability if "plain" in words else DiscriminatorReward(discriminator)
+    reward = (PrefixLogitReward if "prefixes" in words else DiscriminatorReward)(discriminator)
+    reward = discriminator.probability if "plain" in words else reward
     if words and words[0] in FORMS:
         settings = {"control_variate": words[0]} | settings
     if "learned" in words:
@@ -154,6 +158,24 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
 
         with mock.patch.object(control_variate, "evaluate", mutant):
             self.assertFalse(self._is_unbiased())
+
+    def test_it_finds_a_baseline_that_has_read_the_token_itself(self):
+        """logit D(b_<=t) in the place of logit D(b_<t)."""
+
+        generator, discriminator = problems.networks(3, 4, 3, reward_spread=3.0)
+        reward = PrefixLogitReward(discriminator)
+
+        def shifted(tokens):
+            logits, _ = discriminator.with_pullback(tokens, prefixes=True)
+            return logits[:, -1:] - logits
+
+        exact = exact_gradient(generator, reward)
+        with (
+            mock.patch.object(reward, "to_go", shifted),
+            mock.patch(f"{__name__}.exact_gradient", return_value=exact),
+        ):
+            found = _compare(EstimatorSpec("reinforce_loo"), generator, reward)
+        self.assertFalse(found.is_unbiased())
 
     def test_it_finds_a_wrong_sign_in_the_signal(self):
         with mock.patch.dict(signals.SIGNALS, {"R - c": lambda reward, control: reward + control}):

@@ -6,7 +6,7 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.estimators import rewards
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward
 from tests import problems
 
 
@@ -108,3 +108,32 @@ class PrefixTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(seen[0], expected)
         self.assertAllClose(values, [[0.5, 0.6, 1.0]])
         self.assertEqual(features.shape, [1, 3, 0])
+
+
+class PrefixLogitTest(tf.test.TestCase):
+    def test_what_is_to_go_is_the_logit_less_that_of_the_prefix(self):
+        _, discriminator = problems.networks(1, 4, 5)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, 4, [3, 5]), tf.int32)
+        reward = PrefixLogitReward(discriminator)
+        whole, to_go = discriminator(tokens), reward.to_go(tokens)
+        self.assertAllClose(reward.of_tokens(tokens), whole, atol=1e-5)
+        self.assertAllClose(to_go[:, 0], whole, atol=1e-5)
+        for t in range(1, 5):
+            self.assertAllClose(to_go[:, t], whole - discriminator(tokens[:, :t]), atol=1e-5)
+
+    def test_it_ends_with_the_sequence(self):
+        _, discriminator = problems.networks(1, 4, 5, end_token=3)
+        tokens = tf.constant([[0, 1, 3, 2, 1], [3, 0, 0, 0, 0], [0, 1, 2, 1, 0]])
+        reward = PrefixLogitReward(discriminator)
+        whole, to_go = discriminator(tokens), reward.to_go(tokens)
+        self.assertAllClose(to_go[:, 0], whole, atol=1e-5)
+        last = whole[0] - discriminator(tokens[:1, :2])[0]
+        self.assertAllClose(to_go[0, 2:], [last, 0, 0], atol=1e-5)
+        self.assertAllClose(to_go[1, 1:], [0, 0, 0, 0], atol=1e-5)
+        self.assertAllClose(to_go[2, 4], whole[2] - discriminator(tokens[2:, :4])[0], atol=1e-5)
+
+    def test_of_rows_it_is_the_logit(self):
+        _, discriminator = problems.networks(1, 4, 5)
+        tokens = tf.constant([[0, 1, 3, 2, 1]])
+        of_rows = PrefixLogitReward(discriminator)(tf.one_hot(tokens, 4))
+        self.assertAllClose(of_rows, discriminator(tokens), atol=1e-5)

@@ -63,6 +63,21 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
         for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
             self.assertAllClose(a, b, rtol=1e-9, atol=1e-9)
 
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
+    def test_discriminator_of_every_prefix(self, vocab_size, in_graph_loop, end_token):
+        """An end token ends no prefix: the tape's discriminator knows of none."""
+        _, discriminator, tokens = self._problem(vocab_size, in_graph_loop, end_token)
+        discriminator.end_token = None
+        cotangent = tf.random.stateless_normal([3, 6], [1, 2], dtype=tf.float64)
+        phi = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = tf.stack([discriminator(tokens[:, : t + 1]) for t in range(6)], axis=1)
+        discriminator.end_token = end_token
+        found_logits, pullback = discriminator.with_pullback(tokens, prefixes=True)
+        self.assertAllClose(found_logits, logits, rtol=1e-9)
+        for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
+            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+
 
 class ByTapeTest(tf.test.TestCase):
     def test_row_gradients_are_taken_in_parts_where_they_are_large(self):

@@ -32,8 +32,12 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(experiment.progress.finished)
         self.assertEmpty(list(algorithm.regan(experiment)))
 
-    def test_left_between_two_iterations_it_goes_on_with_the_same_numbers(self):
-        options = {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 3}
+    @parameterized.parameters(
+        {},
+        {"estimator": "reinforce_loo", "judge_prefixes": True, "decay_iterations": 3},
+    )
+    def test_left_between_two_iterations_it_goes_on_with_the_same_numbers(self, **options):
+        options |= {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 3}
         whole, resumed = small.experiment(**options), small.experiment(**options)
         steps = _records(whole)
         next(steps), next(steps)

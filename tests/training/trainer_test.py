@@ -1,5 +1,7 @@
 """The compiled steps: they learn, and are traced once; and the configuration that is refused."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,6 +105,63 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             losses.append(float(scalars["discriminator_loss"]))
         self.assertGreater(losses[0], 0.4)
         self.assertLess(losses[-1], 0.2)
+
+    def test_the_generators_rate_falls_by_half_a_cosine_of_its_updates_and_no_other_does(self):
+        options = {"estimator": "reinforce_loo", "g_steps": 2, "updates_per_batch": 5}
+        trainer = small.experiment(decay_iterations=4, **options).trainer
+        constant = trainer.discriminator_optimizer, trainer.control_optimizer
+        found = []
+        for _ in range(6):
+            found.append(float(trainer.generator_optimizer.learning_rate))
+            for optimizer in (trainer.generator_optimizer, *constant):
+                optimizer.iterations.assign_add(2 * 5)
+        falling = 1e-2 / 2 * (1 + np.cos(np.pi * np.arange(5) / 4))
+        self.assertAllClose(found, [*falling, 0], atol=1e-9)
+        self.assertAllClose([float(o.learning_rate) for o in constant], [1e-3, 1e-3])
+        trainer = small.experiment(**options).trainer
+        trainer.generator_optimizer.iterations.assign_add(1000)
+        self.assertAllClose(trainer.generator_optimizer.learning_rate, 1e-2)
+
+    def test_the_weight_of_the_entropy_falls_with_it(self):
+        """In a compiled step: the gradients of the entropy's weight 1, 1/2 and 0."""
+        options = {"estimator": "reinforce_loo", "pretrain_epochs": 0, "entropy": 2.0}
+        trainer = small.experiment(decay_iterations=4, **options).trainer
+        seed, real = tf.constant([3, 4]), tf.zeros([64, 3], tf.int32)
+        estimate = tf.function(lambda: trainer.estimate(seed, real)[0])
+        found = []
+        for updates in (0, 2, 4):
+            trainer.generator_optimizer.iterations.assign(updates)
+            found.append(tf.concat([tf.reshape(g, [-1]) for g in estimate()], axis=0))
+        self.assertAllClose(found[1], (found[0] + found[2]) / 2, atol=1e-6)
+        plain = small.experiment(**options | {"entropy": 0.0}).trainer.estimate(seed, real)[0]
+        plain = tf.concat([tf.reshape(g, [-1]) for g in plain], axis=0)
+        self.assertAllClose(found[2], plain, atol=1e-6)
+        self.assertNotAllClose(found[0], plain, atol=1e-3)
+        for without in ({"estimator": "reinvent"}, {"prior_kl": 0.1}):  # there is none to fall
+            trainer = small.experiment(decay_iterations=4, entropy=0.0, **without).trainer
+            self.assertEqual(trainer.penalty.weights.entropy, 0.0)
+
+    @parameterized.parameters(None, 2)
+    def test_judging_prefixes_a_sequence_weighs_as_much_as_another(self, end_token):
+        experiment = small.experiment(estimator="reinforce_loo", judge_prefixes=True, seq_len=5)
+        discriminator = experiment.models.discriminator
+        discriminator.end_token = end_token
+        real, fake = tf.constant([[0, 1, 0, 2, 0], [0, 2, 1, 1, 1]]), tf.constant([[2, 3, 0, 1, 4]])
+        fake = tf.concat([fake, [[0, 0, 1, 1, 1]]], axis=0)
+        ends = {None: [5, 5, 5, 5], 2: [4, 2, 1, 5]}[end_token]
+        phi = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits, _ = discriminator.with_pullback(tf.concat([real, fake], axis=0), prefixes=True)
+            losses = [tf.math.softplus(row) for row in (-logits[0], -logits[1], *logits[2:])]
+            of_rows = [tf.reduce_mean(x[:n]) for x, n in zip(losses, ends, strict=True)]
+            expected = tf.reduce_mean(of_rows)
+        gradient = tape.gradient(expected, phi)
+        with mock.patch.object(experiment.trainer.discriminator_optimizer, "apply") as apply:
+            loss, norm = experiment.trainer.discriminator_step(real, fake)
+        self.assertAllClose(loss, expected, rtol=1e-5)
+        self.assertAllClose(norm, tf.linalg.global_norm(gradient), rtol=1e-5)
+        for found, each in zip(apply.call_args.args[0], gradient, strict=True):
+            self.assertAllClose(found, each, atol=1e-6)
 
     @parameterized.parameters(
         {"estimator": "mle"},
@@ -283,6 +342,19 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             {"estimator": "mle", "prior_kl": 0.1},
             "--prior_kl=0.1 contradicts --estimator=mle, which has no learning signal",
         ),
+        (
+            {"estimator": "rebar", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=rebar: take reinforce_loo or reinforce",
+        ),
+        (
+            {"estimator": "reinforce_rollout", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=reinforce_rollout",
+        ),
+        (
+            {"estimator": "reinforce", "judge_prefixes": True, "reward": "mine:reward"},
+            "--judge_prefixes contradicts --reward=mine:reward, which is of whole sequences",
+        ),
+        ({"decay_iterations": -1}, "--decay_iterations=-1 is not allowed: it must be at least 0"),
         ({"reward_weight": 0.5}, "--reward_weight=0.5 needs --reward"),
         (
             {"reward": "mine:reward", "reward_weight": 0.5, "d_steps": 0},
