@@ -150,10 +150,11 @@ def weighted_mean(signal: tf.Tensor, weight: tf.Tensor, sign: tf.Tensor | None) 
 
         b_jt = sum_{i != j} w_it signal_it / sum_{i != j} w_it
 
-    With w the squared size of the score this estimates the baseline that minimises the variance of
-    signal times score, E[w signal] / E[w] (Weaver and Tao 2001; Greensmith et al. 2004). It reads
-    other rows alone, their weights included, and those are independent: so any weights add no bias.
-    Where the others weigh nothing, it is their plain mean. The gradient flows through the signal.
+    With w the squared size of the score this estimates the constant b that minimises
+    E[w (signal - b)^2], which is E[w signal] / E[w] (Greensmith et al. 2004 have such baselines).
+    It reads other rows alone, their weights included, and those are independent: so any weights add
+    no bias. Where the others weigh nothing, it is their plain mean. The gradient flows through the
+    signal; nothing that is trained through it is in the weights of `score_size`.
 
     Args:
       signal: of all rows, [B, T] or [B, 1].
