@@ -7,19 +7,21 @@ Times are those of one estimate, without the steps that train what is learned in
   python -m regan_tf.compare --seq_len=15 --state_pretrain_epochs=3 --state_d_steps=390
   python -m regan_tf.compare --workdir=RUN
   --estimators=reinforce_loo,rebar:sequence,rebar:step:loo,relax:step:loo:eta
+  python -m regan_tf.compare --leaderboard --control_steps=1500 --output=leaderboard
 
 The state is a run's last checkpoint, or fresh networks trained as the --state flags say. The truth
 is the exact gradient where all sequences can be enumerated, else a long mean of reinforce_loo,
 which is unbiased.
+
+--leaderboard measures every estimator at six fresh states, and some along runs of Algorithm 1,
+relative to reinforce_loo. Each piece of it is kept in --output: the same command goes on, also with
+more --states, --runs or --estimators than before.
 """
 
-import dataclasses
 import json
 import os
 
-import numpy as np
 from absl import flags
-from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf.cli import command, config_flags
@@ -73,12 +75,95 @@ _SEED = flags.DEFINE_integer(
 )
 _THREADS = flags.DEFINE_integer("threads", 1, "CPU threads.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string(
-    "output", "", "Directory for compare.json and compare.png; by default the workdir, or nothing."
+    "output",
+    "",
+    "Directory for compare.json and compare.png; by default the workdir, or nothing. For "
+    "leaderboard.json, .md and .png by default leaderboard.",
+)
+_LEADERBOARD = flags.DEFINE_bool(
+    "leaderboard", False, "Instead, every estimator at several states, and along runs."
+)
+_STATES = flags.DEFINE_list(
+    "states", None, "With --leaderboard: of weak_3, medium_3, strong_3, weak_15 ... by default all."
+)
+_RUNS = flags.DEFINE_list(
+    "runs",
+    None,
+    "With --leaderboard: flagfiles of the runs along which variances are measured, by default "
+    "paper_15 and recipe_15; empty: none.",
+)
+_ALONG_RUNS = flags.DEFINE_list(
+    "along_runs",
+    None,
+    "With --leaderboard: the estimators of these runs, by default the best, and what they are held "
+    "against; a run each, in which what they learn is learned.",
+)
+_RUN_SEEDS = flags.DEFINE_integer(
+    "run_seeds", 3, "With --leaderboard: seeds of each run.", lower_bound=1
+)
+_RUN_ITERATIONS = flags.DEFINE_integer(
+    "run_iterations", 200, "With --leaderboard: iterations of each run.", lower_bound=1
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 1, "With --leaderboard: pieces at a time, --threads each.", lower_bound=1
+)
+_OF_LEADERBOARDS = ("states", "runs", "along_runs", "run_seeds", "run_iterations", "workers")
+_OF_ONE_STATE = (
+    "workdir",
+    "seq_len",
+    "state_pretrain_epochs",
+    "state_pretrain_learning_rate",
+    "state_d_steps",
+    "temperatures",
+    "eta",
+    "generator_learning_rate",
 )
 
 
 def main():
     """Prints the table, writes the figures; returns the exit code."""
+    for name in _OF_ONE_STATE if _LEADERBOARD.value else _OF_LEADERBOARDS:
+        if flags.FLAGS[name].present:
+            with_or_without = "with" if _LEADERBOARD.value else "without"
+            raise UserError(f"--{name} has no meaning {with_or_without} --leaderboard")
+    return _leaderboard() if _LEADERBOARD.value else _one_state()
+
+
+def _leaderboard():
+    command.start_tensorflow(_THREADS.value)
+    from regan_tf.files import write_atomically
+    from regan_tf.plots.standings import plot_standings
+    from regan_tf.studies import leaderboard, standings
+
+    asked = {
+        "states": _STATES.value,
+        "runs": _RUNS.value,
+        "along_runs": _ALONG_RUNS.value,
+        "estimators": _ESTIMATORS.value if flags.FLAGS["estimators"].present else None,
+    }
+    plan = leaderboard.Plan(
+        **{name: tuple(value) for name, value in asked.items() if value is not None},
+        seeds=_RUN_SEEDS.value,
+        iterations=_RUN_ITERATIONS.value,
+        draws=_DRAWS.value,
+        truth_draws=_TRUTH_DRAWS.value,
+        control_steps=_CONTROL_STEPS.value,
+        batch_size=_BATCH_SIZE.value,
+        seed=_SEED.value,
+    )
+    directory = _OUTPUT.value or "leaderboard"
+    pieces = os.path.join(directory, "pieces")
+    board = leaderboard.measure(plan, pieces, _WORKERS.value, _THREADS.value)
+    text, file = standings.tables(board), os.path.join(directory, "leaderboard")
+    print(f"{text}\n\n{standings.LEGEND}")
+    write_atomically(f"{file}.md", text + "\n")
+    write_atomically(f"{file}.json", json.dumps(board, indent=2) + "\n")
+    plot_standings(standings.standings(board), standings.has_tail, f"{file}.png")
+    print(f"written: {file}.md, {file}.json, {file}.png")
+    return 0
+
+
+def _one_state():
     temperatures = [command.positive(text, "temperatures") for text in _TEMPERATURES.value]
     texts = _ESTIMATORS.value
     if not (temperatures and texts):
@@ -87,6 +172,7 @@ def main():
     command.start_tensorflow(_THREADS.value)
     from regan_tf.estimators.bias import compare
     from regan_tf.estimators.laboratory import Laboratory, parse
+    from regan_tf.studies import comparison
 
     try:
         specs = {
@@ -95,7 +181,11 @@ def main():
         }
     except ValueError as error:
         raise UserError(f"--estimators: {error}") from None
-    experiment, description = _state(config)
+    experiment, description = (
+        comparison.state_of_run(_WORKDIR.value, config)
+        if _WORKDIR.value
+        else comparison.fresh_state(config)
+    )
     print(f"state: {description}")
 
     def laboratory(seed):
@@ -109,7 +199,7 @@ def main():
         _refuse_reuse(specs)
         long_mean = laboratory(_SEED.value + 10).measure(parse("reinforce_loo"), _TRUTH_DRAWS.value)
         truth_blocks, truth = long_mean.blocks, long_mean.blocks.mean(axis=0)
-    layers = [(v.path, v.shape.num_elements()) for v in experiment.generator.trainable_variables]
+    layers = comparison.layers(experiment.generator)
     results = []
     for temperature in temperatures:
         for name, spec in tqdm(
@@ -121,20 +211,16 @@ def main():
                 "temperature": temperature,
                 **compare(measurement.blocks, truth, truth_blocks),
             }
-            results.append(result | _variances(measurement, layers))
-    for result in results:
-        result["relative_variance"] = result["variance"] / results[0]["variance"]
-        result["variance_x_time"] = (
-            result["relative_variance"] * result["seconds"] / results[0]["seconds"]
-        )
-    _print(results, len(temperatures) > 1, exact=truth_blocks is None)
-    _write(
-        {
-            "state": description,
-            "truth": "exact" if truth_blocks is None else "reinforce_loo",
-            "results": results,
-        }
-    )
+            results.append(result | comparison.variances(measurement, layers))
+    comparison.relate(results)
+    several, exact = len(temperatures) > 1, truth_blocks is None
+    print(comparison.table(results, several))
+    mean = f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
+    beside = "the exact gradient" if exact else mean
+    first = comparison.label(results[0], several)
+    print(comparison.legend(beside, first, _RATE_OF_REUSE.value))
+    truth_name = "exact" if exact else "reinforce_loo"
+    _write({"state": description, "truth": truth_name, "results": results})
     return 0
 
 
@@ -156,81 +242,6 @@ def _state_config():
         "seed": _SEED.value,
     }
     return Config(seq_len=_SEQ_LEN.value, batch_size=_BATCH_SIZE.value, **options).resolved()
-
-
-def _state(config):
-    """The experiment at the state to measure, and a line that says which it is. A reward is asked
-    for what it takes, beyond the run's --reward_calls.
-    """
-    from regan_tf.training import algorithm
-    from regan_tf.training.experiment import Experiment
-    from regan_tf.training.workdir import call_lines, require_checkpoint
-
-    experiment = Experiment(dataclasses.replace(config, reward_calls=0))
-    if _WORKDIR.value:
-        require_checkpoint(_WORKDIR.value, experiment.checkpoint)
-        if box := experiment.black_box:  # it knows what the run asked for
-            calls = experiment.progress.calls
-            box.keep_record(lambda: call_lines(_WORKDIR.value), calls, lambda lines: None)
-        return experiment, f"{_WORKDIR.value}, iteration {experiment.progress.iteration}"
-    loss = algorithm.warm_up(experiment)
-    goodness = experiment.evaluation.measure(0)["goodness"]
-    epochs = f"{config.pretrain_epochs:g} epoch" + "s" * (config.pretrain_epochs != 1)
-    what = f"{epochs} at {config.pretrain_learning_rate:g}, {config.d_steps} discriminator steps"
-    return (
-        experiment,
-        f"length {config.seq_len}, {what}: goodness {goodness:.3f}, discriminator loss {loss:.3f}",
-    )
-
-
-def _variances(measurement, layers):
-    """Total, per variable, and in the paper's single parameter (the first of the last kernel); of
-    one batch's gradient.
-    """
-    parts = np.split(measurement.variance, np.cumsum([size for _, size in layers])[:-1])
-    by_layer = {path: float(np.sum(part)) for (path, _), part in zip(layers, parts, strict=True)}
-    last_kernel = max(i for i, (path, _) in enumerate(layers) if path.endswith("kernel"))
-    total = float(measurement.variance.sum())
-    single = float(parts[last_kernel][0])
-    figures = {"variance": total, "variance_by_layer": by_layer, "variance_first_parameter": single}
-    shown = ("largest_share", "slope_p", "seconds")
-    return figures | {name: getattr(measurement, name) for name in shown}
-
-
-def _print(results, several, exact):
-    from regan_tf.estimators.bias import BIAS_SEEN, BLOCKS
-
-    rows = []
-    for r in results:
-        name = f"{r['estimator']} @ {r['temperature']:g}" if several else r["estimator"]
-        beside_truth = [r[k] for k in ("bias", "bias_error", "p", "cosine", "norm_ratio")]
-        variance = [r[k] for k in ("relative_variance", "largest_share", "slope_p")]
-        single = r["variance_first_parameter"] / results[0]["variance_first_parameter"]
-        rows.append(
-            [name, *beside_truth, *variance, single, 1e3 * r["seconds"], r["variance_x_time"]]
-        )
-    headers = ["estimator", "bias", "+-", "p", "cosine", "norm"]
-    headers += ["variance", "largest", "slope p", "single", "ms", "variance x time"]
-    formats = ("", ".3f", ".3f", ".2g", ".3f", ".3f", ".3g", ".2g", ".2g", ".3g", ".2f", ".3g")
-    print(tabulate(rows, headers, floatfmt=formats))
-    truth = (
-        "the exact gradient"
-        if exact
-        else f"a mean of {_TRUTH_DRAWS.value} batches of reinforce_loo"
-    )
-    print(
-        f"bias, cosine and norm beside {truth};\n"
-        f"variances and the last column relative to {rows[0][0]};\n"
-        f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences;\n"
-        f"bias seen: p < {BIAS_SEEN:g};\n"
-        "reuse: the last of a batch's updates, beside the gradient where the others have led, by\n"
-        f"Adam at {_RATE_OF_REUSE.value:g}; its time has enumerations in it;\n"
-        "largest: the batch furthest from the mean, its share of the variance. Above 0.1 it is a\n"
-        "tail's, which so many draws have not measured: it is no variance, and p can mislead;\n"
-        "slope p: that the control variate's slopes by automatic differentiation are those by "
-        "parts.\n"
-        f"Below {BIAS_SEEN:g}: the reward jumps, or is so steep that these draws miss its slopes"
-    )
 
 
 def _write(report):

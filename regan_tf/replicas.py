@@ -46,6 +46,8 @@ def gather(x):
         return x
     # What is gathered has lost its static shape.
     size, *others = x.shape
+    if 0 in others:  # rows of nothing: the collective crashes on them
+        return tf.zeros([size * count(), *others], x.dtype)
     return tf.ensure_shape(context.all_gather(x, axis=0), [size and size * count(), *others])
 
 

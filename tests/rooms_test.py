@@ -19,8 +19,8 @@ _FLOORS = (
     {"cli", "plots", "replicas", "tasks"},
     {"estimators", "serving"},
     {"client", "serve", "training"},
-    {"benchmark_serving", "compare", "export", "main", "sample", "studies"},
-    {"benchmark", "benchmark_rewards", "report", "sweep", "temperature_curve"},
+    {"benchmark_serving", "export", "main", "sample", "studies"},
+    {"benchmark", "benchmark_rewards", "compare", "report", "sweep", "temperature_curve"},
     {"__main__"},
 )
 

@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from regan_tf import replicas
 from regan_tf.estimators.control_variate import prefix_features
+from regan_tf.estimators.critic_network import CriticNetwork
 from regan_tf.estimators.penalty import later
 from regan_tf.estimators.rewards import PrefixReward, Reward
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive
 from regan_tf.networks.autoregressive import chosen, masked
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.protocol import SequenceGenerator, Unrolled
@@ -60,44 +61,6 @@ class Judgement(NamedTuple):
         return Lesson(self.reading, credit)
 
 
-class _Network(keras.layers.Layer):
-    """One of a critic's networks: two hidden layers, the same for every t but for a bias. How many
-    tokens are still to come decides what a state is worth; a generator's state hardly tells it.
-    """
-
-    def __init__(self, sizes, **kwargs):
-        super().__init__(**kwargs)
-        feature_dim, length, vocab_size, units = sizes
-
-        def weight(name, shape, initializer="zeros"):
-            return self.add_weight(shape=shape, initializer=initializer, name=name)
-
-        self.hidden = [
-            weight("first", [feature_dim, units], "glorot_uniform"),
-            weight("second", [units, units], "glorot_uniform"),
-        ]
-        self.step_bias, self.bias = weight("step_bias", [length, units]), weight("bias", [units])
-        self.head = weight("head", [vocab_size, units])
-        self.token_bias = weight("token_bias", [vocab_size])
-        self.built = True
-
-    def last_hidden(self, x):
-        """[B, T, F] -> [B, T, units]."""
-        x = tf.nn.silu(lstm.product(x, self.hidden[0].value) + self.step_bias.value)
-        return tf.nn.silu(lstm.product(x, self.hidden[1].value, self.bias.value))
-
-    def of_all(self, x):
-        """[B, T, F] -> [B, T, V]."""
-        q = lstm.product(self.last_hidden(x), self.head.value, transpose=True)
-        return q + self.token_bias.value
-
-    def of_tokens(self, x, tokens):
-        """`of_all` at int32 [B, T], [B, T], without the others."""
-        of_token = lstm.look_up(self.head.value, tokens)
-        q = tf.reduce_sum(self.last_hidden(x) * of_token, axis=-1)
-        return q + lstm.look_up(self.token_bias.value[:, tf.newaxis], tokens)[..., 0]
-
-
 @keras.saving.register_keras_serializable("regan_tf")
 class Critic(keras.Model):
     """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs.
@@ -137,7 +100,8 @@ class Critic(keras.Model):
         self.widths = feature_dim, int(reads_value), reads_next * vocab_size
         sizes = sum(self.widths), seq_len, vocab_size, units
         self.networks = [
-            _Network(sizes, dtype=self.dtype_policy, name=f"network_{n}") for n in range(networks)
+            CriticNetwork(sizes, dtype=self.dtype_policy, name=f"network_{n}")
+            for n in range(networks)
         ]
         self.of_values: Any = (
             self.add_weight(shape=[seq_len], initializer=_at_the_end, name="of_values")

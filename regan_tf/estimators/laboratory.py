@@ -25,6 +25,7 @@ from regan_tf.settings import SettingError
 from regan_tf.spec import ESTIMATORS, FORMS, OF_CRITICS, SAMPLINGS, EstimatorSpec
 
 _TIMED_CALLS = 20
+_TURNS, _TURNS_SECONDS = 200, 5  # of two calls: the most, and after which no more than 20 are made
 REFERENCE = "reference"
 _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
@@ -90,7 +91,11 @@ class Measurement(NamedTuple):
     # Of the batch furthest from the mean, in the sum of squared distances: 1/batches if all are
     # alike.
     largest_share: float
+    # [BLOCKS], each an unbiased estimate of the variance's sum, independent of the others; NaN if a
+    # block is one batch.
+    block_variances: np.ndarray
     slope_p: float | None = None  # that c's slopes are right, see `slope_error`; None without c
+    relative_seconds: float | None = None  # beside the call that was timed in turn, if there was
 
 
 class Laboratory:
@@ -140,8 +145,12 @@ class Laboratory:
         options = {"critic_units": experiment.config.critic_units} | options
         return cls(experiment.generator, experiment.trainer.reward, **options)
 
-    def measure(self, spec, draws):
-        """Trains the spec's control variate, then draws so many batches; a Measurement."""
+    def measure(self, spec, draws, beside=None):
+        """Trains the spec's control variate, then draws so many batches; a Measurement.
+
+        beside: a call that `timed` gave, to be timed in turn with this estimate, so that a change
+        of the machine's speed touches both.
+        """
         estimate, context_of = self._estimator(spec)
         per_block = max(1, draws // BLOCKS)
         parameters = sum(v.shape.num_elements() for v in values(self.generator.trainable_variables))
@@ -159,10 +168,6 @@ class Laboratory:
             first, second, furthest = repeat(per_block, draw, (zeros, zeros, centre))
             return first / per_block, second / per_block, furthest
 
-        @compiled
-        def once(number):
-            return estimate(tf.stack([self._seed + 2, number]))
-
         # The mean is known only at the end: the first block's, which is drawn a second time, finds
         # the candidates for the furthest draw.
         centre = block(tf.constant(0), tf.zeros([parameters], self.generator.compute_dtype))[0]
@@ -174,9 +179,21 @@ class Laboratory:
         total = (count - 1) * variance.sum()
         share = float(min(largest / total, 1)) if total else 1 / count
         slope_p = self._slope_p(spec, context_of, per_block) if context_of else None
+        seconds, relative = _timed(self._once(estimate), beside)
+        within = _block_variances(means, squares, per_block)
+        return Measurement(means, variance, seconds, share, within, slope_p, relative)
+
+    def timed(self, spec):
+        """One estimate, compiled: a function of its number, for `measure`'s `beside`."""
+        return self._once(self._estimator(spec)[0])
+
+    def _once(self, estimate):
+        @compiled
+        def once(number):
+            return estimate(tf.stack([self._seed + 2, number]))
+
         once(tf.constant(0))
-        seconds = _median_seconds(lambda k: once(tf.constant(k)).numpy())
-        return Measurement(means, variance, seconds, share, slope_p)
+        return lambda k: once(tf.constant(k)).numpy()
 
     def exact(self):
         """The exact gradient, [P], or None where the sequences are too many to enumerate."""
@@ -274,13 +291,30 @@ def slope_error(spec, noise, context):
     return tf.reduce_mean(autoregressive.masked(slopes - by_parts, mask), axis=0)
 
 
-def _median_seconds(call):
-    times = []
-    for k in range(_TIMED_CALLS):
-        started = time.perf_counter()
-        call(k)
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+def _block_variances(means, squares, per_block):
+    """Each block's total variance of one batch, [BLOCKS], from its means [BLOCKS, P]."""
+    if per_block == 1:
+        return np.full(len(means), np.nan)
+    return np.sum(squares - means**2, axis=1) * per_block / (per_block - 1)
+
+
+def _timed(call, beside=None):
+    """The median seconds of a call, and of their ratios to the other's in the same turn."""
+    if beside is None:
+        return float(np.median([_seconds(call, k) for k in range(_TIMED_CALLS)])), None
+    started, seconds = time.perf_counter(), list[list[float]]()
+    while len(seconds) < _TIMED_CALLS or (
+        len(seconds) < _TURNS and time.perf_counter() - started < _TURNS_SECONDS
+    ):
+        seconds.append([_seconds(each, len(seconds)) for each in (call, beside)])
+    own, other = np.transpose(seconds)
+    return float(np.median(own)), float(np.median(own / other))
+
+
+def _seconds(call, k):
+    started = time.perf_counter()
+    call(k)
+    return time.perf_counter() - started
 
 
 def _flat(tensors):

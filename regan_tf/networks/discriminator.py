@@ -172,14 +172,13 @@ class Discriminator(keras.Model):
             state = self.cell.advance(projected_t, state)
             return state, state
 
-        # Over all tokens, though the last state is not needed: these are then the same operations
-        # as those of the reward D(b), which TensorFlow does once.
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        states = lstm.stack(lstm.unroll(step, start, self._project(tokens), length)[0])
-        before = [
-            tf.concat([first[tf.newaxis], after[:-1]], axis=0)
-            for first, after in zip(start, states, strict=True)
-        ]
+        before = [first[tf.newaxis] for first in start]
+        if length > 1:
+            states = lstm.stack(
+                lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0]
+            )
+            before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
         return [tf.reshape(x, [-1, self.cell.units]) for x in before]
 
 

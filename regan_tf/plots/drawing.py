@@ -10,12 +10,12 @@ _LETTERS_PER_INCH = 13  # of a legend's font
 _XLABELS = {"pretrain": "Minibatch of pre-training", "adversarial": "Adversarial iteration"}
 
 
-def subplots(rows=1, columns=1, *, figsize, squeeze=True):
+def subplots(rows=1, columns=1, *, figsize, squeeze=True, widths=None):
     """A figure and its axes, like pyplot's, but without it: the caller's pyplot stays as it is."""
     figure = Figure(figsize=figsize, layout="constrained")
     # 6.0159, not 0.0009 with a +6.015 in the corner.
     with matplotlib.rc_context({"axes.formatter.useoffset": False}):
-        return figure, figure.subplots(rows, columns, squeeze=squeeze)
+        return figure, figure.subplots(rows, columns, squeeze=squeeze, width_ratios=widths)
 
 
 def mosaic(layout, *, figsize):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from regan_tf.cli import config_flags, flagfiles
+from regan_tf.cli import command, config_flags, flagfiles
 from regan_tf.config import Config, UserError
 
 # The sweep says these itself.
@@ -31,6 +31,13 @@ class Job:
     def log(self):
         """Where the run's output goes: beside its directory, which is the run's own."""
         return Path(self.config.workdir).with_suffix(".log")
+
+    def work(self):
+        """Runs it; returns the exit code."""
+        command.start_tensorflow(self.config.threads, self.config.precision)
+        from regan_tf.training.run import run
+
+        return run(self.config, wait=True)
 
     @property
     def finished(self):
@@ -68,6 +75,7 @@ def read(path, directory, seeds=None):
 
       flagfile = "paper_15.flags"               # what all runs share (as --flagfile); optional
       seeds = 10                                # 0 to 9
+      first_seed = 100                          # instead of 0: for tuning; optional
       [[grid]]                                  # any number of grids; each is the product of its
       flags' values estimator = ["rebar", "relax"]
       control_variate = "step"
@@ -79,10 +87,10 @@ def read(path, directory, seeds=None):
     Raises:
       UserError: the file cannot be read, a flag is bad, or it asks for a run twice.
     """
-    shared, file_seeds, points = _content(path)
+    shared, (first_seed, file_seeds), points = _content(path)
     jobs = [
         Job(f"{_name(point)}/{seed}", _config(path, [*shared, *_flags(point), f"--seed={seed}"]))
-        for seed in range(seeds or file_seeds)
+        for seed in range(first_seed, first_seed + (seeds or file_seeds))
         for point in points
     ]
     seen = {}
@@ -99,7 +107,7 @@ def read(path, directory, seeds=None):
 
 
 def _content(path):
-    """Shared flags, number of seeds, and the grids' points, each a dict of flags."""
+    """Shared flags, the first seed and how many, and the grids' points, each a dict of flags."""
 
     def refuse(what):
         raise UserError(f"--sweep={path} {what}")
@@ -108,15 +116,18 @@ def _content(path):
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         refuse(f"is not a sweep's file: {type(error).__name__}: {error}")
-    seeds = content.pop("seeds", None)
+    seeds, first_seed = content.pop("seeds", None), content.pop("first_seed", 0)
     grids = content.pop("grid", [{}])
     flagfile = content.pop("flagfile", None)
     if content:
         refuse(
-            f"has {', '.join(content)}, which is not known there; flagfile, seeds and [[grid]] are"
+            f"has {', '.join(content)}, which is not known there; flagfile, seeds, first_seed and "
+            "[[grid]] are"
         )
     if type(seeds) is not int or seeds < 1:
         refuse(f"has seeds={seeds}, which is not allowed: it must be a whole number, at least 1")
+    if type(first_seed) is not int or first_seed < 0:
+        refuse(f"has first_seed={first_seed}, which is not allowed: it must be a whole number")
     if not grids or not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
         refuse("has a grid that is not a table: write [[grid]], then lines of flag = value")
     for name, value in ((name, value) for g in grids for name, value in g.items()):
@@ -130,7 +141,7 @@ def _content(path):
         for g in grids
         for values in itertools.product(*map(_listed, g.values()))
     ]
-    return [f"--flagfile={flagfile}"] if flagfile else [], seeds, points
+    return [f"--flagfile={flagfile}"] if flagfile else [], (first_seed, seeds), points
 
 
 def _listed(value):
@@ -146,16 +157,25 @@ def _flags(point):
 
 
 def _config(path, arguments):
+    try:
+        return config_of(arguments, Path(path).parent)
+    except UserError as error:
+        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+
+
+def config_of(arguments, directory=None):
+    """The resolved Config of a run's flags, flagfiles among them; directory: where these are looked
+    for first. Raises UserError.
+    """
     flag_values = flags.FlagValues()
     config_flags.define(flag_values)
     try:
-        found = flagfiles.expanded(arguments, Path(path).parent)
-        _, *left_over = flag_values(["", *found])
+        _, *left_over = flag_values(["", *flagfiles.expanded(arguments, directory)])
         if left_over:
             raise UserError(f"{left_over[0]!r} is not a flag: flags are written --name=value")
         return config_flags.parsed(flag_values)
-    except (OSError, ValueError, flags.Error, UserError) as error:
-        raise UserError(f"--sweep={path}, {' '.join(arguments)}: {error}") from None
+    except (OSError, ValueError, flags.Error) as error:
+        raise UserError(str(error)) from None
 
 
 def _placed(config, workdir):

@@ -1,4 +1,8 @@
-"""Runs many jobs, each in a process of its own, on this machine's cores or on a Ray cluster."""
+"""Runs many jobs, each in a process of its own, on this machine's cores or on a Ray cluster.
+
+A job has a `log`, the path of a file, and `work()`, which starts TensorFlow and returns an exit
+code.
+"""
 
 import concurrent.futures
 import multiprocessing
@@ -49,23 +53,21 @@ class _Running:
                 process.terminate()
 
 
-_RUNNING = _Running()
-
-
 def on_this_machine(jobs, workers):
     """Yields (job, Outcome) as the jobs end, `workers` of them at a time. Closed before the end, it
     ends them.
     """
     with command.silent_stderr():  # TensorFlow greets
         forkserver.ensure_running()
+    running = _Running()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         try:
-            futures = {executor.submit(run_job, job): job for job in jobs}
+            futures = {executor.submit(run_job, job, running): job for job in jobs}
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
-            _RUNNING.stop()
+            running.stop()
 
 
 def connect(address):
@@ -111,17 +113,19 @@ def on_ray(jobs):
             ray.cancel(reference)
 
 
-def run_job(job):
+def run_job(job, running=None):
     """Runs the job to its end in a fresh process, its output in `job.log`; returns its Outcome.
+    running: those that are stopped together.
 
     A process that a killed sweep left behind in the run's directory is waited for, not fought: its
     work counts.
     """
     process = _CONTEXT.Process(target=_main, args=(job,))
+    running = running or _Running()
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.unlink(missing_ok=True)
-        if not _RUNNING.start(process):
+        if not running.start(process):
             return Outcome(command.INTERRUPTED, "")
         process.join()
         lines = job.log.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -136,7 +140,7 @@ def run_job(job):
             process.join()
         raise
     finally:
-        _RUNNING.discard(process)
+        running.discard(process)
 
 
 def _main(job):
@@ -147,10 +151,7 @@ def _main(job):
     try:
         # TensorFlow removes its temporary files at exit, which a forked process does not come to.
         with tempfile.TemporaryDirectory(prefix="regan_tf-") as tempfile.tempdir:
-            command.start_tensorflow(job.config.threads, job.config.precision)
-            from regan_tf.training.run import run
-
-            sys.exit(run(job.config, wait=True))
+            sys.exit(job.work())
     except KeyboardInterrupt:
         sys.exit(command.INTERRUPTED)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals of means, and tests of differences between groups of runs."""
+"""Intervals of means and of their ratios, and tests of differences between groups of runs."""
 
 import itertools
 from dataclasses import dataclass
@@ -27,6 +27,30 @@ def mean_and_interval(values):
         (values,), np.mean, axis=0, method="percentile", n_resamples=2_000, batch=100, rng=rng
     )
     return mean, found.confidence_interval.low, found.confidence_interval.high
+
+
+def ratio_of_means(above, below):
+    """The ratio of two means of independent positive numbers, with its 95 % interval.
+
+    The log of the ratio is taken as normal, with the variance that the delta method gives,
+    var(a)/(n mean(a)^2) + var(b)/(m mean(b)^2), and Student's t for it, with the degrees of freedom
+    of Welch and Satterthwaite. Normality is that of the means: numbers with a heavy tail ask for
+    more of them than there are.
+
+    Args:
+      above, below: [N] and [M], at least two each.
+    Returns:
+      ratio, low, high.
+    """
+    ratio = float(np.mean(above) / np.mean(below))
+    errors = [stats.sem(x) ** 2 / np.mean(x) ** 2 if np.any(x) else 0.0 for x in (above, below)]
+    if not sum(errors):
+        return ratio, ratio, ratio
+    freedom = sum(errors) ** 2 / (
+        errors[0] ** 2 / (len(above) - 1) + errors[1] ** 2 / (len(below) - 1)
+    )
+    factor = float(np.exp(stats.t.ppf(0.975, freedom) * np.sqrt(sum(errors))))
+    return ratio, ratio / factor, ratio * factor
 
 
 @dataclass(frozen=True)

@@ -64,13 +64,15 @@ class CriticTrainer:
         """--critic_steps of the regression, each on --critic_rows of all replicas' rows; returns
         the first one's loss.
         """
+        count = replicas.count()
+        size = max(count, self._config.critic_rows // count * count)
 
         def step(i, first):
-            rows = rows_of((lesson, tokens), i, max(self._config.critic_rows, replicas.count()))
-            loss = replicas.run(self._step, *rows)
+            loss = replicas.run(self._step, *rows_of((lesson, tokens), i, size))
             return (tf.where(i == 0, loss, first),)
 
-        return repeat(self._config.critic_steps, step, (0.0,))[0]
+        start = tf.constant(0.0, self._generator.compute_dtype)
+        return repeat(self._config.critic_steps, step, (start,))[0]
 
     def _step(self, lesson, tokens):
         lesson, tokens = tf.nest.map_structure(replicas.own_rows, (lesson, tokens))

@@ -81,6 +81,19 @@ class PrefixTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(values, slower[0], atol=1e-6)
         self.assertAllClose(features, slower[1], atol=1e-6)
 
+    @parameterized.parameters(None, 3)
+    def test_prefixes_have_the_discriminators_value_of_what_there_is(self, end_token):
+        _, discriminator = problems.networks(1, 4, 5, end_token=end_token)
+        reward = DiscriminatorReward(discriminator)
+        tokens = tf.constant(np.random.default_rng(0).integers(0, 3, [2, 5]), tf.int32)
+        values, features = reward.of_prefixes(tokens, 4, tf.float32)
+        for t in range(1, 5):
+            self.assertAllClose(values[:, t], discriminator.probability(tokens[:, :t]), atol=1e-6)
+        self.assertAllEqual(values[:, 0], values[::-1, 0])  # of nothing
+        slower = rewards.PrefixReward.of_prefixes(reward, tokens, 4, tf.float32)
+        self.assertAllClose(values[:, 1:], slower[0][:, 1:], atol=1e-6)
+        self.assertAllClose(features, slower[1], atol=1e-6)
+
     def test_plain_reward_gets_uniform_rows_after_the_prefix(self):
         tokens, last = tf.constant([[1, 0, 1]]), tf.constant([[[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]])
         seen = []

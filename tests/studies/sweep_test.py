@@ -227,6 +227,8 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         ("seeds = 2\nflag = 1", "has flag, which is not known there"),
         ("seeds = 0", "seeds=0, which is not allowed"),
         ("seeds = true", "seeds=True, which is not allowed"),
+        ("seeds = 1\nfirst_seed = -1", "first_seed=-1, which is not allowed"),
+        ("seeds = 1\nfirst_seed = 1.0", "first_seed=1.0, which is not allowed"),
         ("[[grid]]\nestimator = 'rebar'", "seeds=None, which is not allowed"),
         ("seeds = 1\n[grid]\nestimator = 'rebar'", r"write \[\[grid\]\]"),
         ("seeds = 1\ngrid = []", r"write \[\[grid\]\]"),
@@ -268,6 +270,11 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             jobs[5].config.workdir, str(self.directory / "runs/estimator=rebar,temperature=2.0/1")
         )
         self.assertFalse(jobs[5].finished)
+
+    def test_other_seeds_begin_where_the_file_says(self):
+        jobs = grid.read(self._write("seeds = 2\nfirst_seed = 100"), self.directory / "runs")
+        self.assertEqual([job.name for job in jobs], ["all/100", "all/101"])
+        self.assertEqual([job.config.seed for job in jobs], [100, 101])
 
     def test_directory_of_another_run_is_refused_and_more_iterations_go_on(self):
         def job(iterations, extra=""):
