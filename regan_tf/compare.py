@@ -36,10 +36,10 @@ _ESTIMATORS = flags.DEFINE_list(
     "estimators",
     _DEFAULT.split(","),
     "What to measure: ESTIMATOR[:OPTION...] with the options sequence (default), step, rollout; "
-    "loo; eta, temperature (learned); per_example (variance loss); sobol, lhs (sampling); reuse4 "
-    "(the last of 4 updates with a batch); of a critic critics2 (the mean of 2), reward_target, "
-    "unread and next (what it reads of the reward). `reference` has c_t = E[R | b_<=t]. Variances "
-    "are shown relative to the first.",
+    "loo; weighted (its baseline); eta, temperature (learned); per_example (variance loss); sobol, "
+    "lhs (sampling); reuse4 (the last of 4 updates with a batch); of a critic critics2 (the mean "
+    "of 2), reward_target, unread and next (what it reads of the reward). `reference` has c_t = "
+    "E[R | b_<=t]. Variances are shown relative to the first.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Take the state from this run's last checkpoint.")
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 3, "Without --workdir: length T.", lower_bound=3)

@@ -42,6 +42,7 @@ class Config:
     )
     control_variate: str = same_as(EstimatorSpec, "control_variate")
     leave_one_out: bool = same_as(EstimatorSpec, "leave_one_out")
+    baseline: str = same_as(EstimatorSpec, "baseline")
     sampling: str = same_as(EstimatorSpec, "sampling")
     temperature: float = same_as(EstimatorSpec, "temperature")
     eta: float = same_as(EstimatorSpec, "eta")

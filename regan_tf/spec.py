@@ -65,6 +65,7 @@ ESTIMATORS = {
     "straight_through": Traits(None, tokens="straight_through"),
     "reinmax": Traits(None, tokens="straight_through", second_order=True),
 }
+BASELINES = ("mean", "weighted")  # of leave-one-out: functions in `signals`
 SAMPLINGS = ("iid", "sobol", "lhs")  # the last two by points of `quasi_random`
 FORMS = ("sequence", "step", "rollout")  # of control variates: functions in `control_variate`
 
@@ -106,6 +107,12 @@ class EstimatorSpec:
     )
     leave_one_out: bool = setting(
         False, "Subtract the mean of the other rows' learning signals from each row's."
+    )
+    baseline: str = setting(
+        "mean",
+        "What leave-one-out subtracts: the other rows' mean signal; or, at each step, their mean "
+        "weighted by the squared size of their score in the logits, for a lower variance.",
+        choices=BASELINES,
     )
     sampling: str = setting(
         "iid",
@@ -201,6 +208,8 @@ class EstimatorSpec:
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
+        if self.baseline != "mean" and not self.uses_leave_one_out:
+            self._contradiction("baseline", "leave_one_out", "without which there is no baseline")
         if self.updates_per_batch > 1 and not self.may_reuse:
             self._contradiction("updates_per_batch", "estimator", NO_REUSE)
         self._check_sampling()

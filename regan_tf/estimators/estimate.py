@@ -215,7 +215,14 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
         of_critic, advantages = _of_critic(spec, judged)
         against = of_critic if against is None else against + of_critic
         others += [(probs, advantages)] if spec.traits.all_actions else []
-    signal = tf.broadcast_to(_signal(spec, credit, against, mask, batch_size), tf.shape(log_p))
+    signal = _signal(spec, credit, against)
+    if spec.uses_leave_one_out:
+        signal = signals.held(signal, mask)
+        if spec.baseline == "weighted":
+            signal -= _weighted_mean(spec, signal, probs, log_p, mask, batch_size)
+        else:
+            signal = _less_mean(spec, signal, batch_size)
+    signal = tf.broadcast_to(signal, tf.shape(log_p))
     found = b, r, signal, log_p, parts | measured
     if not others:
         return _Draw(*found, signal, pullback, lesson)  # line 11: equation (7)
@@ -256,20 +263,29 @@ def _log_ratio(log_p, of_prior, mask):
     return tf.reduce_sum(autoregressive.masked(log_p - of_prior, mask), axis=1, keepdims=True)
 
 
-def _signal(spec, credit, against, mask, batch_size):
-    """R, R - c(z~) or another; with leave-one-out less the other rows' mean. 0 without a score."""
+def _signal(spec, credit, against):
+    """R, R - c(z~) or another; 0 without a score."""
     if spec.traits.signal is None:
         return tf.zeros_like(credit)
-    signal = signals.SIGNALS[spec.traits.signal](credit, against)
-    if not spec.uses_leave_one_out:
-        return signal
-    signal = signals.held(signal, mask)
+    return signals.SIGNALS[spec.traits.signal](credit, against)
+
+
+def _less_mean(spec, signal, batch_size):
+    """Less the other rows' mean; or, where rows depend on each other, the other half's."""
     mean = replicas.mean(tf.reduce_mean(signal, axis=0, keepdims=True))
-    if spec.sampling != "iid":
-        sign = replicas.own_rows(quasi_random.signs(batch_size, signal.dtype))
-        signed_mean = replicas.mean(tf.reduce_mean(sign * signal, axis=0, keepdims=True))
-        return signals.other_half(signal, sign, mean, signed_mean)
-    return signals.leave_one_out(signal, mean, batch_size)
+    if spec.sampling == "iid":
+        return signals.leave_one_out(signal, mean, batch_size)
+    sign = replicas.own_rows(quasi_random.signs(batch_size, signal.dtype))
+    signed_mean = replicas.mean(tf.reduce_mean(sign * signal, axis=0, keepdims=True))
+    return signals.other_half(signal, sign, mean, signed_mean)
+
+
+def _weighted_mean(spec, signal, probs, log_p, mask, batch_size):
+    """Of the same rows, by weights: [B, T]."""
+    weight = autoregressive.masked(signals.score_size(probs, log_p), mask)
+    sign = None if spec.sampling == "iid" else quasi_random.signs(batch_size, signal.dtype)
+    mean = signals.weighted_mean(replicas.gather(signal), replicas.gather(weight), sign)
+    return replicas.own_rows(mean)
 
 
 def _straight_through(spec, control, critic, generator, reward, penalty, noise, batch_size, data):

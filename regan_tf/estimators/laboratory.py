@@ -30,13 +30,15 @@ REFERENCE = "reference"
 _NAMES = [name for name, traits in ESTIMATORS.items() if traits.is_of_reward]
 _OPTIONS = (
     f"write ESTIMATOR[:OPTION...] with one of {', '.join(_NAMES)}, {REFERENCE}, and "
-    f"options {', '.join(FORMS)}, loo, eta, temperature (learned), per_example, independent, x2, "
-    "x4 ... (draws of z~), sobol, lhs (sampling), reuse2, reuse4 ... (the last of so many updates "
-    "with a batch); of a critic critics2, critics3 ..., reward_target, unread, next"
+    f"options {', '.join(FORMS)}, loo, weighted (baseline), eta, temperature (learned), "
+    "per_example, independent, x2, x4 ... (draws of z~), sobol, lhs (sampling), reuse2, "
+    "reuse4 ... (the last of so many updates with a batch); of a critic critics2, critics3 ..., "
+    "reward_target, unread, next"
 )
 _NUMBERED = {"x": "control_samples", "reuse": "updates_per_batch", "critics": "critics"}
 _NAMED: dict[str, dict[str, Any]] = {
     "loo": {"leave_one_out": True},
+    "weighted": {"baseline": "weighted"},
     "eta": {"learn_eta": True},
     "temperature": {"learn_temperature": True},
     "per_example": {"variance_loss": "per_example"},
@@ -74,7 +76,7 @@ def parse(text: str, eta: float = 1.0, temperature: float = 1.0) -> EstimatorSpe
         spec = EstimatorSpec(estimator, eta=eta, temperature=temperature, **settings)
     except SettingError as error:
         raise ValueError(f"{text!r}: {error}; {_OPTIONS}") from None
-    of_any = {"leave_one_out", "sampling", "updates_per_batch", *OF_CRITICS}
+    of_any = {"leave_one_out", "baseline", "sampling", "updates_per_batch", *OF_CRITICS}
     if settings.keys() - of_any and not spec.traits.relaxed:
         raise ValueError(f"{text!r} has options of a control variate, and none of it; {_OPTIONS}")
     return spec

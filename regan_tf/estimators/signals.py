@@ -127,6 +127,62 @@ def other_half(
     return signal - (mean - sign * signed_mean)
 
 
+def score_size(probs: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
+    """The squared size of the score grad log p(b_t | b_<t), taken in the logits of step t:
+
+        || one_hot(b_t) - p_t ||^2  =  (1 - p_t(b_t))^2 + sum_{i != b_t} p_t(i)^2
+
+    Args:
+      probs: p_t, [B, T, V].
+      log_p: log p_t(b_t), [B, T].
+    Returns:
+      [B, T], in [0, 2].
+    """
+    of_others = -tf.math.expm1(log_p)  # their probability
+    squares = tf.reduce_sum(probs**2, axis=-1) - tf.exp(2 * log_p)
+    # Where b_t is almost certain, rounding is all that is left of the difference. The squares of
+    # numbers that are not negative sum to no more than their sum's square.
+    return of_others**2 + tf.clip_by_value(squares, 0, of_others**2)
+
+
+def weighted_mean(signal: tf.Tensor, weight: tf.Tensor, sign: tf.Tensor | None) -> tf.Tensor:
+    """The other rows' mean signal, weighted step by step, for a baseline:
+
+        b_jt = sum_{i != j} w_it signal_it / sum_{i != j} w_it
+
+    With w the squared size of the score this estimates the constant b that minimises
+    E[w (signal - b)^2], which is E[w signal] / E[w] (Greensmith et al. 2004 have such baselines).
+    It reads other rows alone, their weights included, and those are independent: so any weights add
+    no bias. Where the others weigh nothing, it is their plain mean. The gradient flows through the
+    signal; nothing that is trained through it is in the weights of `score_size`.
+
+    Args:
+      signal: of all rows, [B, T] or [B, 1].
+      weight: [B, T], none negative; a row that has ended weighs 0.
+      sign: which half each row is in, [B, 1], where rows of a half depend on each other: the others
+        are then those of the other half. Else None.
+    Returns:
+      [B, T].
+    """
+    total = _sum_of_others(weight, sign)
+    weighted = tf.math.divide_no_nan(_sum_of_others(weight * signal, sign), total)
+    plain = _sum_of_others(signal, sign) / _sum_of_others(tf.ones_like(signal), sign)
+    return tf.where(total > 0, weighted, plain)
+
+
+def _sum_of_others(x, sign):
+    """Of rows [B, ...]. Nothing is subtracted from a total: in float32 little would be left of the
+    others where one row has most of it.
+    """
+    if sign is None:
+        return tf.cumsum(x, exclusive=True) + tf.cumsum(x, exclusive=True, reverse=True)
+    first, second = (
+        tf.reduce_sum(tf.where(half, x, tf.zeros_like(x)), axis=0, keepdims=True)
+        for half in (sign > 0, sign < 0)
+    )
+    return tf.where(sign > 0, second, first)
+
+
 SIGNALS = {  # by name in the spec: of the reward, and of what is set against it
     "1": maximum_likelihood,
     "R": reinforce,

@@ -17,6 +17,8 @@ ESTIMATORS = (
     "reinforce_loo",
     "reinforce_loo:sobol",
     "reinforce_loo:lhs",
+    "reinforce_loo:weighted",
+    "reinforce_loo:weighted:sobol",
     "reinforce",
     "reinforce_rollout:loo",
     "actor_critic",
@@ -42,6 +44,7 @@ ESTIMATORS = (
 # Of those whose rows are independent, so that the variance over rows is that of the estimate.
 ALONG_RUNS = (
     "reinforce_loo",
+    "reinforce_loo:weighted",
     "reinforce",
     "rebar:step:loo",
     "relax:step:loo:per_example",

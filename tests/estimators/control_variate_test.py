@@ -24,8 +24,9 @@ class LearnedTest(tf.test.TestCase, parameterized.TestCase):
     def test_gradient_of_the_variance_loss_matches_finite_differences(self, form, loss, options):
         self._check_variance_gradient(form, loss, options)
 
-    def test_in_short_gradient_of_the_variance_loss_matches_finite_differences(self):
-        self._check_variance_gradient("step", "batch", {"leave_one_out": True})
+    @parameterized.parameters({}, {"baseline": "weighted"})
+    def test_in_short_gradient_of_the_variance_loss_matches_finite_differences(self, **options):
+        self._check_variance_gradient("step", "batch", {"leave_one_out": True} | options)
 
     def _check_variance_gradient(self, form, loss, options):
         generator, discriminator = problems.networks(3, 3, 3, dtype="float64")

@@ -1,6 +1,5 @@
 """Estimators with a critic against enumeration, planted errors, and what a critic learns."""
 
-import itertools
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -14,7 +13,7 @@ from absl.testing import parameterized
 from examples.transformer import Transformer
 from regan_tf.config import Config
 from regan_tf.estimators import critic as critics
-from regan_tf.estimators import estimate, signals
+from regan_tf.estimators import signals
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
@@ -27,7 +26,7 @@ from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_forc
 from regan_tf.spec import EstimatorSpec
 from regan_tf.training import algorithm
 from regan_tf.training.experiment import Experiment
-from tests import problems
+from tests import exact_mean, problems
 
 
 def _plain(reading):
@@ -73,47 +72,16 @@ def _trained(spec, generator, reward, steps=300):
     return critic
 
 
-def _sequences(generator):
-    """All of them, int32 [N, T], and their probabilities."""
-    size, length, end = generator.vocab_size, generator.seq_len, generator.end_token
-    every = np.array(list(itertools.product(range(size), repeat=length)), np.int32)
-    kept = [not np.any((b[:-1] == end) & (b[1:] != end)) for b in every]
-    tokens = tf.constant(every[kept])
-    log_prob = chosen(teacher_force(generator, tokens).log_probs, tokens)
-    return tokens, tf.exp(tf.reduce_sum(masked(log_prob, alive(generator, tokens)), axis=1))
-
-
-def _estimate(spec, generator, reward, critic, penalty=None):
-    """From given tokens, int32 [B, T], to the estimate as a run makes it when it draws them."""
-
-    def of(tokens):
-        drawn = 1e6 * tf.one_hot(tokens, generator.vocab_size, dtype=generator.compute_dtype)
-        noise = estimate._Noise(drawn, drawn, tf.constant([0, 0]))
-        options = {"batch_size": tokens.shape[0], "seed": 0, "critic": critic, "penalty": penalty}
-        with mock.patch.object(estimate, "_noise", return_value=noise):
-            return problems.flat(estimate_gradient(spec, generator, reward, **options)[0])
-
-    return of
-
-
 def _mean(generator, estimate_of):
-    """The exact mean of estimate_of(tokens) over all batches of two rows, by their probabilities:
-    the rows' baselines are each other.
-    """
-    tokens, p = _sequences(generator)
-    first, second = (tf.reshape(x, [-1]) for x in tf.meshgrid(*[tf.range(len(p))] * 2))
-    pairs = tf.stack([tf.gather(tokens, first), tf.gather(tokens, second)], axis=1)
-
-    @compiled
-    def run():
-        return tf.map_fn(estimate_of, pairs, fn_output_signature=p.dtype)
-
-    return tf.linalg.matvec(run(), tf.gather(p, first) * tf.gather(p, second), transpose_a=True)
+    """The exact mean over all batches of two rows: their baselines are each other."""
+    return exact_mean.mean(estimate_of, *exact_mean.batches(generator, 2))
 
 
 def _bias(spec, generator, reward, critic, penalty=None):
     """||E[g_hat] - grad J|| / ||grad J||, nothing of it noise."""
-    mean = _mean(generator, _estimate(spec, generator, reward, critic, penalty))
+    mean = _mean(
+        generator, exact_mean.of_tokens(spec, generator, reward, critic=critic, penalty=penalty)
+    )
     exact = problems.flat(exact_gradient(generator, reward, penalty=penalty))
     return float(tf.norm(mean - exact) / tf.norm(exact))
 
@@ -268,7 +236,7 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         generator, reward = _problem()
         critic = _random(_DR, generator, reward)
         for tokens in ([[0, 1, 0], [1, 2, 2]], [[2, 2, 2], [0, 0, 2]]):
-            found = _estimate(_DR, generator, reward, critic)(tf.constant(tokens))
+            found = exact_mean.of_tokens(_DR, generator, reward, critic=critic)(tf.constant(tokens))
             written_out = _written_out(generator, reward, critic, tf.stop_gradient)
             self.assertAllClose(found, written_out(tf.constant(tokens)), rtol=1e-7, atol=1e-9)
 
@@ -301,7 +269,7 @@ class AllActionsTest(tf.test.TestCase):
 
     def test_is_not_with_the_exact_q(self):
         generator, reward = _problem(seq_len=2, end_token=None)
-        tokens, p = _sequences(generator)
+        tokens, p = exact_mean.sequences(generator)
         r = tf.reshape(reward.of_tokens(tokens), [3, 3])
         p = tf.reshape(p, [3, 3])
         first = tf.reduce_sum(p * r, axis=1) / tf.reduce_sum(p, axis=1)  # E[R | b_1]
@@ -398,7 +366,10 @@ class LessonTest(tf.test.TestCase, parameterized.TestCase):
         """Given b_<=t: their means over all sequences that begin so are E[R | b_<=t]."""
         generator, reward = _problem(end_token=end_token)
         critic = _trained(_DR, generator, reward)
-        (tokens, p), kept = _sequences(generator), alive(generator, _sequences(generator)[0])
+        (tokens, p), kept = (
+            exact_mean.sequences(generator),
+            alive(generator, exact_mean.sequences(generator)[0]),
+        )
         p = p.numpy()
         targets = {}
         for target in ("reward", "doubly_robust"):
@@ -420,7 +391,7 @@ class LessonTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_a_penaltys_later_costs_are_taken_from_it(self):
         generator, _ = _problem()
-        tokens, kept = _sequences(generator)[0], _penalty(**_SIZES)
+        tokens, kept = exact_mean.sequences(generator)[0], _penalty(**_SIZES)
         reward = _share_of_ones(tf.one_hot(tokens, 3, dtype=tf.float64))
         spec = EstimatorSpec("doubly_robust", critic_target="reward")
         target = lesson_of(spec, _plain, generator, _share_of_ones, tokens, reward, kept).target

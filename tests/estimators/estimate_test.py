@@ -416,6 +416,10 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
             "leave_one_out=True contradicts estimator='straight_through'",
         ),
         (
+            {"baseline": "weighted"},
+            "baseline='weighted' contradicts leave_one_out=False, without which there is no",
+        ),
+        (
             {"estimator": "reinforce", "control_variate": "step"},
             "control_variate='step' contradicts estimator='reinforce'",
         ),

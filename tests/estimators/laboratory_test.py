@@ -100,6 +100,9 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
             ),
         )  # fmt: skip
         self.assertEqual(parse("reinforce:lhs"), EstimatorSpec("reinforce", sampling="lhs"))
+        self.assertEqual(
+            parse("reinforce_loo:weighted"), EstimatorSpec("reinforce_loo", baseline="weighted")
+        )
 
     @parameterized.parameters(
         "rebarr",
@@ -108,6 +111,7 @@ class LaboratoryTest(tf.test.TestCase, parameterized.TestCase):
         "rebar:stp",
         "rebar:x0",
         "reinforce:eta",
+        "reinforce:weighted",
         "straight_through:loo",
         "reference:loo",
         "reinforce:rollout",

@@ -1,5 +1,7 @@
 """The learning signals against hand-computed values, and the estimators' gradient flow."""
 
+from unittest import mock
+
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
@@ -8,9 +10,12 @@ from regan_tf.estimators import estimate, relaxation, signals
 from regan_tf.estimators.control_networks import ControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.estimate import estimate_gradient
+from regan_tf.estimators.exact import exact_gradient
+from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.networks.autoregressive import alive, teacher_force
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.spec import ESTIMATORS, EstimatorSpec
-from tests import problems
+from tests import exact_mean, problems
 
 
 class SignalTest(tf.test.TestCase):
@@ -116,3 +121,154 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         signed_mean = tf.reduce_mean(sign * signal, axis=0, keepdims=True)
         found = signals.other_half(signal, sign, mean, signed_mean)
         self.assertAllClose(found, [[-3, -3], [0, 1], [-1, -3], [4, 5]])
+
+
+_SIGN = tf.constant([[1.0], [-1.0], [1.0], [-1.0]])
+
+
+class ScoreSizeTest(tf.test.TestCase):
+    def test_hand_computed(self):
+        probs = tf.constant([[[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]])
+        # 0.3^2 + 0.2^2 + 0.1^2, and 0.7^2 + 0.2^2 + 0.9^2.
+        found = signals.score_size(probs, tf.math.log(tf.constant([[0.7, 0.1]])))
+        self.assertAllClose(found, [[0.14, 1.34]])
+
+    def test_rounding_leaves_something_of_it_where_a_token_is_almost_certain(self):
+        logits = np.array([[0.0, -x, -x - 1] for x in range(1, 15)])
+        exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        exact = np.sum((exact - [1, 0, 0]) ** 2, axis=1)
+        log_probs = tf.nn.log_softmax(tf.constant(logits[:, np.newaxis], tf.float32))
+        found = signals.score_size(tf.exp(log_probs), log_probs[..., 0])[:, 0]
+        self.assertAllInRange(found / exact, 0.5, 2.0)
+
+
+class WeightedMeanTest(tf.test.TestCase):
+    def test_hand_computed(self):
+        signal = tf.constant([[1.0], [3.0], [6.0]])
+        weight = tf.constant([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+        # (2 3 + 3 6) / 5, (1 1 + 3 6) / 4, (1 1 + 2 3) / 3. In the second step the third row alone
+        # has a weight: the others have its signal, and it has their plain mean.
+        expected = [[4.8, 6.0], [4.75, 6.0], [7 / 3, 2.0]]
+        self.assertAllClose(signals.weighted_mean(signal, weight, None), expected)
+
+    def test_hand_computed_in_halves(self):
+        signal = tf.constant([[1.0], [2.0], [5.0], [6.0]])
+        weight = tf.constant([[3.0, 0.0], [1.0, 1.0], [1.0, 0.0], [3.0, 0.0]])
+        # (2 + 18) / 4 of the odd rows, (3 + 5) / 4 of the even ones; 2, and a plain mean of 3.
+        expected = [[5.0, 2.0], [2.0, 3.0]] * 2
+        self.assertAllClose(signals.weighted_mean(signal, weight, _SIGN), expected)
+
+    def test_small_weights_count_beside_a_large_one(self):
+        signal = tf.constant([[5.0], [1.0], [3.0]])
+        found = signals.weighted_mean(signal, tf.constant([[2.0], [1e-12], [3e-12]]), None)
+        self.assertAllClose(found, [[2.5], [5.0], [5.0]])
+
+    def test_without_any_weight_it_is_the_plain_mean_and_has_its_gradient(self):
+        signal = tf.constant([[1.0], [2.0], [5.0], [6.0]])
+        for sign, expected, slope in (
+            (None, [[13 / 3], [4.0], [3.0], [8 / 3]], [[0.0], [1 / 3], [1 / 3], [1 / 3]]),
+            (_SIGN, [[4.0], [3.0], [4.0], [3.0]], [[0.0], [0.5], [0.0], [0.5]]),
+        ):
+            with tf.GradientTape() as tape:
+                tape.watch(signal)
+                mean = signals.weighted_mean(signal, tf.zeros_like(signal), sign)
+                first = mean[0]
+            self.assertAllClose(mean, expected)
+            self.assertAllClose(tape.gradient(first, signal), slope)
+
+
+def _critic(reading):
+    """Any function."""
+    weight = tf.random.stateless_normal([reading.features.shape[-1], 3], [5, 6], dtype=tf.float64)
+    return tf.sin(tf.einsum("btf,fv->btv", reading.features, weight))
+
+
+def _problem(vocab_size=3, seq_len=2, end_token=2):
+    generator, discriminator = problems.networks(
+        7, vocab_size, seq_len, reward_spread=3.0, end_token=end_token, dtype="float64"
+    )
+    return generator, DiscriminatorReward(discriminator)
+
+
+class WeightedBaselineTest(tf.test.TestCase, parameterized.TestCase):
+    """The mean over all batches is the exact gradient."""
+
+    def _bias(self, estimator="reinforce_loo", sizes=(3, 2, 2), **settings):
+        generator, reward = _problem(*sizes)
+        spec = EstimatorSpec(estimator, baseline="weighted", **settings)
+        given = {"critic": _critic} if spec.traits.critic else {}
+        batches = (
+            exact_mean.batches(generator, 3)
+            if spec.sampling == "iid"
+            else exact_mean.batches_in_halves(generator)
+        )
+        self.assertAllClose(tf.reduce_sum(batches[1]), 1.0)
+        mean = exact_mean.mean(exact_mean.of_tokens(spec, generator, reward, **given), *batches)
+        exact = problems.flat(exact_gradient(generator, reward))
+        return float(tf.norm(mean - exact) / tf.norm(exact))
+
+    @parameterized.product(
+        case=[
+            {},
+            {"sizes": (2, 3, None)},
+            {"estimator": "actor_critic"},
+            {"estimator": "doubly_robust"},
+        ],
+        sampling=["iid", "sobol"],
+    )
+    def test_is_unbiased(self, case, sampling):
+        self.assertLess(self._bias(**case, sampling=sampling), 1e-9)
+
+    @parameterized.parameters("iid", "sobol")
+    def test_the_mean_finds_a_baseline_with_the_own_row(self, sampling):
+        def mutant(x, sign):
+            del sign
+            return tf.broadcast_to(tf.reduce_sum(x, axis=0, keepdims=True), tf.shape(x))
+
+        with mock.patch.object(signals, "_sum_of_others", mutant):
+            self.assertGreater(self._bias(sampling=sampling), 0.05)
+
+    def test_the_mean_finds_rows_of_the_own_half(self):
+        weighted_mean = signals.weighted_mean
+        with mock.patch.object(
+            signals, "weighted_mean", lambda signal, weight, _: weighted_mean(signal, weight, None)
+        ):
+            self.assertGreater(self._bias(sampling="sobol"), 0.05)
+
+    @parameterized.parameters("iid", "sobol")
+    def test_signal_is_the_formula(self, sampling):
+        """Row by row, of rows that end and rows that do not."""
+        generator, reward = _problem(3, 4, 2)
+        _, found = estimate_gradient(
+            "reinforce_loo", generator, reward, batch_size=8, seed=5, baseline="weighted",
+            sampling=sampling,
+        )  # fmt: skip
+        kept = alive(generator, found.tokens).numpy()
+        self.assertBetween(kept.sum(axis=0)[-1], 1, 7)
+        p = np.exp(teacher_force(generator, found.tokens).log_probs)
+        weight = kept * np.sum((np.eye(3)[found.tokens] - p) ** 2, axis=-1)
+        r = found.reward.numpy()
+        for j, t in np.argwhere(kept):
+            others = [i for i in range(8) if (i != j if sampling == "iid" else (i - j) % 2)]
+            w = weight[others, t]
+            baseline = w @ r[others] / w.sum() if w.any() else r[others].mean()
+            self.assertAllClose(found.signal[j, t], r[j] - baseline)
+
+    def test_variance_is_lower_where_tokens_are_almost_certain(self):
+        """The rare tokens alone have large scores, and 0 for reward; most rows have 1."""
+        generator, _ = problems.networks(7, 3, 1)
+        for variable in generator.variables:
+            variable.assign(tf.zeros_like(variable))
+        generator.output_layer.bias.assign([4.0, 0.0, 0.0])
+
+        def variance_of(baseline):
+            def draw(seed):
+                options = {"batch_size": 128, "seed": seed, "baseline": baseline}
+                found = estimate_gradient(
+                    "reinforce_loo", generator, lambda x: x[:, 0, 0], **options
+                )
+                return problems.flat(found[0])
+
+            return problems.batch_means(draw, 500).var(axis=0).sum()
+
+        self.assertLess(variance_of("weighted"), 0.3 * variance_of("mean"))

@@ -167,6 +167,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "mle"},
         {"estimator": "reinforce_loo", "prior_kl": 0.5, "entropy": 0.1},
         {"estimator": "reinforce_loo", "sampling": "lhs"},
+        {"estimator": "reinforce_loo", "sampling": "lhs", "baseline": "weighted"},
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
         {"estimator": "doubly_robust", "critics": 2},
