@@ -208,6 +208,9 @@ class EstimatorSpec:
         if self.leave_one_out and not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
             self._contradiction("leave_one_out", "estimator", reason)
+        if self.baseline != "mean" and not self.is_score_function:
+            reason = "which has no learning signal of its own samples; the others have"
+            self._contradiction("baseline", "estimator", reason)
         if self.baseline != "mean" and not self.uses_leave_one_out:
             self._contradiction("baseline", "leave_one_out", "without which there is no baseline")
         if self.updates_per_batch > 1 and not self.may_reuse:
@@ -267,8 +270,8 @@ class EstimatorSpec:
 
     @property
     def may_reuse(self) -> bool:
-        """Whether sequences may be used again, for `updates_per_batch` or replay: nothing that
-        weighs them is learned.
+        """Whether sequences may be used again, for `updates_per_batch` or replay: what weighs them
+        is a number that stays.
         """
         return self.traits.signal in ("R", "R - V") or self.traits.reads_prior
 

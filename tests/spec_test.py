@@ -53,6 +53,12 @@ class SpecTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(SettingError, "^clip=0.1 contradicts updates_per_batch=1, "):
             EstimatorSpec("reinforce", clip=0.1)
 
+    @parameterized.parameters("mle", "straight_through", "all_actions_biased")
+    def test_a_baseline_of_no_signal_is_refused(self, estimator):
+        message = f"^baseline='weighted' contradicts estimator='{estimator}', "
+        with self.assertRaisesRegex(SettingError, message):
+            EstimatorSpec(estimator, baseline="weighted")
+
     def test_an_error_passes_between_processes(self):
         with self.assertRaises(SettingError) as caught:
             EstimatorSpec("reinforce", control_variate="step")

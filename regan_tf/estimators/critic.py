@@ -164,7 +164,7 @@ class Critic(keras.Model):
             target -= self.of_values.value * chosen(values, tokens)
         errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         weight = tf.ones_like(target) if mask is None else mask
-        return tf.reduce_sum(tf.add_n(errors) * weight) / tf.reduce_sum(weight)
+        return tf.reduce_sum(tf.add_n(errors) * weight) / replicas.mean(tf.reduce_sum(weight))
 
     def observe(self, reward: tf.Tensor) -> None:
         """Sets m to the mean of R [B], and moves s to its deviation. An m that is wrong by the same
@@ -190,8 +190,8 @@ class Critic(keras.Model):
         """The networks' input, and the next values in units of s from m."""
         mean, deviation = self._location()
         value, next_values = ((x - mean) / deviation for x in reading[1:])
-        value = tf.clip_by_value(value, -_FAR, _FAR)
-        return tf.concat([reading.features, value, next_values], axis=-1), next_values
+        read = [tf.clip_by_value(x, -_FAR, _FAR) for x in (value, next_values)]
+        return tf.concat([reading.features, *read], axis=-1), next_values
 
 
 def _at_the_end(shape, dtype=None):
@@ -238,13 +238,13 @@ def fit(
     tokens: tf.Tensor,
     mask: tf.Tensor | None,
 ) -> tf.Tensor:
-    """One step of the regression on a batch; returns the loss, in units of R's variance."""
+    """One step of the regression on a batch; returns a network's loss, in units of R's variance."""
     phi = [v.value for v in critic.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(phi)
         loss = critic.error(lesson, tokens, mask)
     gradient = [tf.convert_to_tensor(g) for g in tape.gradient(loss, phi)]
-    *gradient, loss = replicas.mean([*gradient, loss])
+    *gradient, loss = replicas.mean([*gradient, loss / len(critic.networks)])
     optimizer.apply(gradient, critic.trainable_variables)
     return loss
 
@@ -255,5 +255,5 @@ def rows_of(x: Any, number: tf.Tensor, size: int) -> Any:
     """
     of = tf.nest.flatten(x)[0].shape[0]
     size = min(size, of)
-    rows = (number + of // size * tf.range(size)) % of
+    rows = (number * size + tf.range(size)) % of
     return tf.nest.map_structure(lambda each: tf.gather(each, rows), x)

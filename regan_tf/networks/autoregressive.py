@@ -128,7 +128,9 @@ def straight_through(
 
 def _moved(p, log_probs):
     """0, with the Jacobian diag(p) - p p^T in l, of which p, [B, V], is held constant."""
-    p, moving = tf.stop_gradient(p), log_probs - tf.stop_gradient(log_probs)
+    p = tf.stop_gradient(p)
+    # Not -inf - -inf, where logits are masked.
+    moving = tf.where(p > 0, log_probs - tf.stop_gradient(log_probs), tf.zeros_like(p))
     return p * (moving - tf.reduce_sum(p * moving, axis=-1, keepdims=True))
 
 

@@ -15,7 +15,7 @@ from regan_tf.config import Config
 from regan_tf.estimators import critic as critics
 from regan_tf.estimators import signals
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read
+from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read, rows_of
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory, parse
@@ -358,6 +358,18 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         critic, reading = self._critic(networks=2, width=3)
         critic.save(path)
         self.assertAllClose(keras.models.load_model(path)(reading), critic(reading))
+
+
+class RowsTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters((48, 32), (100, 32), (7, 3), (5, 8))
+    def test_all_rows_are_seen_before_any_is_seen_thrice(self, rows, size):
+        steps = -(-rows // size)
+        seen = np.concatenate(
+            [rows_of(tf.range(rows), tf.constant(i), size).numpy() for i in range(steps)]
+        )
+        counts = np.bincount(seen, minlength=rows)
+        self.assertEqual((counts.min(), len(counts)), (1, rows))
+        self.assertLessEqual(counts.max(), 2)
 
 
 class LessonTest(tf.test.TestCase, parameterized.TestCase):

@@ -42,6 +42,24 @@ class GeneratorOfOnesOwnTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
+    @parameterized.parameters("straight_through", "reinmax")
+    def test_masked_logits_leave_values_and_gradients_finite(self, estimator):
+        inner, discriminator = problems.networks(2, 4, 3)
+        generator = problems.Protocol(inner)
+
+        def step(inputs, state):
+            logits, state = inner.step(inputs, state)
+            return tf.where([True, False, False, False], -np.inf, logits), state
+
+        generator.step = step
+        reward = DiscriminatorReward(discriminator)
+        gradient, found = regan_tf.estimate_gradient(
+            estimator, generator, reward, batch_size=8, seed=1
+        )
+        self.assertNotIn(0, found.tokens.numpy())
+        self.assertAllInRange(problems.flat(gradient), -1e3, 1e3)
+        self.assertGreater(tf.norm(problems.flat(gradient)), 0)
+
     @parameterized.parameters(
         *[
             (estimator, "sequence", 1)
