@@ -167,6 +167,12 @@ def _critic(config):
             f"--critic_replay={config.critic_replay} contradicts --estimator={spec.estimator}, "
             f"{NO_CRITIC}"
         )
+    if config.critic_replay and config.reward and config.reward_weight < 1:
+        yield (
+            f"--critic_replay={config.critic_replay} contradicts "
+            f"--reward_weight={config.reward_weight}: what the discriminator thinks of a sequence "
+            "does not last"
+        )
 
 
 def _calls(config):
