@@ -197,7 +197,8 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
             )
         cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
-        probs = tf.exp(log_probs)
+        needs_probs = spec.traits.all_actions or spec.baseline == "weighted"
+        probs = tf.exp(log_probs) if needs_probs else None
     against, others = None, []  # in the signal; and in the gradient, besides log p(b)
     if spec.traits.relaxed:  # line 10: c(z~), dc/dz and -dc/dz~, equations (10) and (17)
         _require_differentiable(spec, reward, b, generator.vocab_size, log_probs.dtype)

@@ -150,14 +150,12 @@ class Discriminator(keras.Model):
             tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size])
         )
         after = self.cell.advance(projected, flat)
-        features, probability = tf.concat(flat, axis=-1), tf.sigmoid(self._logit(after[0]))
-        return _batch_major(probability, tokens), _batch_major(features, tokens)
+        return _by_row(tf.sigmoid(self._logit(after[0])), flat, tokens)
 
     def probability_so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """D(b_<t), [B, T], of tokens int32 [B, T]; and the state (h, c) after b_<t, [B, T, 2H]."""
         flat = self._states_before(tokens)
-        probability, features = tf.sigmoid(self._logit(flat[0])), tf.concat(flat, axis=-1)
-        return _batch_major(probability, tokens), _batch_major(features, tokens)
+        return _by_row(tf.sigmoid(self._logit(flat[0])), flat, tokens)
 
     def next_probability(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """D after every prefix and each token that may be next.
@@ -170,9 +168,7 @@ class Discriminator(keras.Model):
         flat = self._states_before(tokens)
         projected = self.cell.project(tf.eye(self.vocab_size, dtype=self.compute_dtype))
         hidden, _ = self.cell.advance(projected[:, tf.newaxis], flat)
-        features = tf.concat(flat, axis=-1)
-        probability = tf.transpose(tf.sigmoid(self._logit(hidden)))
-        return _batch_major(probability, tokens), _batch_major(features, tokens)
+        return _by_row(tf.transpose(tf.sigmoid(self._logit(hidden))), flat, tokens)
 
     def _states_before(self, tokens):
         """(h, c) after the hard b_<t, [T B, H] each, time-major."""
@@ -191,7 +187,11 @@ class Discriminator(keras.Model):
         return [tf.reshape(x, [-1, self.cell.units]) for x in before]
 
 
-def _batch_major(x, tokens):
-    """[T B, ...] -> [B, T, ...], for tokens [B, T]."""
-    x = tf.reshape(x, [tokens.shape[1], tf.shape(tokens)[0], *x.shape[1:]])
-    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+def _by_row(probability, states, tokens):
+    """Values [T B, ...] and states [T B, H], for tokens [B, T]: [B, T, ...], and [B, T, 2H]."""
+
+    def batch_major(x):
+        x = tf.reshape(x, [tokens.shape[1], tf.shape(tokens)[0], *x.shape[1:]])
+        return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+
+    return batch_major(probability), batch_major(tf.concat(states, axis=-1))

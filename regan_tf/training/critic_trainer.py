@@ -75,7 +75,9 @@ class CriticTrainer:
         return repeat(self._config.critic_steps, step, (start,))[0]
 
     def _step(self, lesson, tokens):
-        lesson, tokens = tf.nest.map_structure(replicas.own_rows, (lesson, tokens))
+        return self._fit(*tf.nest.map_structure(replicas.own_rows, (lesson, tokens)))
+
+    def _fit(self, lesson, tokens):
         mask = alive(self._generator, tokens)
         return fit(self.network, self.optimizer, lesson, tokens, mask)
 
@@ -101,5 +103,4 @@ class CriticTrainer:
         if self._learns_from_negatives:
             reward = of_tokens(self._reward, tokens, generator.vocab_size, generator.compute_dtype)
         given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
-        mask = alive(generator, tokens)
-        return fit(self.network, self.optimizer, lesson_of(*given), tokens, mask)
+        return self._fit(lesson_of(*given), tokens)
