@@ -26,7 +26,7 @@ _ON_GPU = """
     Maximum Mean Minimum
     Mul Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow
     Prod Range Rank ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN
-    Sigmoid SigmoidGrad Size Slice Softmax Softplus Split Sqrt Square Squeeze
+    Sigmoid SigmoidGrad Size Slice Softmax Softplus Split SplitV Sqrt Square Squeeze
     StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter StatelessRandomUniformFullIntV2
     StatelessRandomUniformV2 StatelessWhile StopGradient StridedSlice StridedSliceGrad Sub Sum Tanh
     TanhGrad TensorListElementShape TensorListFromTensor TensorListGetItem TensorListLength
