@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from regan_tf import replicas
 from regan_tf.estimators.control_variate import prefix_features
-from regan_tf.estimators.critic_network import CriticNetwork
+from regan_tf.estimators.critic_network import CriticNetwork, mean_of_all
 from regan_tf.estimators.penalty import later
 from regan_tf.estimators.rewards import PrefixReward, Reward
 from regan_tf.networks import autoregressive
@@ -22,7 +22,7 @@ from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.protocol import SequenceGenerator, Unrolled
 from regan_tf.spec import EstimatorSpec
 
-_DECAY = 0.9  # of the running variance of R
+_DECAY = 0.9  # of running variances
 _FAR = 5.0  # standard deviations of R beyond which a prefix's value is cut off where it is read
 
 
@@ -63,13 +63,15 @@ class Judgement(NamedTuple):
 
 @keras.saving.register_keras_serializable("regan_tf")
 class Critic(keras.Model):
-    """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs.
+    """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs. With a
+    penalty, later costs are taken from R.
 
-        Q = m + s (a_t (d_t(i) - m) / s + mean over networks of f_t(what is read of b_<t)_i)
+        Q = m_t + a_t (d_t(i) - m) + s mean over networks of f_t(what is read of b_<t)_i
 
-    with m the last batch's mean of R and s its running standard deviation, so that rewards of any
-    scale are learned alike; and d_t(i) the reward's own value after b_<t and i, where that is read:
-    a_t is learned, and starts at 1 at the last step, where d_t is R, else at 0. f starts at 0.
+    with m_t the last batch's mean of what is learned, and s its running standard deviation within a
+    step, so that rewards and costs of any scale are learned alike; m that of R; and d_t(i) the
+    reward's own value after b_<t and i, where that is read: a_t is learned, and starts at 1 at the
+    last step, where d_t is R, else at 0. f starts at 0.
 
     Args:
       feature_dim: F, see `control_variate.prefix_features`.
@@ -108,14 +110,12 @@ class Critic(keras.Model):
             if reads_next
             else None
         )
-        # Of R: its mean, the sum that is its running variance, and what weighs that.
-        self.moments = self.add_weight(
-            shape=[3],
-            initializer="zeros",
-            trainable=False,
-            name="moments",
-            aggregation="only_first_replica",
-        )
+        observed = {"initializer": "zeros", "trainable": False}
+        observed["aggregation"] = "only_first_replica"
+        # Of R, and of each step's targets.
+        self.means = self.add_weight(shape=[1 + seq_len], name="means", **observed)
+        # The sums that are their running variances, and what weighs these.
+        self.squares = self.add_weight(shape=[3], name="squares", **observed)
         self.built = True
 
     @classmethod
@@ -143,11 +143,9 @@ class Critic(keras.Model):
     def call(self, reading: Reading) -> tf.Tensor:
         """Q, [B, T, V]."""
         x, values = self._inputs(reading)
-        q = tf.add_n([network.of_all(x) for network in self.networks]) / len(self.networks)
-        if self.of_values is not None:
-            q += self.of_values.value[:, tf.newaxis] * values
-        mean, deviation = self._location()
-        return mean + deviation * q
+        _, (means, deviation) = self._location()
+        q = means[:, tf.newaxis] + deviation * mean_of_all(self.networks, x)
+        return q if self.of_values is None else q + self.of_values.value[:, tf.newaxis] * values
 
     def error(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         """The mean over tokens of (Q_t(b_t) - target)^2 / s^2, summed over networks, a scalar.
@@ -158,40 +156,62 @@ class Critic(keras.Model):
           mask: of `autoregressive.alive`.
         """
         x, values = self._inputs(lesson.reading)
-        mean, deviation = self._location()
-        target = (lesson.target - mean) / deviation
+        _, (means, deviation) = self._location()
+        target = lesson.target - means
         if self.of_values is not None:
             target -= self.of_values.value * chosen(values, tokens)
+        target /= deviation
         errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         weight = tf.ones_like(target) if mask is None else mask
         return tf.reduce_sum(tf.add_n(errors) * weight) / replicas.mean(tf.reduce_sum(weight))
 
-    def observe(self, reward: tf.Tensor) -> None:
-        """Sets m to the mean of R [B], and moves s to its deviation. An m that is wrong by the same
-        for all sequences does no harm; but rewards that move, as a discriminator's do, by more than
-        they differ, would else be all that there is to learn.
+    def observe(self, reward: tf.Tensor, target: tf.Tensor, mask: tf.Tensor | None) -> None:
+        """Sets m and m_t to this batch's means, and moves the deviations to its own. A mean that is
+        wrong by the same for all sequences does no harm; but rewards that move, as a
+        discriminator's do, by more than they differ, would else be all that there is to learn; and
+        so would a penalty's later costs, which are the more the more steps are to come.
+
+        Args:
+          reward: R, [B].
+          target: of a Lesson, [B, T].
+          mask: of `autoregressive.alive`.
         """
-        _, variance, weight = tf.unstack(self.moments.value)
-        mean = replicas.mean(tf.reduce_mean(reward))
-        of_batch = replicas.mean(tf.reduce_mean((reward - mean) ** 2))
-        variance, weight = (
-            _DECAY * before + (1 - _DECAY) * now
-            for before, now in ((variance, of_batch), (weight, tf.ones_like(weight)))
+        weight = tf.ones_like(target) if mask is None else mask
+        mean, rows = replicas.mean([tf.reduce_mean(reward), tf.reduce_sum(weight, axis=0)])
+        beyond = replicas.mean(tf.reduce_sum(weight * (target - mean), axis=0))
+        means = mean + tf.math.divide_no_nan(beyond, rows)
+        of_reward, of_targets = replicas.mean(
+            [
+                tf.reduce_mean((reward - mean) ** 2),
+                tf.reduce_sum(weight * (target - means) ** 2) / tf.reduce_sum(rows),
+            ]
         )
-        self.moments.assign(tf.stack([mean, variance, weight]))
+        self.means.assign(tf.concat([mean[tf.newaxis], means], axis=0))
+        now = tf.stack([of_reward, of_targets, tf.ones_like(mean)])
+        self.squares.assign(_DECAY * self.squares.value + (1 - _DECAY) * now)
 
     def _location(self):
-        """m and s; s is 1 before anything was observed, and where all rewards are equal."""
-        mean, variance, weight = tf.unstack(self.moments.value)
-        deviation = tf.sqrt(tf.math.divide_no_nan(variance, weight))
-        return mean, tf.where(deviation > 1e-6 * tf.abs(mean), deviation, tf.ones_like(deviation))
+        """Mean and deviation, of R and of each step's target."""
+        mean, means = self.means.value[0], self.means.value[1:]
+        of_reward, of_targets, weight = tf.unstack(self.squares.value)
+        return (mean, _deviation(of_reward, weight, mean)), (
+            means,
+            _deviation(of_targets, weight, means),
+        )
 
     def _inputs(self, reading):
-        """The networks' input, and the next values in units of s from m."""
-        mean, deviation = self._location()
-        value, next_values = ((x - mean) / deviation for x in reading[1:])
-        read = [tf.clip_by_value(x, -_FAR, _FAR) for x in (value, next_values)]
+        """The networks' input, and d_t(i) - m."""
+        (mean, deviation), _ = self._location()
+        value, next_values = (x - mean for x in reading[1:])
+        read = [tf.clip_by_value(x / deviation, -_FAR, _FAR) for x in (value, next_values)]
         return tf.concat([reading.features, *read], axis=-1), next_values
+
+
+def _deviation(squares, weight, means):
+    """1 before anything was observed, and where there is no difference but rounding."""
+    deviation = tf.sqrt(tf.math.divide_no_nan(squares, weight))
+    rounding = 1e-6 * tf.reduce_max(tf.abs(means))
+    return tf.where(deviation > rounding, deviation, tf.ones_like(deviation))
 
 
 def _at_the_end(shape, dtype=None):
@@ -238,7 +258,9 @@ def fit(
     tokens: tf.Tensor,
     mask: tf.Tensor | None,
 ) -> tf.Tensor:
-    """One step of the regression on a batch; returns a network's loss, in units of R's variance."""
+    """One step of the regression on a batch; returns a network's loss, in units of the targets'
+    variance.
+    """
     phi = [v.value for v in critic.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(phi)

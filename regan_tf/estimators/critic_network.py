@@ -36,18 +36,13 @@ class CriticNetwork(keras.layers.Layer):
         self.weight = self.add_weight(shape=(size,), initializer=initial, name="weight")
         self.built = True
 
-    def of_all(self, x):
-        """[B, T, F] -> [B, T, V]."""
-        hidden, head, bias = self._last(x)
-        return lstm.product(hidden, head, transpose=True) + bias
-
     def of_tokens(self, x, tokens):
-        """`of_all` at int32 [B, T], [B, T], without the others."""
-        hidden, head, bias = self._last(x)
+        """f_t(x) at int32 [B, T], [B, T], without the other tokens."""
+        hidden, head, bias = self.last(x)
         q = tf.reduce_sum(hidden * lstm.look_up(head, tokens), axis=-1)
         return q + lstm.look_up(bias[:, tf.newaxis], tokens)[..., 0]
 
-    def _last(self, x):
+    def last(self, x):
         """The last hidden layer [B, T, units], the head [V, units] and its bias [V]."""
         parts = tf.split(self.weight.value, [math.prod(shape) for shape in self._shapes])
         first, second, step_bias, bias, head, token_bias = (
@@ -55,3 +50,10 @@ class CriticNetwork(keras.layers.Layer):
         )
         x = tf.nn.silu(lstm.product(x, first) + step_bias)
         return tf.nn.silu(lstm.product(x, second, bias)), head, token_bias
+
+
+def mean_of_all(networks, x):
+    """The mean of several networks' f_t(x), [B, T, V], by one product."""
+    hidden, heads, biases = zip(*(network.last(x) for network in networks), strict=True)
+    total = lstm.product(tf.concat(hidden, -1), tf.concat(heads, -1), transpose=True)
+    return (total + tf.add_n(biases)) / len(networks)

@@ -263,8 +263,8 @@ class Laboratory:
                 if control.variables:
                     of_control.apply(found.control_gradient, control.variables)
                 if critic:
-                    critic.observe(found.reward)
                     mask = autoregressive.alive(self.generator, found.tokens)
+                    critic.observe(found.reward, found.lesson.target, mask)
                     fit(critic, of_critic, found.lesson, found.tokens, mask)
                 return ()
 

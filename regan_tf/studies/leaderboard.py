@@ -153,7 +153,7 @@ def measure(plan, directory, workers=1, threads=1):
 
     def along_run(run, entry, seed):
         config = along_runs.config_of(run, parse_entry(entry)[0], seed, plan.iterations)
-        settings = {"iterations": plan.iterations}
+        settings = asdict(config)
         return piece(f"{run}/{entry}/{seed}", settings, along_runs.variances, config)
 
     seeds = range(plan.seed, plan.seed + plan.seeds)

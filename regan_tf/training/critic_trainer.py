@@ -52,10 +52,11 @@ class CriticTrainer:
             self.recent.add(tokens)
 
     def lesson(self, found):
-        """What it learns from an estimate's Diagnostics, on a replica: of their rewards it takes
-        the moments at once.
+        """What it learns from an estimate's Diagnostics, on a replica: their moments it takes at
+        once.
         """
-        self.network.observe(found.reward)
+        mask = alive(self._generator, found.tokens)
+        self.network.observe(found.reward, found.lesson.target, mask)
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
         return found.lesson, found.tokens

@@ -41,16 +41,22 @@ def _seeing_ahead(reading):
     return _plain(Reading(*(tf.roll(x, -1, axis=1) for x in reading)))
 
 
+def _observe(critic, reward, length=3):
+    """R [B] as what is learned at every step."""
+    reward = tf.constant(reward, critic.compute_dtype)
+    critic.observe(reward, tf.tile(reward[:, tf.newaxis], [1, length]), None)
+
+
 def _random(spec, generator, reward):
     """A critic with weights far from their initial ones."""
     critic = Critic.create(spec, generator, reward, units=6)
     for i, variable in enumerate(critic.trainable_variables):
         variable.assign(tf.random.stateless_normal(variable.shape, [i, 7], dtype=variable.dtype))
-    critic.observe(tf.constant([0.1, 0.4, 0.9], generator.compute_dtype))
+    _observe(critic, [0.1, 0.4, 0.9], generator.seq_len)
     return critic
 
 
-def _trained(spec, generator, reward, steps=300):
+def _trained(spec, generator, reward, steps=300, penalty=None):
     keras.utils.set_random_seed(3)
     critic = Critic.create(spec, generator, reward, units=16)
     optimizer = keras.optimizers.Adam(1e-2)
@@ -60,10 +66,11 @@ def _trained(spec, generator, reward, steps=300):
     def train():
         def step(i):
             seed = tf.stack([i, 1])
-            options = {"batch_size": 32, "seed": seed, "critic": critic}
+            options = {"batch_size": 32, "seed": seed, "critic": critic, "penalty": penalty}
             _, found = estimate_gradient(spec, generator, reward, **options)
-            critic.observe(found.reward)
-            fit(critic, optimizer, found.lesson, found.tokens, alive(generator, found.tokens))
+            mask = alive(generator, found.tokens)
+            critic.observe(found.reward, found.lesson.target, mask)
+            fit(critic, optimizer, found.lesson, found.tokens, mask)
             return ()
 
         repeat(steps, step, ())
@@ -288,7 +295,7 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         critic = Critic(4, 3, vocab_size, 6, networks, width > 0, width > 0, dtype="float64")
         for i, variable in enumerate(critic.trainable_variables):
             variable.assign(tf.random.stateless_normal(variable.shape, [i, 7], dtype="float64"))
-        critic.observe(tf.constant([0.1, 0.4, 0.9], tf.float64))
+        _observe(critic, [0.1, 0.4, 0.9])
         shapes = [2, 3, 4], [2, 3, int(width > 0)], [2, 3, width]
         reading = Reading(*(tf.random.stateless_normal(x, [1, 2], dtype="float64") for x in shapes))
         return critic, reading
@@ -323,7 +330,7 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_it_starts_at_the_rewards_mean_and_at_the_end_at_what_the_reward_says(self):
         critic, reading = Critic(4, 3, 3, 6, 1, True, True), self._critic(width=3)[1]
-        critic.observe(tf.constant([1.0, 2.0, 6.0]))
+        _observe(critic, [1.0, 2.0, 6.0])
         reading = Reading(*(tf.cast(x, tf.float32) for x in reading))
         q = critic(reading)
         self.assertAllClose(q[:, :2], np.full([2, 2, 3], 3.0))
@@ -338,8 +345,17 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
             ([3.0, 7.0], 5.0, np.sqrt((0.06 + 0.4) / 0.19)),
         ):
             if reward:
-                critic.observe(tf.constant(reward))
-            self.assertAllClose(critic._location(), (mean, deviation))
+                _observe(critic, reward)
+            of_reward, of_targets = critic._location()
+            self.assertAllClose(of_reward, (mean, deviation))
+            self.assertAllClose(of_targets, ([mean] * 3, deviation))
+
+    def test_hand_computed_means_of_targets_that_end(self):
+        critic = Critic(4, 3, 3)
+        target, mask = [[1.0, 5.0, 9.0], [3.0, 7.0, 9.0]], [[1.0, 1, 0], [1, 0, 0]]
+        critic.observe(tf.constant([1.0, 3.0]), tf.constant(target), tf.constant(mask))
+        # Of the first step (-1)^2 and 1^2, of the second 0^2; nothing of the third.
+        self.assertAllClose(critic._location()[1], ([2.0, 5.0, 2.0], np.sqrt(2 / 3)))
 
     @parameterized.parameters(0.0, 0.7, -1e4)
     def test_equal_rewards_are_not_divided_by_0(self, value):
@@ -348,9 +364,9 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         tokens, optimizer = tf.zeros([16, 3], tf.int32), keras.optimizers.Adam(1e-2)
         optimizer.build(critic.trainable_variables)
         for _ in range(3):
-            critic.observe(tf.fill([16], value))
+            _observe(critic, [value] * 16)
             fit(critic, optimizer, Lesson(reading, tf.fill([16, 3], value)), tokens, None)
-        self.assertAllClose(critic._location(), (value, 1.0))
+        self.assertAllClose(critic._location(), ((value, 1.0), ([value] * 3, 1.0)))
         self.assertAllClose(critic(reading), tf.fill([16, 3, 3], value))
 
     def test_a_file_has_all_of_it(self):
@@ -412,6 +428,28 @@ class LessonTest(tf.test.TestCase, parameterized.TestCase):
         cost = kept.terms(log_probs, of_prior, alive(generator, tokens)).cost
         expected = [reward - tf.reduce_sum(cost[:, t + 1 :], axis=1) for t in range(3)]
         self.assertAllClose(target, tf.stack(expected, axis=1))
+
+    @pytest.mark.slow
+    @parameterized.parameters(0.0, 0.1, 1.0)
+    def test_costs_that_outweigh_the_reward_do_not_hide_it(self, entropy):
+        """A generator that is almost uniform, so that nothing but those costs tells one step from
+        another.
+        """
+        generator, discriminator = problems.networks(7, 4, 8, reward_spread=3.0)
+        for variable in generator.variables:
+            variable.assign(0.3 * variable)
+        reward, penalty = DiscriminatorReward(discriminator), Penalty(entropy=entropy)
+        critic = _trained(_DR, generator, reward, penalty=penalty)
+
+        def total_variance(spec, **options):
+            def draw(seed):
+                given = {"batch_size": 32, "seed": seed, "penalty": penalty} | options
+                return problems.flat(estimate_gradient(spec, generator, reward, **given)[0])
+
+            return float(np.sum(np.var(problems.batch_means(draw, 200), axis=0)))
+
+        before, after = total_variance("reinforce_loo"), total_variance(_DR, critic=critic)
+        self.assertLess(after, 0.2 * before)
 
     @pytest.mark.slow
     def test_what_is_learned_lowers_the_variance(self):
