@@ -15,7 +15,7 @@ from regan_tf import replicas
 from regan_tf.estimators.control_variate import prefix_features
 from regan_tf.estimators.critic_network import CriticNetwork, mean_of_all
 from regan_tf.estimators.penalty import later
-from regan_tf.estimators.rewards import PrefixReward, Reward
+from regan_tf.estimators.rewards import Reward, Told, tell
 from regan_tf.networks import autoregressive
 from regan_tf.networks.autoregressive import chosen, masked
 from regan_tf.networks.dtypes import check_policy
@@ -124,7 +124,9 @@ class Critic(keras.Model):
     ) -> "Critic":
         """With new weights, of the generator's dtype; arguments as for `estimate_gradient`."""
         tokens = tf.zeros([1, generator.seq_len], tf.int32)
-        reading = read(spec, reward, autoregressive.teacher_force(generator, tokens))
+        options = generator.vocab_size, generator.compute_dtype, spec.critic_reads
+        told = tell(reward, tokens, *options)
+        reading = read(told, autoregressive.teacher_force(generator, tokens))
         return cls(
             reading.features.shape[-1],
             generator.seq_len,
@@ -218,23 +220,14 @@ def _at_the_end(shape, dtype=None):
     return tf.one_hot(shape[0] - 1, shape[0], dtype=dtype)
 
 
-def read(spec: EstimatorSpec, reward: Reward, unrolled: Unrolled) -> Reading:
-    """What a critic is told of each prefix."""
-    tokens, none = unrolled.tokens, tf.zeros_like(unrolled.log_probs)[..., :0]
-    if spec.critic_reads == "nothing" or not isinstance(reward, PrefixReward):
-        return Reading(prefix_features(unrolled, none), none, none)
-    options = unrolled.log_probs.shape[-1], none.dtype
-    value, of_reward = reward.of_prefixes(tokens, *options)
-    next_values = none
-    if spec.critic_reads == "next":
-        next_values, _ = reward.next_values(tokens, *options)
-    return Reading(prefix_features(unrolled, of_reward), value[..., tf.newaxis], next_values)
+def read(told: Told, unrolled: Unrolled) -> Reading:
+    """What a critic is told of each prefix, by the reward and by a pass of the generator."""
+    return Reading(prefix_features(unrolled, told.features), told.values, told.next_values)
 
 
 def judge(
     critic: Callable[[Reading], tf.Tensor],
-    spec: EstimatorSpec,
-    reward: Reward,
+    told: Told,
     unrolled: Unrolled,
     mask: tf.Tensor | None,
 ) -> Judgement:
@@ -242,7 +235,7 @@ def judge(
 
     Raises ValueError unless that is [B, T, V].
     """
-    reading, tokens, shape = read(spec, reward, unrolled), unrolled.tokens, unrolled.log_probs.shape
+    reading, tokens, shape = read(told, unrolled), unrolled.tokens, unrolled.log_probs.shape
     q = critic(reading)
     if not q.shape.is_compatible_with(shape):
         raise ValueError(f"the critic gave shape {q.shape}: it must give [B, T, V], {shape}")

@@ -23,7 +23,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
-from regan_tf.estimators.rewards import CausalReward, Reward
+from regan_tf.estimators.rewards import CausalReward, PrefixReward, Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
@@ -144,7 +144,7 @@ def lesson_of(
     generator: SequenceGenerator,
     reward: Reward,
     tokens: tf.Tensor,
-    values: tf.Tensor,
+    values: tf.Tensor | None = None,
     penalty: Penalty | None = None,
 ) -> Lesson:
     """What a critic may learn from sequences of before: how the present generator would go on from
@@ -153,16 +153,21 @@ def lesson_of(
     Args:
       spec, critic, generator, reward, penalty: as for `estimate_gradient`.
       tokens: b, int32 [B, T].
-      values: R, [B].
+      values: R, [B], of a reward that is not to be called for it again.
     """
     unrolled = autoregressive.teacher_force(generator, tokens)
     log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, tokens)
-    credit = values[:, tf.newaxis]
+    if values is None or isinstance(reward, PrefixReward):
+        options = generator.vocab_size, log_probs.dtype, spec.critic_reads
+        told = rewards.tell(reward, tokens, *options)
+    else:
+        told = rewards.only_told(values, generator.seq_len)
+    credit = (told.reward if values is None else values)[:, tf.newaxis]
     if penalty:
         of_prior = penalty.prior_log_probs(tokens, log_probs.dtype)
         cost = penalty.terms(log_probs, of_prior, mask).cost
         credit = credit if cost is None else credit - later(cost)
-    return judge(critic, spec, reward, unrolled, mask).lesson(spec, credit)
+    return judge(critic, told, unrolled, mask).lesson(spec, credit)
 
 
 class _Draw(NamedTuple):
@@ -186,7 +191,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     b, log_probs = unrolled.tokens, unrolled.log_probs
     mask = autoregressive.alive(generator, b)
     # Line 7: R = D(b).
-    r, credit, parts = _credit(spec, generator, reward, b, log_probs.dtype, noise.seed)
+    told, credit, parts = _credit(spec, generator, reward, b, log_probs.dtype, noise.seed)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -211,7 +216,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
         others.append((cost, -tf.ones_like(cost)))
     lesson: Lesson | tuple = ()
     if spec.traits.critic:
-        judged = judge(critic, spec, reward, unrolled, mask)
+        judged = judge(critic, told, unrolled, mask)
         lesson = judged.lesson(spec, credit)
         of_critic, advantages = _of_critic(spec, judged)
         against = of_critic if against is None else against + of_critic
@@ -224,7 +229,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
         else:
             signal = _less_mean(spec, signal, batch_size)
     signal = tf.broadcast_to(signal, tf.shape(log_p))
-    found = b, r, signal, log_p, parts | measured
+    found = b, told.reward, signal, log_p, parts | measured
     if not others:
         return _Draw(*found, signal, pullback, lesson)  # line 11: equation (7)
     # Line 11: signal grad log p(b) + grad c(z) - grad c(z~), equations (8)-(9) and (11)-(12), as
@@ -247,16 +252,18 @@ def _of_critic(spec, judged):
 
 
 def _credit(spec, generator, reward, b, dtype, seed):
-    """R, [B]; what is known of each token's worth, R or sigma R, [B, 1], or one a token, [B, T];
-    and what is measured of R.
+    """What R tells; what is known of each token's worth, R or sigma R, [B, 1], or one a token,
+    [B, T]; and what is measured of R.
     """
     if isinstance(reward, CausalReward) and spec.may_credit_tokens:
         to_go = reward.to_go(b)
-        return to_go[:, 0], to_go, {}
-    r, parts = mixed_reward.of_tokens(reward, b, generator.vocab_size, dtype)
+        return rewards.only_told(to_go[:, 0], b.shape[1]), to_go, {}
+    reads = spec.critic_reads if spec.traits.critic else "nothing"
+    told, parts = mixed_reward.tell(reward, b, generator.vocab_size, dtype, reads)
     if spec.traits.reward_per_token:
-        return r, rewards.of_continuations(generator, reward, b, spec.rollouts, seed), parts
-    return r, (spec.sigma * r if spec.traits.reads_prior else r)[:, tf.newaxis], parts
+        return told, rewards.of_continuations(generator, reward, b, spec.rollouts, seed), parts
+    r = spec.sigma * told.reward if spec.traits.reads_prior else told.reward
+    return told, r[:, tf.newaxis], parts
 
 
 def _log_ratio(log_p, of_prior, mask):

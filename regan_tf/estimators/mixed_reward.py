@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward, Reward, TokenReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward, Reward, TokenReward, Told
 from regan_tf.networks.discriminator import Discriminator
 
 
@@ -58,21 +58,27 @@ class MixedReward(TokenReward, PrefixReward):
         ]
         return tf.concat(found, axis=-1)
 
-    def of_prefixes(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See PrefixReward; D's alone where R has no value of prefixes."""
-        if isinstance(self._own, PrefixReward):
-            return super().of_prefixes(tokens, vocab_size, dtype)
-        return self._of_discriminator.of_prefixes(tokens, vocab_size, dtype)
+    def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
+        """See PrefixReward; of beginnings R says 0 if it is none."""
+        reads = "next" if ahead else "prefix"
+        return self.mixed_told(*self.told_by_parts(tokens, vocab_size, dtype, reads))
 
-    def next_values(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See PrefixReward; D's alone where R has no value of prefixes."""
-        if isinstance(self._own, PrefixReward):
-            return super().next_values(tokens, vocab_size, dtype)
-        return self._of_discriminator.next_values(tokens, vocab_size, dtype)
+    def told_by_parts(self, *given: Any) -> tuple[Told, Told]:
+        """What R and D tell; arguments as for `rewards.tell`."""
+        return rewards.tell(self._own, *given), rewards.tell(self._of_discriminator, *given)
+
+    def mixed_told(self, own: Told, of_discriminator: Told) -> Told:
+        """Values mixed, and the features of both."""
+
+        def mixed(own, other):
+            return self.mixed(own, other) if own.shape[-1] else (1 - self._weight) * other
+
+        return Told(
+            self.mixed(own.reward, of_discriminator.reward),
+            mixed(own.values, of_discriminator.values),
+            tf.concat([own.features, of_discriminator.features], axis=-1),
+            mixed(own.next_values, of_discriminator.next_values),
+        )
 
 
 def measured(reward: Reward) -> tuple[str, ...]:
@@ -90,3 +96,15 @@ def of_tokens(
         return rewards.of_tokens(reward, tokens, vocab_size, dtype), {}
     parts = reward.parts(tokens)
     return reward.mixed(*parts), dict(zip(measured(reward), parts, strict=True))
+
+
+def tell(
+    reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any, reads: str
+) -> tuple[Told, dict[str, tf.Tensor]]:
+    """What a reward tells, as `rewards.tell` gives it; and of a MixedReward its parts, as above."""
+    given = tokens, vocab_size, dtype, reads
+    if not isinstance(reward, MixedReward):
+        return rewards.tell(reward, *given), {}
+    parts = reward.told_by_parts(*given)
+    by_part = [part.reward for part in parts]
+    return reward.mixed_told(*parts), dict(zip(measured(reward), by_part, strict=True))

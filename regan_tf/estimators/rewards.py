@@ -3,7 +3,7 @@ every prefix.
 """
 
 import abc
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import tensorflow as tf
 
@@ -58,6 +58,15 @@ class CausalReward(TokenReward):
         return self.to_go(tokens)[:, 0]
 
 
+class Told(NamedTuple):
+    """What a reward says of sequences b, int32 [B, T], and of their beginnings."""
+
+    reward: tf.Tensor  # R, [B]
+    values: tf.Tensor  # of b_<t as far as it goes, [B, T, 1]; or [B, T, 0]
+    features: tf.Tensor  # of b_<t, [B, T, F]; or [B, T, 0]
+    next_values: tf.Tensor  # of b_<t and each token that may be next, [B, T, V]; or [B, T, 0]
+
+
 class PrefixReward(abc.ABC):
     """A reward with a value after every prefix, which the step form of a control variate uses."""
 
@@ -76,23 +85,26 @@ class PrefixReward(abc.ABC):
         """The features of `prefixes` alone, [B, T, F], where its values are of no use."""
         return self.prefixes(tokens, last_rows)[1]
 
-    def of_prefixes(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Values of b_<t as far as they go, [B, T], and the features, [B, T, F]."""
-        values, features = self.prefixes(tokens, tf.one_hot(tokens, vocab_size, dtype=dtype))
-        return tf.pad(values[:, :-1], [[0, 0], [1, 0]]), features
+    def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
+        """All that there is to say of int32 [B, T], at once; no gradient.
 
-    def next_values(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Values of [b_<t, i] for every token i, [B, T, V], and the features, [B, T, F]."""
-        size, length = tf.shape(tokens)[0], tokens.shape[1]
-        rows = tf.repeat(tf.eye(vocab_size, dtype=dtype), size, axis=0)[:, tf.newaxis]
-        rows = tf.tile(rows, [1, length, 1])
-        values, features = self.prefixes(tf.tile(tokens, [vocab_size, 1]), rows)
-        values = tf.reshape(values, [vocab_size, -1, length])
-        return tf.transpose(values, [1, 2, 0]), features[:size]
+        Args:
+          ahead: with `next_values`.
+        """
+        values, features = self.prefixes(tokens, tf.one_hot(tokens, vocab_size, dtype=dtype))
+        next_values = tf.zeros_like(features)[..., :0]
+        if ahead:
+            size, length = tf.shape(tokens)[0], tokens.shape[1]
+            rows = tf.repeat(tf.eye(vocab_size, dtype=dtype), size, axis=0)[:, tf.newaxis]
+            rows = tf.tile(rows, [1, length, 1])
+            each, _ = self.prefixes(tf.tile(tokens, [vocab_size, 1]), rows)
+            next_values = tf.transpose(tf.reshape(each, [vocab_size, -1, length]), [1, 2, 0])
+        return Told(
+            of_tokens(cast(Reward, self), tokens, vocab_size, dtype),
+            tf.pad(values[:, :-1], [[0, 0], [1, 0]])[..., tf.newaxis],
+            features,
+            next_values,
+        )
 
 
 class DiscriminatorReward(TokenReward, PrefixReward):
@@ -122,21 +134,19 @@ class DiscriminatorReward(TokenReward, PrefixReward):
         """
         return self._discriminator.prefix_probability(tokens, last_rows)
 
-    def of_prefixes(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """D(b_<t), [B, T], and its state after b_<t, [B, T, 2H]."""
+    def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
+        """By one pass, and a cell step for each next token, without its input's product."""
         del vocab_size, dtype
-        return self._discriminator.probability_so_far(tokens)
-
-    def next_values(
-        self, tokens: tf.Tensor, vocab_size: int, dtype: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """D([b_<t, i]) for every token i, [B, T, V], and its state after b_<t, [B, T, 2H]: a cell
-        step for each i, without its input's product.
-        """
-        del vocab_size, dtype
-        return self._discriminator.next_probability(tokens)
+        so_far, states = self._discriminator.probability_so_far(tokens)
+        alive = autoregressive.alive(self._discriminator, tokens)
+        if alive is None:
+            total = so_far[:, -1]
+        else:  # D of what there is up to the end
+            length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
+            total = tf.gather(so_far, length, axis=1, batch_dims=1)
+        none = tf.zeros_like(states)[..., :0]
+        next_values = self._discriminator.next_probability(states) if ahead else none
+        return Told(total, so_far[:, :-1, tf.newaxis], states, next_values)
 
 
 class PrefixLogitReward(CausalReward):
@@ -182,6 +192,21 @@ def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) ->
             reward.of_tokens(tokens), f"tokens {tokens.shape}", tokens.shape[:1], dtype
         )
     return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
+
+
+def tell(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any, reads: str) -> Told:
+    """R of hard tokens, int32 [B, T], and what `EstimatorSpec.critic_reads` asks of beginnings, if
+    it is a PrefixReward.
+    """
+    if reads == "nothing" or not isinstance(reward, PrefixReward):
+        return only_told(of_tokens(reward, tokens, vocab_size, dtype), tokens.shape[1])
+    return reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
+
+
+def only_told(total: tf.Tensor, length: int) -> Told:
+    """R, [B], and nothing of beginnings."""
+    nothing = tf.zeros([tf.shape(total)[0], length, 0], total.dtype)
+    return Told(total, nothing, nothing, nothing)
 
 
 def prefix_values(

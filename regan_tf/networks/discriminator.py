@@ -145,53 +145,48 @@ class Discriminator(keras.Model):
           D([b_<t, last_rows_t]), [B, T]; and the state (h, c) after the hard b_<t, [B, T, 2H].
           Gradients flow through the rows and the weights.
         """
-        flat = self._states_before(tokens)
+        before = self._states(tokens[:, :-1])
         projected = self.cell.project(
             tf.reshape(tf.transpose(last_rows, [1, 0, 2]), [-1, self.vocab_size])
         )
-        after = self.cell.advance(projected, flat)
-        return _by_row(tf.sigmoid(self._logit(after[0])), flat, tokens)
+        hidden, _ = self.cell.advance(projected, before)
+        by_row = functools.partial(_by_row, size=tf.shape(tokens)[0])
+        return by_row(tf.sigmoid(self._logit(hidden))), by_row(tf.concat(before, axis=-1))
 
     def probability_so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """D(b_<t), [B, T], of tokens int32 [B, T]; and the state (h, c) after b_<t, [B, T, 2H]."""
-        flat = self._states_before(tokens)
-        return _by_row(tf.sigmoid(self._logit(flat[0])), flat, tokens)
-
-    def next_probability(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """D after every prefix and each token that may be next.
-
-        Args:
-          tokens: int32 [B, T].
-        Returns:
-          D([b_<t, i]), [B, T, V]; and the state (h, c) after the hard b_<t, [B, T, 2H].
+        """D(b_<=t) of tokens int32 [B, T], for t = 0 to T, [B, T + 1]; and the state (h, c) after
+        b_<t, for t = 1 to T, [B, T, 2H].
         """
-        flat = self._states_before(tokens)
+        states, size = self._states(tokens), tf.shape(tokens)[0]
+        probability = _by_row(tf.sigmoid(self._logit(states[0])), size)
+        return probability, _by_row(tf.concat(states, axis=-1)[:-size], size)
+
+    def next_probability(self, states: tf.Tensor) -> tf.Tensor:
+        """D after the states (h, c), [B, T, 2H], and each token that may be next: [B, T, V]."""
+        flat = tf.split(tf.reshape(states, [-1, 2 * self.cell.units]), 2, axis=-1)
         projected = self.cell.project(tf.eye(self.vocab_size, dtype=self.compute_dtype))
         hidden, _ = self.cell.advance(projected[:, tf.newaxis], flat)
-        return _by_row(tf.transpose(tf.sigmoid(self._logit(hidden))), flat, tokens)
+        probability = tf.transpose(tf.sigmoid(self._logit(hidden)))
+        return tf.reshape(probability, [*tf.unstack(tf.shape(states)[:2]), self.vocab_size])
 
-    def _states_before(self, tokens):
-        """(h, c) after the hard b_<t, [T B, H] each, time-major."""
+    def _states(self, tokens):
+        """(h, c) after every beginning of int32 [B, T], the empty one first: [(T + 1) B, H] each,
+        time-major.
+        """
 
         def step(projected_t, state):
             state = self.cell.advance(projected_t, state)
             return state, state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        before = [first[tf.newaxis] for first in start]
-        if length > 1:
-            states = lstm.stack(
-                lstm.unroll(step, start, self._project(tokens[:, :-1]), length - 1)[0]
-            )
-            before = [tf.concat(parts, axis=0) for parts in zip(before, states, strict=True)]
-        return [tf.reshape(x, [-1, self.cell.units]) for x in before]
+        states = [first[tf.newaxis] for first in start]
+        if length:
+            after = lstm.stack(lstm.unroll(step, start, self._project(tokens), length)[0])
+            states = [tf.concat(parts, axis=0) for parts in zip(states, after, strict=True)]
+        return [tf.reshape(x, [-1, self.cell.units]) for x in states]
 
 
-def _by_row(probability, states, tokens):
-    """Values [T B, ...] and states [T B, H], for tokens [B, T]: [B, T, ...], and [B, T, 2H]."""
-
-    def batch_major(x):
-        x = tf.reshape(x, [tokens.shape[1], tf.shape(tokens)[0], *x.shape[1:]])
-        return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-
-    return batch_major(probability), batch_major(tf.concat(states, axis=-1))
+def _by_row(x, size):
+    """[T B, ...], time-major, of B = size rows: [B, T, ...]."""
+    x = tf.reshape(x, [-1, size, *x.shape[1:]])
+    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])

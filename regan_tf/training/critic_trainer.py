@@ -8,7 +8,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators.critic import Critic, fit, rows_of
 from regan_tf.estimators.estimate import lesson_of
-from regan_tf.estimators.rewards import DiscriminatorReward, of_tokens
+from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.graphs import repeat
 from regan_tf.networks.autoregressive import alive
 from regan_tf.training.optimizers import adam
@@ -102,6 +102,6 @@ class CriticTrainer:
         generator = self._generator
         tokens, reward = replicas.own_rows(tokens), replicas.own_rows(reward)
         if self._learns_from_negatives:
-            reward = of_tokens(self._reward, tokens, generator.vocab_size, generator.compute_dtype)
+            reward = None  # what the discriminator says now
         given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
         return self._fit(lesson_of(*given), tokens)

@@ -20,7 +20,7 @@ from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory, parse
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, tell
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
 from regan_tf.spec import EstimatorSpec
@@ -185,7 +185,8 @@ def _written_out(generator, reward, critic, constant):
         with tf.GradientTape() as tape:
             unrolled = teacher_force(generator, tokens)
             log_p, p = chosen(unrolled.log_probs, tokens), tf.exp(unrolled.log_probs)
-            mask, q = alive(generator, tokens), constant(critic(read(_DR, reward, unrolled)))
+            told = tell(reward, tokens, 3, tf.float64, "prefix")
+            mask, q = alive(generator, tokens), constant(critic(read(told, unrolled)))
             surprise = mask * (chosen(q, tokens) - tf.reduce_sum(p * q, axis=-1))
             later = tf.stack([tf.reduce_sum(surprise[:, t + 1 :], axis=1) for t in range(3)], 1)
             r = reward(tf.one_hot(tokens, 3, dtype=q.dtype))[:, tf.newaxis]

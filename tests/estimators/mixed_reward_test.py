@@ -123,14 +123,17 @@ class PrefixTest(tf.test.TestCase):
         of_discriminator = DiscriminatorReward(self.discriminator)
         _, other = problems.networks(9, 4, 3, end_token=3)
         own = DiscriminatorReward(other)
-        given = self.tokens, 4, tf.float32
-        values, features = of_discriminator.next_values(*given)
-        found = MixedReward(own, self.discriminator, 0.7).next_values(*given)
-        self.assertAllClose(found[0], 0.7 * own.next_values(*given)[0] + 0.3 * values)
-        self.assertAllClose(found[1], tf.concat([own.next_values(*given)[1], features], axis=-1))
-        alone = MixedReward(_black_box(), self.discriminator, 0.7).next_values(*given)
-        self.assertAllClose(alone[0], values)
-        self.assertAllClose(alone[1], features)
+        given = self.tokens, 4, tf.float32, True
+        first, second = own.tell(*given), of_discriminator.tell(*given)
+        found = MixedReward(own, self.discriminator, 0.7).tell(*given)
+        for name in ("reward", "values", "next_values"):
+            mixed = 0.7 * getattr(first, name) + 0.3 * getattr(second, name)
+            self.assertAllClose(getattr(found, name), mixed)
+        self.assertAllClose(found.features, tf.concat([first.features, second.features], axis=-1))
+        alone = MixedReward(_black_box(), self.discriminator, 0.7).tell(*given)
+        self.assertAllClose(alone.values, 0.3 * second.values)
+        self.assertAllClose(alone.next_values, 0.3 * second.next_values)
+        self.assertAllClose(alone.features, second.features)
 
     def test_a_reward_of_tokens_is_not_asked_for_values_that_it_has_not(self):
         reward = MixedReward(_black_box(), self.discriminator, 0.5)

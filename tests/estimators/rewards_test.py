@@ -70,29 +70,33 @@ class PrefixTest(tf.test.TestCase, parameterized.TestCase):
         _, discriminator = problems.networks(1, 4, 5, end_token=end_token)
         reward = DiscriminatorReward(discriminator)
         tokens = tf.constant(np.random.default_rng(0).integers(0, 3, [2, 5]), tf.int32)
-        values, features = reward.next_values(tokens, 4, tf.float32)
+        told = reward.tell(tokens, 4, tf.float32, ahead=True)
         for t in range(5):
             for token in range(4):
                 next_one = tf.fill([2, 1], token)
                 b = tf.concat([tokens[:, :t], next_one], axis=1)
-                self.assertAllClose(values[:, t, token], discriminator.probability(b), atol=1e-6)
-        # What a PrefixReward without a faster way does.
-        slower = rewards.PrefixReward.next_values(reward, tokens, 4, tf.float32)
-        self.assertAllClose(values, slower[0], atol=1e-6)
-        self.assertAllClose(features, slower[1], atol=1e-6)
+                probability = discriminator.probability(b)
+                self.assertAllClose(told.next_values[:, t, token], probability, atol=1e-6)
 
-    @parameterized.parameters(None, 3)
-    def test_prefixes_have_the_discriminators_value_of_what_there_is(self, end_token):
-        _, discriminator = problems.networks(1, 4, 5, end_token=end_token)
+    @parameterized.parameters(-1, 3)
+    def test_all_is_told_at_once(self, end_token):
+        _, discriminator = problems.networks(1, 4, 5, end_token=None if end_token < 0 else 3)
         reward = DiscriminatorReward(discriminator)
-        tokens = tf.constant(np.random.default_rng(0).integers(0, 3, [2, 5]), tf.int32)
-        values, features = reward.of_prefixes(tokens, 4, tf.float32)
+        tokens = tf.constant([[0, 1, 2, 2, 1], [1, 3, 0, 2, 1], [0, 0, 0, 0, 3], [3, 3, 3, 3, 3]])
+        found = reward.tell(tokens, 4, tf.float32, ahead=True)
+        self.assertAllClose(found.reward, reward.of_tokens(tokens), atol=1e-6)
+        self.assertEqual(reward.tell(tokens, 4, tf.float32).next_values.shape, [4, 5, 0])
         for t in range(1, 5):
-            self.assertAllClose(values[:, t], discriminator.probability(tokens[:, :t]), atol=1e-6)
-        self.assertAllEqual(values[:, 0], values[::-1, 0])  # of nothing
-        slower = rewards.PrefixReward.of_prefixes(reward, tokens, 4, tf.float32)
-        self.assertAllClose(values[:, 1:], slower[0][:, 1:], atol=1e-6)
-        self.assertAllClose(features, slower[1], atol=1e-6)
+            so_far = discriminator.probability(tokens[:, :t])
+            goes_on = tf.reduce_all(tokens[:, :t] != end_token, axis=1)
+            values = tf.boolean_mask(found.values[:, t, 0], goes_on)
+            self.assertAllClose(values, tf.boolean_mask(so_far, goes_on), atol=1e-6)
+        self.assertAllEqual(found.values[:, 0], found.values[::-1, 0])  # of nothing
+        # What a PrefixReward without a faster way does; of nothing it says 0.
+        slower = rewards.PrefixReward.tell(reward, tokens, 4, tf.float32, ahead=True)
+        self.assertAllClose(found.values[:, 1:], slower.values[:, 1:], atol=1e-6)
+        for name in ("reward", "features", "next_values"):
+            self.assertAllClose(getattr(found, name), getattr(slower, name), atol=1e-6)
 
     def test_plain_reward_gets_uniform_rows_after_the_prefix(self):
         tokens, last = tf.constant([[1, 0, 1]]), tf.constant([[[0.3, 0.7], [0.6, 0.4], [0.1, 0.9]]])
