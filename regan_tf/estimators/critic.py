@@ -41,6 +41,16 @@ class Lesson(NamedTuple):
     target: tf.Tensor  # of Q_t(b_t), [B, T]
 
 
+class Exercise(NamedTuple):
+    """A Lesson as `Critic.error` compares it."""
+
+    x: tf.Tensor  # the networks' input, [B, T, .]
+    tokens: tf.Tensor  # b, int32 [B, T]
+    target: tf.Tensor  # in units of s from m_t, [B, T]
+    weight: tf.Tensor  # 0 after a row's end, else 1, [B, T]
+    ahead: tf.Tensor | tuple  # d_t(b_t) in units of s from m, [B, T]; () where it is not read
+
+
 class Judgement(NamedTuple):
     """What a critic says of a batch; constant for the generator."""
 
@@ -149,22 +159,23 @@ class Critic(keras.Model):
         q = means[:, tf.newaxis] + deviation * mean_of_all(self.networks, x)
         return q if self.of_values is None else q + self.of_values.value[:, tf.newaxis] * values
 
-    def error(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        """The mean over tokens of (Q_t(b_t) - target)^2 / s^2, summed over networks, a scalar.
-
-        Args:
-          lesson: a Lesson.
-          tokens: b, int32 [B, T].
-          mask: of `autoregressive.alive`.
+    def exercise(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> Exercise:
+        """A Lesson of int32 [B, T] in the units of what was observed last; mask: of
+        `autoregressive.alive`.
         """
         x, values = self._inputs(lesson.reading)
         _, (means, deviation) = self._location()
-        target = lesson.target - means
-        if self.of_values is not None:
-            target -= self.of_values.value * chosen(values, tokens)
-        target /= deviation
-        errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
+        target = (lesson.target - means) / deviation
         weight = tf.ones_like(target) if mask is None else mask
+        ahead = () if self.of_values is None else chosen(values, tokens) / deviation
+        return Exercise(x, tokens, target, weight, ahead)
+
+    def error(self, exercise: Exercise) -> tf.Tensor:
+        """The mean over tokens of (Q_t(b_t) - target)^2 / s^2, summed over networks, a scalar."""
+        x, tokens, target, weight, ahead = exercise
+        if self.of_values is not None:
+            target -= self.of_values.value * ahead
+        errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         return tf.reduce_sum(tf.add_n(errors) * weight) / replicas.mean(tf.reduce_sum(weight))
 
     def observe(self, reward: tf.Tensor, target: tf.Tensor, mask: tf.Tensor | None) -> None:
@@ -244,20 +255,12 @@ def judge(
     return Judgement(q, masked(chosen(q, tokens), mask), masked(value, mask), reading)
 
 
-def fit(
-    critic: Critic,
-    optimizer: keras.optimizers.Optimizer,
-    lesson: Lesson,
-    tokens: tf.Tensor,
-    mask: tf.Tensor | None,
-) -> tf.Tensor:
-    """One step of the regression on a batch; returns a network's loss, in units of the targets'
-    variance.
-    """
+def fit(critic: Critic, optimizer: keras.optimizers.Optimizer, exercise: Exercise) -> tf.Tensor:
+    """One step of the regression; returns a network's loss, in units of the targets' variance."""
     phi = [v.value for v in critic.trainable_variables]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(phi)
-        loss = critic.error(lesson, tokens, mask)
+        loss = critic.error(exercise)
     gradient = [tf.convert_to_tensor(g) for g in tape.gradient(loss, phi)]
     *gradient, loss = replicas.mean([*gradient, loss / len(critic.networks)])
     optimizer.apply(gradient, critic.trainable_variables)

@@ -265,7 +265,7 @@ class Laboratory:
                 if critic:
                     mask = autoregressive.alive(self.generator, found.tokens)
                     critic.observe(found.reward, found.lesson.target, mask)
-                    fit(critic, of_critic, found.lesson, found.tokens, mask)
+                    fit(critic, of_critic, critic.exercise(found.lesson, found.tokens, mask))
                 return ()
 
             repeat(self._control_steps, step, ())

@@ -15,6 +15,7 @@ from regan_tf.estimators.answers import RewardError
 from regan_tf.estimators.black_box import BlackBoxReward
 from regan_tf.estimators.reward_functions import PythonReward, load
 from regan_tf.estimators.rewards import (
+    PrefixReward,
     UnsuitableError,
     checked,
     of_tokens,
@@ -51,6 +52,9 @@ def suitable(
       UserError: it is not what the estimator needs. Of jumps it warns on standard error.
     """
     reward = reward or load(config.reward)
+    spec = config.estimator_spec
+    if spec.traits.critic and spec.critic_reads == "next" and not config.rewards_by_discriminator:
+        _require_next_values(config, reward)
     if isinstance(reward, PythonReward):
         tried = [] if has_calls else _tried_tokens(tokens[:_TRIED].numpy(), vocabulary)
         return _black_box(config, reward, tried, vocabulary)
@@ -66,7 +70,7 @@ def suitable(
             f"--reward={config.reward} gave {wrong} for a row of the data: it must be finite"
         )
     # straight_through and reinmax ask for the gradient at hard rows alone.
-    is_straight_through = config.estimator_spec.traits.tokens == "straight_through"
+    is_straight_through = spec.traits.tokens == "straight_through"
     if np.isnan(missed) and not is_straight_through:
         raise UserError(
             f"--reward={config.reward} is not finite in relaxed rows, where "
@@ -80,6 +84,14 @@ def suitable(
             file=sys.stderr,
         )
     return reward
+
+
+def _require_next_values(config, reward):
+    if not isinstance(reward, PrefixReward):
+        raise UserError(
+            f"--critic_reads=next contradicts --reward={config.reward}, which has no values of "
+            "beginnings: take prefix or nothing, or a reward that is a PrefixReward"
+        )
 
 
 def _tried_tokens(tokens, vocabulary):

@@ -65,22 +65,23 @@ class CriticTrainer:
         """--critic_steps of the regression, each on --critic_rows of all replicas' rows; returns
         the first one's loss.
         """
+        exercise = self._exercise(lesson, tokens)
         count = replicas.count()
         size = max(count, self._config.critic_rows // count * count)
 
         def step(i, first):
-            loss = replicas.run(self._step, *rows_of((lesson, tokens), i, size))
+            loss = replicas.run(self._step, rows_of(exercise, i, size))
             return (tf.where(i == 0, loss, first),)
 
         start = tf.constant(0.0, self._generator.compute_dtype)
         return repeat(self._config.critic_steps, step, (start,))[0]
 
-    def _step(self, lesson, tokens):
-        return self._fit(*tf.nest.map_structure(replicas.own_rows, (lesson, tokens)))
+    def _step(self, exercise):
+        own = tf.nest.map_structure(replicas.own_rows, exercise)
+        return fit(self.network, self.optimizer, own)
 
-    def _fit(self, lesson, tokens):
-        mask = alive(self._generator, tokens)
-        return fit(self.network, self.optimizer, lesson, tokens, mask)
+    def _exercise(self, lesson, tokens):
+        return self.network.exercise(lesson, tokens, alive(self._generator, tokens))
 
     def learn_from_recent(self, penalty):
         """One step of the regression on each minibatch of recent sequences, if there are any;
@@ -104,4 +105,5 @@ class CriticTrainer:
         if self._learns_from_negatives:
             reward = None  # what the discriminator says now
         given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
-        return self._fit(lesson_of(*given), tokens)
+        exercise = self._exercise(lesson_of(*given), tokens)
+        return fit(self.network, self.optimizer, exercise)

@@ -70,7 +70,7 @@ def _trained(spec, generator, reward, steps=300, penalty=None):
             _, found = estimate_gradient(spec, generator, reward, **options)
             mask = alive(generator, found.tokens)
             critic.observe(found.reward, found.lesson.target, mask)
-            fit(critic, optimizer, found.lesson, found.tokens, mask)
+            fit(critic, optimizer, critic.exercise(found.lesson, found.tokens, mask))
             return ()
 
         repeat(steps, step, ())
@@ -309,25 +309,26 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
             tf.ones([2, 3], "float64"),
         )
         mask = None if end is None else tf.constant([[1.0, 1, 0], [1, 1, 1]], tf.float64)
-        found = critic.error(Lesson(reading, target), tokens, mask)
+        found = critic.error(critic.exercise(Lesson(reading, target), tokens, mask))
         squares = (tf.gather(critic(reading), tokens, batch_dims=2) - target).numpy() ** 2
         squares = squares.ravel() if end is None else squares[mask.numpy() == 1]
         self.assertAllClose(found, squares.mean() / np.var([0.1, 0.4, 0.9]), rtol=1e-9)
 
     def test_several_networks_are_averaged_and_learn_each_by_itself(self):
         both, reading = self._critic(networks=2)
-        lesson, tokens = Lesson(reading, tf.ones([2, 3], tf.float64)), tf.zeros([2, 3], tf.int32)
+        lesson = Lesson(reading, tf.ones([2, 3], tf.float64))
+        exercise = both.exercise(lesson, tf.zeros([2, 3], tf.int32), None)
         parts = []
         for network in both.networks:
             alone, _ = self._critic()
             weights = alone.networks[0].variables
             for variable, value in zip(weights, network.variables, strict=True):
                 variable.assign(value)
-            parts.append((alone(reading), alone.error(lesson, tokens, None)))
+            parts.append((alone(reading), alone.error(exercise)))
         (one, of_one), (other, of_other) = parts
         self.assertNotAllClose(one, other)
         self.assertAllClose(both(reading), (one + other) / 2)
-        self.assertAllClose(both.error(lesson, tokens, None), of_one + of_other)
+        self.assertAllClose(both.error(exercise), of_one + of_other)
 
     def test_it_starts_at_the_rewards_mean_and_at_the_end_at_what_the_reward_says(self):
         critic, reading = Critic(4, 3, 3, 6, 1, True, True), self._critic(width=3)[1]
@@ -366,7 +367,8 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         optimizer.build(critic.trainable_variables)
         for _ in range(3):
             _observe(critic, [value] * 16)
-            fit(critic, optimizer, Lesson(reading, tf.fill([16, 3], value)), tokens, None)
+            lesson = Lesson(reading, tf.fill([16, 3], value))
+            fit(critic, optimizer, critic.exercise(lesson, tokens, None))
         self.assertAllClose(critic._location(), ((value, 1.0), ([value] * 3, 1.0)))
         self.assertAllClose(critic(reading), tf.fill([16, 3, 3], value))
 

@@ -15,8 +15,8 @@ from regan_tf.tasks.text import Vocabulary
 from tests import problems
 
 
-def _suitable(reward, estimator="reinforce_loo"):
-    config = Config(reward=f"tests.problems:{reward}", estimator=estimator).resolved()
+def _suitable(reward, estimator="reinforce_loo", **options):
+    config = Config(reward=f"tests.problems:{reward}", estimator=estimator, **options).resolved()
     tokens = tf.constant(grammar.draw(64, 3, [0, 0]))
     return reward_trial.suitable(config, tokens, grammar.VOCABULARY)
 
@@ -49,6 +49,13 @@ class RefusalTest(tf.test.TestCase, parameterized.TestCase):
         ) as caught:
             _suitable(reward, **options)
         self.assertNotIn("\n", str(caught.exception))
+
+    def test_a_critic_may_not_read_next_values_that_there_are_none_of(self):
+        options = {"estimator": "doubly_robust", "critic_reads": "next"}
+        message = "^--critic_reads=next contradicts --reward=.*, which has no values of beginnings"
+        with self.assertRaisesRegex(UserError, message):
+            _suitable("many_plus", **options)
+        _suitable("many_plus", **options, reward_weight=0.5)  # of the discriminator's there are
 
     def test_what_a_generator_may_write_besides_the_data_is_tried(self):
         vocabulary = Vocabulary(("<end>", "<unk>", "a", "b"), end=0, unknown=1)

@@ -23,7 +23,7 @@ _ON_GPU = """
     Equal Exp
     ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual Identity IdentityN
     InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd MatMul MatrixDiagV3
-    Maximum Mean Minimum
+    Max Maximum Mean Minimum
     Mul Neg NoOp NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow
     Prod Range Rank ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN
     Sigmoid SigmoidGrad Size Slice Softmax Softplus Split SplitV Sqrt Square Squeeze
