@@ -111,8 +111,8 @@ def _prefixes(config):
         yield f"--judge_prefixes contradicts --reward={config.reward}, which is of whole sequences"
     if not spec.may_credit_tokens:
         yield (
-            f"--judge_prefixes contradicts --estimator={spec.estimator}: take reinforce_loo or "
-            "reinforce"
+            f"--judge_prefixes contradicts --estimator={spec.estimator}: take reinforce_loo, "
+            "reinforce, actor_critic or doubly_robust"
         )
 
 

@@ -278,9 +278,9 @@ class EstimatorSpec:
     @property
     def may_credit_tokens(self) -> bool:
         """Whether a token may be weighed by what is still to come of a reward, which comes one by
-        one: nothing else is known of a token's worth.
+        one: nothing else is known of a token's worth, but by a critic that learns just that.
         """
-        return self.traits.signal == "R" and not self.traits.reward_per_token
+        return self.traits.signal in ("R", "R - V", "R - Q") and not self.traits.reward_per_token
 
     @property
     def uses_leave_one_out(self) -> bool:

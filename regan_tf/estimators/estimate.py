@@ -23,7 +23,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
-from regan_tf.estimators.rewards import CausalReward, PrefixReward, Reward
+from regan_tf.estimators.rewards import CausalReward, Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
@@ -157,12 +157,12 @@ def lesson_of(
     """
     unrolled = autoregressive.teacher_force(generator, tokens)
     log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, tokens)
-    if values is None or isinstance(reward, PrefixReward):
-        options = generator.vocab_size, log_probs.dtype, spec.critic_reads
-        told = rewards.tell(reward, tokens, *options)
+    if values is None:
+        told, credit, _ = _credit(spec, generator, reward, tokens, log_probs.dtype)
     else:
-        told = rewards.only_told(values, generator.seq_len)
-    credit = (told.reward if values is None else values)[:, tf.newaxis]
+        options = generator.vocab_size, log_probs.dtype, spec.critic_reads
+        told = rewards.tell(reward, tokens, *options, total=values)
+        credit = values[:, tf.newaxis]
     if penalty:
         of_prior = penalty.prior_log_probs(tokens, log_probs.dtype)
         cost = penalty.terms(log_probs, of_prior, mask).cost
@@ -251,15 +251,16 @@ def _of_critic(spec, judged):
     return of_sequence, judged.q - judged.value[..., tf.newaxis]
 
 
-def _credit(spec, generator, reward, b, dtype, seed):
+def _credit(spec, generator, reward, b, dtype, seed=None):
     """What R tells; what is known of each token's worth, R or sigma R, [B, 1], or one a token,
     [B, T]; and what is measured of R.
     """
-    if isinstance(reward, CausalReward) and spec.may_credit_tokens:
-        to_go = reward.to_go(b)
-        return rewards.only_told(to_go[:, 0], b.shape[1]), to_go, {}
-    reads = spec.critic_reads if spec.traits.critic else "nothing"
-    told, parts = mixed_reward.tell(reward, b, generator.vocab_size, dtype, reads)
+    options = generator.vocab_size, dtype, spec.critic_reads if spec.traits.critic else "nothing"
+    is_causal = isinstance(reward, CausalReward) and spec.may_credit_tokens
+    to_go = reward.to_go(b) if is_causal else None
+    if to_go is not None:
+        return rewards.tell(reward, b, *options, total=to_go[:, 0]), to_go, {}
+    told, parts = mixed_reward.tell(reward, b, *options)
     if spec.traits.reward_per_token:
         return told, rewards.of_continuations(generator, reward, b, spec.rollouts, seed), parts
     r = spec.sigma * told.reward if spec.traits.reads_prior else told.reward

@@ -67,7 +67,19 @@ class Told(NamedTuple):
     next_values: tf.Tensor  # of b_<t and each token that may be next, [B, T, V]; or [B, T, 0]
 
 
-class PrefixReward(abc.ABC):
+class TellingReward(abc.ABC):
+    """A reward from which a critic may learn more than R."""
+
+    @abc.abstractmethod
+    def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
+        """All that there is to say of int32 [B, T], at once; no gradient.
+
+        Args:
+          ahead: with `next_values`.
+        """
+
+
+class PrefixReward(TellingReward):
     """A reward with a value after every prefix, which the step form of a control variate uses."""
 
     @abc.abstractmethod
@@ -86,11 +98,7 @@ class PrefixReward(abc.ABC):
         return self.prefixes(tokens, last_rows)[1]
 
     def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
-        """All that there is to say of int32 [B, T], at once; no gradient.
-
-        Args:
-          ahead: with `next_values`.
-        """
+        """Of `prefixes`, and of one-hot rows for the next tokens."""
         values, features = self.prefixes(tokens, tf.one_hot(tokens, vocab_size, dtype=dtype))
         next_values = tf.zeros_like(features)[..., :0]
         if ahead:
@@ -137,19 +145,29 @@ class DiscriminatorReward(TokenReward, PrefixReward):
     def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
         """By one pass, and a cell step for each next token, without its input's product."""
         del vocab_size, dtype
-        so_far, states = self._discriminator.probability_so_far(tokens)
-        alive = autoregressive.alive(self._discriminator, tokens)
-        if alive is None:
-            total = so_far[:, -1]
-        else:  # D of what there is up to the end
-            length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
-            total = tf.gather(so_far, length, axis=1, batch_dims=1)
-        none = tf.zeros_like(states)[..., :0]
-        next_values = self._discriminator.next_probability(states) if ahead else none
-        return Told(total, so_far[:, :-1, tf.newaxis], states, next_values)
+        said = _logits_told(self._discriminator, tokens, ahead)
+        return said._replace(
+            reward=tf.sigmoid(said.reward),
+            values=tf.sigmoid(said.values),
+            next_values=tf.sigmoid(said.next_values),
+        )
 
 
-class PrefixLogitReward(CausalReward):
+def _logits_told(discriminator, tokens, ahead):
+    """logit D of hard tokens, int32 [B, T], and of their beginnings."""
+    so_far, states = discriminator.so_far(tokens)
+    alive = autoregressive.alive(discriminator, tokens)
+    if alive is None:
+        total = so_far[:, -1]
+    else:  # of what there is up to the end
+        length = tf.cast(tf.reduce_sum(alive, axis=1), tf.int32)
+        total = tf.gather(so_far, length, axis=1, batch_dims=1)
+    none = tf.zeros_like(states)[..., :0]
+    next_values = discriminator.next_logits(states) if ahead else none
+    return Told(total, so_far[:, :-1, tf.newaxis], states, next_values)
+
+
+class PrefixLogitReward(CausalReward, TellingReward):
     """R = logit D(b), of a discriminator that was trained on every prefix.
 
         r_t = logit D(b_<=t) - logit D(b_<t),   logit D(b_<1) = 0
@@ -177,6 +195,15 @@ class PrefixLogitReward(CausalReward):
         alive = autoregressive.alive(self._discriminator, tokens)
         return tf.cumsum(autoregressive.masked(added, alive), axis=1, reverse=True)
 
+    def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
+        """logit D of beginnings, by one pass; `next_values` are for the token alone, less what was
+        so far.
+        """
+        del vocab_size, dtype
+        said = _logits_told(self._discriminator, tokens, ahead)
+        before = tf.concat([tf.zeros_like(said.values[:, :1]), said.values[:, 1:]], axis=1)
+        return said._replace(values=before, next_values=said.next_values - before)
+
 
 def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:
     """R of hard tokens, int32 [B, T] -> [B]; as one-hot rows unless it is a TokenReward.
@@ -194,18 +221,21 @@ def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) ->
     return checked(reward, tf.one_hot(tokens, vocab_size, dtype=dtype))
 
 
-def tell(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any, reads: str) -> Told:
+def tell(
+    reward: Reward,
+    tokens: tf.Tensor,
+    vocab_size: int,
+    dtype: Any,
+    reads: str,
+    total: tf.Tensor | None = None,
+) -> Told:
     """R of hard tokens, int32 [B, T], and what `EstimatorSpec.critic_reads` asks of beginnings, if
-    it is a PrefixReward.
+    it is a TellingReward; total: R, [B], if it is known already.
     """
-    if reads == "nothing" or not isinstance(reward, PrefixReward):
-        return only_told(of_tokens(reward, tokens, vocab_size, dtype), tokens.shape[1])
-    return reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
-
-
-def only_told(total: tf.Tensor, length: int) -> Told:
-    """R, [B], and nothing of beginnings."""
-    nothing = tf.zeros([tf.shape(total)[0], length, 0], total.dtype)
+    if reads != "nothing" and isinstance(reward, TellingReward):
+        return reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
+    total = of_tokens(reward, tokens, vocab_size, dtype) if total is None else total
+    nothing = tf.zeros([*tf.unstack(tf.shape(tokens)), 0], dtype)
     return Told(total, nothing, nothing, nothing)
 
 

@@ -153,21 +153,23 @@ class Discriminator(keras.Model):
         by_row = functools.partial(_by_row, size=tf.shape(tokens)[0])
         return by_row(tf.sigmoid(self._logit(hidden))), by_row(tf.concat(before, axis=-1))
 
-    def probability_so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """D(b_<=t) of tokens int32 [B, T], for t = 0 to T, [B, T + 1]; and the state (h, c) after
-        b_<t, for t = 1 to T, [B, T, 2H].
+    def so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """logit D(b_<=t) of tokens int32 [B, T], for t = 0 to T, [B, T + 1], as if each were the
+        whole; and the state (h, c) after b_<t, for t = 1 to T, [B, T, 2H].
         """
         states, size = self._states(tokens), tf.shape(tokens)[0]
-        probability = _by_row(tf.sigmoid(self._logit(states[0])), size)
-        return probability, _by_row(tf.concat(states, axis=-1)[:-size], size)
+        logits = _by_row(self._logit(states[0]), size)
+        return logits, _by_row(tf.concat(states, axis=-1)[:-size], size)
 
-    def next_probability(self, states: tf.Tensor) -> tf.Tensor:
-        """D after the states (h, c), [B, T, 2H], and each token that may be next: [B, T, V]."""
+    def next_logits(self, states: tf.Tensor) -> tf.Tensor:
+        """logit D after the states (h, c), [B, T, 2H], and each token that may be next:
+        [B, T, V].
+        """
         flat = tf.split(tf.reshape(states, [-1, 2 * self.cell.units]), 2, axis=-1)
         projected = self.cell.project(tf.eye(self.vocab_size, dtype=self.compute_dtype))
         hidden, _ = self.cell.advance(projected[:, tf.newaxis], flat)
-        probability = tf.transpose(tf.sigmoid(self._logit(hidden)))
-        return tf.reshape(probability, [*tf.unstack(tf.shape(states)[:2]), self.vocab_size])
+        shape = [*tf.unstack(tf.shape(states)[:2]), self.vocab_size]
+        return tf.reshape(tf.transpose(self._logit(hidden)), shape)
 
     def _states(self, tokens):
         """(h, c) after every beginning of int32 [B, T], the empty one first: [(T + 1) B, H] each,

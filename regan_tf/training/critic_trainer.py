@@ -8,7 +8,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators.critic import Critic, fit, rows_of
 from regan_tf.estimators.estimate import lesson_of
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.graphs import repeat
 from regan_tf.networks.autoregressive import alive
 from regan_tf.training.optimizers import adam
@@ -44,7 +44,7 @@ class CriticTrainer:
         """Whether its recent sequences are the discriminator's negatives: they are many, and it
         says anew what they are worth. A reward of one's own would have to be called for that.
         """
-        return isinstance(self._reward, DiscriminatorReward)
+        return isinstance(self._reward, DiscriminatorReward | PrefixLogitReward)
 
     def see_negatives(self, tokens):
         """The discriminator's, int32 [S B, T]: the last of them are the recent sequences."""

@@ -20,7 +20,7 @@ from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory, parse
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, tell
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, tell
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
 from regan_tf.spec import EstimatorSpec
@@ -136,6 +136,17 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
     def test_with_a_penalty_a_reward_of_ones_own_and_a_plain_function(self, spec):
         generator, _ = _problem()
         self.assertLess(_bias(spec, generator, _share_of_ones, _plain, _penalty(**_SIZES)), 1e-9)
+
+    @parameterized.product(
+        spec=(_DR, _AC, EstimatorSpec("doubly_robust", critic_reads="next")), end_token=(None, 2)
+    )
+    def test_where_tokens_are_weighed_by_what_is_to_come(self, spec, end_token):
+        generator, discriminator = problems.networks(
+            7, 3, 3, reward_spread=3.0, end_token=end_token, dtype="float64"
+        )
+        reward = PrefixLogitReward(discriminator)
+        critic = _random(spec, generator, reward)
+        self.assertLess(_bias(spec, generator, reward, critic), 1e-9)
 
     @parameterized.parameters(_DR, _AC)
     def test_for_generators_of_ones_own(self, spec):

@@ -7,6 +7,7 @@ from absl.testing import parameterized
 import regan_tf
 from regan_tf.estimators import rewards
 from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward
+from regan_tf.networks import autoregressive
 from tests import problems
 
 
@@ -114,7 +115,7 @@ class PrefixTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(features.shape, [1, 3, 0])
 
 
-class PrefixLogitTest(tf.test.TestCase):
+class PrefixLogitTest(tf.test.TestCase, parameterized.TestCase):
     def test_what_is_to_go_is_the_logit_less_that_of_the_prefix(self):
         _, discriminator = problems.networks(1, 4, 5)
         tokens = tf.constant(np.random.default_rng(0).integers(0, 4, [3, 5]), tf.int32)
@@ -135,6 +136,20 @@ class PrefixLogitTest(tf.test.TestCase):
         self.assertAllClose(to_go[0, 2:], [last, 0, 0], atol=1e-5)
         self.assertAllClose(to_go[1, 1:], [0, 0, 0, 0], atol=1e-5)
         self.assertAllClose(to_go[2, 4], whole[2] - discriminator(tokens[2:, :4])[0], atol=1e-5)
+
+    @parameterized.parameters(None, 3)
+    def test_what_it_tells_of_beginnings_is_what_is_not_to_go_any_more(self, end_token):
+        _, discriminator = problems.networks(1, 4, 5, end_token=end_token)
+        tokens = tf.constant([[0, 1, 2, 2, 1], [3, 0, 0, 0, 0], [0, 1, 2, 1, 3], [0, 1, 3, 0, 1]])
+        reward = PrefixLogitReward(discriminator)
+        found, alive = reward.tell(tokens, 4, tf.float32, ahead=True), tf.ones([4, 5])
+        alive = alive if end_token is None else autoregressive.alive(discriminator, tokens)
+        self.assertAllClose(found.reward, reward.of_tokens(tokens), atol=1e-5)
+        to_go = alive * (found.reward[:, tf.newaxis] - found.values[..., 0])
+        self.assertAllClose(to_go, reward.to_go(tokens), atol=1e-5)
+        # At the last step the next value is all that is to go.
+        last = tf.gather(found.next_values, tokens, batch_dims=2)[:, -1]
+        self.assertAllClose(last[0], to_go[0, -1], atol=1e-5)
 
     def test_of_rows_it_is_the_logit(self):
         _, discriminator = problems.networks(1, 4, 5)

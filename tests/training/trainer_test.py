@@ -342,7 +342,7 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         ),
         (
             {"estimator": "rebar", "judge_prefixes": True},
-            "--judge_prefixes contradicts --estimator=rebar: take reinforce_loo or reinforce",
+            "--judge_prefixes contradicts --estimator=rebar: take reinforce_loo, reinforce",
         ),
         (
             {"estimator": "reinforce_rollout", "judge_prefixes": True},
