@@ -106,7 +106,7 @@ class Config:
     judge_prefixes: bool = setting(
         False,
         "Train the discriminator on every prefix, and reward a sequence by its logit, a token by "
-        "what is then still to come of it (reinforce, reinforce_loo).",
+        "what is then still to come of it (reinforce, reinforce_loo, actor_critic, doubly_robust).",
     )
     prior_kl: float = same_as(PenaltyWeights, "prior_kl")
     entropy: float = same_as(PenaltyWeights, "entropy")
