@@ -171,7 +171,8 @@ def _one_state():
     config = config_flags.read_run(_WORKDIR.value) if _WORKDIR.value else _state_config()
     command.start_tensorflow(_THREADS.value)
     from regan_tf.estimators.bias import compare
-    from regan_tf.estimators.laboratory import Laboratory, parse
+    from regan_tf.estimators.laboratory import Laboratory
+    from regan_tf.estimators.notation import parse
     from regan_tf.studies import comparison
 
     try:

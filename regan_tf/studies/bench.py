@@ -5,7 +5,8 @@ import functools
 import numpy as np
 
 from regan_tf.estimators.bias import compare
-from regan_tf.estimators.laboratory import Laboratory, parse
+from regan_tf.estimators.laboratory import Laboratory
+from regan_tf.estimators.notation import parse
 from regan_tf.studies import comparison
 from regan_tf.studies.pieces import Piece
 
@@ -18,7 +19,7 @@ _FEWER_DRAWS = {"reinforce_rollout:loo": 5}
 
 
 def parse_entry(entry):
-    """The spec of ESTIMATOR[:OPTION...][@STEPS], see `laboratory.parse`, and the number of steps
+    """The spec of ESTIMATOR[:OPTION...][@STEPS], see `notation.parse`, and the number of steps
     that train what is learned, None where none is given. Raises ValueError.
     """
     text, at, steps = entry.partition("@")

@@ -18,7 +18,8 @@ from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read, rows_of
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
-from regan_tf.estimators.laboratory import Laboratory, parse
+from regan_tf.estimators.laboratory import Laboratory
+from regan_tf.estimators.notation import parse
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, tell
 from regan_tf.graphs import compiled, repeat

@@ -8,8 +8,9 @@ from regan_tf.estimators import reuse
 from regan_tf.estimators.bias import compare
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
-from regan_tf.estimators.laboratory import Laboratory, parse
+from regan_tf.estimators.laboratory import Laboratory
 from regan_tf.estimators.last_update import LastUpdate
+from regan_tf.estimators.notation import parse
 from regan_tf.estimators.rewards import DiscriminatorReward
 from tests import problems
 
