@@ -134,14 +134,16 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         },
         {"estimator": "actor_critic", "updates_per_batch": 2, "critics": 2},
         {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
+        {"estimator": "doubly_robust", "end_token": 4, "entropy": 0.5, "judge_prefixes": True},
     )
-    def test_updates_equal_those_on_one_device(self, **options):
+    def test_updates_equal_those_on_one_device(self, end_token=None, **options):
         real = tf.constant(np.random.default_rng(0).integers(0, 5, [16, 3]), tf.int32)
 
         def work():
             keras.utils.set_random_seed(0)
-            generator, discriminator = Generator(5, 3, 4, 4), Discriminator(5, 4)
-            prior = Generator(5, 3, 4, 4)
+            generator = Generator(5, 3, 4, 4, end_token=end_token)
+            discriminator = Discriminator(5, 4, end_token=end_token)
+            prior = Generator(5, 3, 4, 4, end_token=end_token)
             trainer = Trainer(self._config(**options), generator, discriminator, None, prior)
             scalars = [trainer.update_generator(tf.constant([0, i]), real) for i in range(3)]
             return scalars, [
