@@ -310,11 +310,11 @@ def _straight_through(spec, control, critic, generator, reward, penalty, noise, 
 
     unrolled, rows, pullback = backprop.with_tape(generator, relaxed, lambda _, rows: [rows])
     b = unrolled.tokens
-    r, measured = mixed_reward.of_tokens(reward, b, generator.vocab_size, rows.dtype)
+    told, measured = mixed_reward.tell(reward, b, generator.vocab_size, rows.dtype, "nothing")
     _require_differentiable(spec, reward, b, generator.vocab_size, rows.dtype)
     weights = control_variate.slope(lambda rows: rewards.checked(reward, rows), rows)[1]
     none = tf.zeros_like(rows[..., 0])
-    return _Draw(b, r, none, none, measured, weights, pullback)
+    return _Draw(b, told.reward, none, none, measured, weights, pullback)
 
 
 class _Noise(NamedTuple):

@@ -30,12 +30,8 @@ class MixedReward(TokenReward, PrefixReward):
 
     def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """Of hard tokens, int32 [B, T] -> [B]; no gradient."""
-        return self.mixed(*self.parts(tokens))
-
-    def parts(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """R and D of hard tokens, int32 [B, T]: [B] each."""
         own = rewards.of_tokens(self._own, tokens, self._vocab_size, self._dtype)
-        return own, self._of_discriminator.of_tokens(tokens)
+        return self.mixed(own, self._of_discriminator.of_tokens(tokens))
 
     def mixed(self, own: tf.Tensor, of_discriminator: tf.Tensor) -> tf.Tensor:
         """w R + (1 - w) D."""
@@ -82,26 +78,16 @@ class MixedReward(TokenReward, PrefixReward):
 
 
 def measured(reward: Reward) -> tuple[str, ...]:
-    """What `of_tokens` measures of a reward, by name."""
+    """What `tell` measures of a reward, by name."""
     return ("reward", "discriminator_reward") if isinstance(reward, MixedReward) else ()
-
-
-def of_tokens(
-    reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any
-) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """A reward of hard tokens, int32 [B, T] -> [B], as `rewards.of_tokens` gives it; and of a
-    MixedReward its parts, by the names of `measured`: R, and D.
-    """
-    if not isinstance(reward, MixedReward):
-        return rewards.of_tokens(reward, tokens, vocab_size, dtype), {}
-    parts = reward.parts(tokens)
-    return reward.mixed(*parts), dict(zip(measured(reward), parts, strict=True))
 
 
 def tell(
     reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any, reads: str
 ) -> tuple[Told, dict[str, tf.Tensor]]:
-    """What a reward tells, as `rewards.tell` gives it; and of a MixedReward its parts, as above."""
+    """What a reward tells, as `rewards.tell` gives it; and of a MixedReward its parts, by the names
+    of `measured`: R, and D.
+    """
     given = tokens, vocab_size, dtype, reads
     if not isinstance(reward, MixedReward):
         return rewards.tell(reward, *given), {}

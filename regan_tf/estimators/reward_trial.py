@@ -15,7 +15,7 @@ from regan_tf.estimators.answers import RewardError
 from regan_tf.estimators.black_box import BlackBoxReward
 from regan_tf.estimators.reward_functions import PythonReward, load
 from regan_tf.estimators.rewards import (
-    PrefixReward,
+    TellingReward,
     UnsuitableError,
     checked,
     of_tokens,
@@ -87,10 +87,10 @@ def suitable(
 
 
 def _require_next_values(config, reward):
-    if not isinstance(reward, PrefixReward):
+    if not isinstance(reward, TellingReward):
         raise UserError(
             f"--critic_reads=next contradicts --reward={config.reward}, which has no values of "
-            "beginnings: take prefix or nothing, or a reward that is a PrefixReward"
+            "beginnings: take prefix or nothing, or a reward that is a TellingReward"
         )
 
 
