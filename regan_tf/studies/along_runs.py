@@ -75,6 +75,7 @@ def _yardstick(experiment):
             experiment.trainer.reward,
             batch_size=experiment.config.batch_size,
             seed=tf.random.experimental.stateless_fold_in(stream, update),
+            penalty=experiment.trainer.penalty,
             row_gradients=True,
         )
         return variance.log_variances(found.row_gradients, gradient)[1]
