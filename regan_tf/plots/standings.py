@@ -132,7 +132,7 @@ def _name_rows(axes, standings):
 
 
 def _name(standing):
-    seen = [100 * r["bias"] for r in standing.at_states.values() if r["bias_seen"]]
+    seen = [100 * bias for bias in standing.biases]
     if not seen:
         return standing.estimator
     span = f"{min(seen):.0f}" + (f" to {max(seen):.0f}" if len(seen) > 1 else "")

@@ -24,9 +24,14 @@ class Standing:
     along_runs: dict
 
     @property
+    def biases(self):
+        """Those that are seen, of the states."""
+        return [r["bias"] for r in self.at_states.values() if sees_bias(r)]
+
+    @property
     def biased(self):
         """Whether a bias is seen in any state."""
-        return any(r["bias_seen"] for r in self.at_states.values())
+        return bool(self.biases)
 
     @property
     def mean_variance(self):
@@ -42,6 +47,13 @@ class Standing:
 def has_tail(result):
     """Whether so many draws have not measured the variance at a state: it is one batch's."""
     return result["largest_share"] > _TAIL
+
+
+def sees_bias(result):
+    """Whether a bias is seen at a state. A tail is skewed: most blocks lack its rare draws, and lie
+    on one side of the truth for that alone.
+    """
+    return result["bias_seen"] and not has_tail(result)
 
 
 def geometric_mean(values):
@@ -113,9 +125,15 @@ def _table(board, rows, length):
 
 def _bias(results):
     """The bias of each state where one is seen; else the noise that might have hidden one."""
+
+    def of_state(result):
+        if sees_bias(result):
+            return f"**{result['bias']:.2f}**"
+        return "tail" if result["bias_seen"] else "none"
+
     if not any(r["bias_seen"] for r in results):
         return f"none ({max(r['bias_error'] for r in results):.2g})"
-    return ", ".join(f"**{r['bias']:.2f}**" if r["bias_seen"] else "none" for r in results)
+    return ", ".join(map(of_state, results))
 
 
 def _variance(result):
@@ -135,7 +153,7 @@ def _number(value):
 LEGEND = (
     "bias: relative to the gradient's norm, in each state where it is seen "
     f"(p < {BIAS_SEEN:g}), else\n"
-    "the noise; p: of no bias, by random flips of the signs of "
+    "the noise; tail: no verdict; p: of no bias, by random flips of the signs of "
     f"{BLOCKS} blocks' differences;\n"
     "variance: of one estimate, relative to reinforce_loo's, with its 95 % interval;\n"
     "time: of one estimate without what trains its parts, relative to reinforce_loo's in turn;\n"

@@ -57,6 +57,12 @@ class StandingsTest(tf.test.TestCase):
         self.assertEqual([s.estimator for s in found], ["good", "reinforce", "wrong"])
         self.assertEqual([s.biased for s in found], [False, False, True])
 
+    def test_a_tail_is_no_bias(self):
+        board = _board()
+        board["at_states"][2]["largest_share"] = 0.2
+        self.assertFalse(any(s.biased for s in standings(board)))
+        self.assertRegex(tables(board), r"\| wrong +\| tail ")
+
     def test_tables_have_what_was_measured(self):
         short, long = tables(_board()).split("Length 15:")
         self.assertRegex(short, r"reinforce_loo beside it: bias 0.010 \(noise 0.020\), p 0.7")
