@@ -48,7 +48,7 @@ class Exercise(NamedTuple):
     tokens: tf.Tensor  # b, int32 [B, T]
     target: tf.Tensor  # in units of s from m_t, [B, T]
     weight: tf.Tensor  # 0 after a row's end, else 1, [B, T]
-    ahead: tf.Tensor | tuple  # d_t(b_t) in units of s from m, [B, T]; () where it is not read
+    ahead: tf.Tensor | tuple  # d_t(b_t) in units of s from n_t, [B, T]; () where it is not read
 
 
 class Judgement(NamedTuple):
@@ -76,12 +76,12 @@ class Critic(keras.Model):
     """Q_t(b_<t, i) = E[R | b_<t, b_t = i], roughly: [B, T, V], one product with V outputs. With a
     penalty, later costs are taken from R.
 
-        Q = m_t + a_t (d_t(i) - m) + s mean over networks of f_t(what is read of b_<t)_i
+        Q = m_t + a_t (d_t(i) - n_t) + s mean over networks of f_t(what is read of b_<t)_i
 
     with m_t the last batch's mean of what is learned, and s its running standard deviation within a
-    step, so that rewards and costs of any scale are learned alike; m that of R; and d_t(i) the
-    reward's own value after b_<t and i, where that is read: a_t is learned, and starts at 1 at the
-    last step, where d_t is R, else at 0. f starts at 0.
+    step, so that rewards and costs of any scale are learned alike; d_t(i) the reward's own value
+    after b_<t and i, where that is read, and n_t the last batch's mean of d_t(b_t): a_t is learned,
+    and starts at 1 at the last step, where d_t is all that is to come, else at 0. f starts at 0.
 
     Args:
       feature_dim: F, see `control_variate.prefix_features`.
@@ -122,9 +122,10 @@ class Critic(keras.Model):
         )
         observed = {"initializer": "zeros", "trainable": False}
         observed["aggregation"] = "only_first_replica"
-        # Of R, and of each step's targets.
-        self.means = self.add_weight(shape=[1 + seq_len], name="means", **observed)
-        # The sums that are their running variances, and what weighs these.
+        # Of each step's targets, and of the reward's own values, where they are read.
+        shape = [seq_len, 1 + reads_value + reads_next]
+        self.means = self.add_weight(shape=shape, name="means", **observed)
+        # The sums that are the running variances of R and of targets, and what weighs these.
         self.squares = self.add_weight(shape=[3], name="squares", **observed)
         self.built = True
 
@@ -155,8 +156,7 @@ class Critic(keras.Model):
     def call(self, reading: Reading) -> tf.Tensor:
         """Q, [B, T, V]."""
         x, values = self._inputs(reading)
-        _, (means, deviation) = self._location()
-        q = means[:, tf.newaxis] + deviation * mean_of_all(self.networks, x)
+        q = self.means.value[:, :1] + self._deviations()[1] * mean_of_all(self.networks, x)
         return q if self.of_values is None else q + self.of_values.value[:, tf.newaxis] * values
 
     def exercise(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> Exercise:
@@ -164,8 +164,8 @@ class Critic(keras.Model):
         `autoregressive.alive`.
         """
         x, values = self._inputs(lesson.reading)
-        _, (means, deviation) = self._location()
-        target = (lesson.target - means) / deviation
+        _, deviation = self._deviations()
+        target = (lesson.target - self.means.value[:, 0]) / deviation
         weight = tf.ones_like(target) if mask is None else mask
         ahead = () if self.of_values is None else chosen(values, tokens) / deviation
         return Exercise(x, tokens, target, weight, ahead)
@@ -178,53 +178,55 @@ class Critic(keras.Model):
         errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         return tf.reduce_sum(tf.add_n(errors) * weight) / replicas.mean(tf.reduce_sum(weight))
 
-    def observe(self, reward: tf.Tensor, target: tf.Tensor, mask: tf.Tensor | None) -> None:
-        """Sets m and m_t to this batch's means, and moves the deviations to its own. A mean that is
-        wrong by the same for all sequences does no harm; but rewards that move, as a
-        discriminator's do, by more than they differ, would else be all that there is to learn; and
-        so would a penalty's later costs, which are the more the more steps are to come.
+    def observe(
+        self, lesson: Lesson, reward: tf.Tensor, tokens: tf.Tensor, mask: tf.Tensor | None
+    ) -> None:
+        """Sets the means to this batch's, and moves the deviations to its own. A mean that is wrong
+        by the same for all sequences does no harm; but rewards that move, as a discriminator's do,
+        by more than they differ, would else be all that there is to learn; and so would a penalty's
+        later costs, which are the more the more steps are to come.
 
         Args:
+          lesson: a Lesson of int32 tokens [B, T].
           reward: R, [B].
-          target: of a Lesson, [B, T].
           mask: of `autoregressive.alive`.
         """
+        target, (_, value, next_values) = lesson.target, lesson.reading
         weight = tf.ones_like(target) if mask is None else mask
-        mean, rows = replicas.mean([tf.reduce_mean(reward), tf.reduce_sum(weight, axis=0)])
-        beyond = replicas.mean(tf.reduce_sum(weight * (target - mean), axis=0))
-        means = mean + tf.math.divide_no_nan(beyond, rows)
+        ahead = [] if self.of_values is None else [chosen(next_values, tokens)[..., tf.newaxis]]
+        x = tf.concat([target[..., tf.newaxis], value, *ahead], axis=-1)
+        near, mean = replicas.mean([tf.reduce_mean(x, axis=0), tf.reduce_mean(reward)])
+        of_steps = tf.reduce_sum(weight[..., tf.newaxis] * (x - near), axis=0)
+        beyond, rows = replicas.mean([of_steps, tf.reduce_sum(weight, axis=0)])
+        means = near + tf.math.divide_no_nan(beyond, rows[:, tf.newaxis])
         of_reward, of_targets = replicas.mean(
             [
                 tf.reduce_mean((reward - mean) ** 2),
-                tf.reduce_sum(weight * (target - means) ** 2) / tf.reduce_sum(rows),
+                tf.reduce_sum(weight * (target - means[:, 0]) ** 2) / tf.reduce_sum(rows),
             ]
         )
-        self.means.assign(tf.concat([mean[tf.newaxis], means], axis=0))
+        self.means.assign(means)
         now = tf.stack([of_reward, of_targets, tf.ones_like(mean)])
         self.squares.assign(_DECAY * self.squares.value + (1 - _DECAY) * now)
 
-    def _location(self):
-        """Mean and deviation, of R and of each step's target."""
-        mean, means = self.means.value[0], self.means.value[1:]
-        of_reward, of_targets, weight = tf.unstack(self.squares.value)
-        return (mean, _deviation(of_reward, weight, mean)), (
-            means,
-            _deviation(of_targets, weight, means),
-        )
+    def _deviations(self):
+        """Of R, and of targets; 1 before anything was observed, and where nothing but rounding
+        differs.
+        """
+        *squares, weight = tf.unstack(self.squares.value)
+        rounding = 1e-6 * tf.reduce_max(tf.abs(self.means.value[:, 0]))
+        found = [tf.sqrt(tf.math.divide_no_nan(x, weight)) for x in squares]
+        return [tf.where(x > rounding, x, tf.ones_like(x)) for x in found]
 
     def _inputs(self, reading):
-        """The networks' input, and d_t(i) - m."""
-        (mean, deviation), _ = self._location()
-        value, next_values = (x - mean for x in reading[1:])
+        """The networks' input, and d_t(i) - n_t."""
+        deviation, _ = self._deviations()
+        value = reading.value - self.means.value[:, 1 : 1 + self.widths[1]]
+        next_values = reading.next_values
+        if self.of_values is not None:
+            next_values -= self.means.value[:, -1:]
         read = [tf.clip_by_value(x / deviation, -_FAR, _FAR) for x in (value, next_values)]
         return tf.concat([reading.features, *read], axis=-1), next_values
-
-
-def _deviation(squares, weight, means):
-    """1 before anything was observed, and where there is no difference but rounding."""
-    deviation = tf.sqrt(tf.math.divide_no_nan(squares, weight))
-    rounding = 1e-6 * tf.reduce_max(tf.abs(means))
-    return tf.where(deviation > rounding, deviation, tf.ones_like(deviation))
 
 
 def _at_the_end(shape, dtype=None):

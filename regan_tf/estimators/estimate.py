@@ -153,7 +153,8 @@ def lesson_of(
     Args:
       spec, critic, generator, reward, penalty: as for `estimate_gradient`.
       tokens: b, int32 [B, T].
-      values: R, [B], of a reward that is not to be called for it again.
+      values: R, [B], of a reward that is not to be called for it again; one that says something of
+        beginnings is.
     """
     unrolled = autoregressive.teacher_force(generator, tokens)
     log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, tokens)

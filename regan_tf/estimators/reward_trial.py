@@ -90,7 +90,7 @@ def _require_next_values(config, reward):
     if not isinstance(reward, TellingReward):
         raise UserError(
             f"--critic_reads=next contradicts --reward={config.reward}, which has no values of "
-            "beginnings: take prefix or nothing, or a reward that is a TellingReward"
+            "beginnings: take prefix or nothing, or a regan_tf.PrefixReward"
         )
 
 

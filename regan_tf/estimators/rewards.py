@@ -230,10 +230,12 @@ def tell(
     total: tf.Tensor | None = None,
 ) -> Told:
     """R of hard tokens, int32 [B, T], and what `EstimatorSpec.critic_reads` asks of beginnings, if
-    it is a TellingReward; total: R, [B], if it is known already.
+    it is a TellingReward; total: R, [B], if it is known already: any other is then not called.
     """
     if reads != "nothing" and isinstance(reward, TellingReward):
-        return reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
+        told = reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
+        asked = f"tokens {tokens.shape}", tokens.shape[:1]
+        return told._replace(reward=_one_a_row(told.reward, *asked, dtype))
     total = of_tokens(reward, tokens, vocab_size, dtype) if total is None else total
     nothing = tf.zeros([*tf.unstack(tf.shape(tokens)), 0], dtype)
     return Told(total, nothing, nothing, nothing)

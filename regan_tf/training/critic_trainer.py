@@ -56,7 +56,7 @@ class CriticTrainer:
         once.
         """
         mask = alive(self._generator, found.tokens)
-        self.network.observe(found.reward, found.lesson.target, mask)
+        self.network.observe(found.lesson, found.reward, found.tokens, mask)
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
         return found.lesson, found.tokens

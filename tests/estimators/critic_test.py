@@ -19,9 +19,10 @@ from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read, rows_
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory
+from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.estimators.notation import parse
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, tell
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, of_tokens, tell
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
 from regan_tf.spec import EstimatorSpec
@@ -43,9 +44,13 @@ def _seeing_ahead(reading):
 
 
 def _observe(critic, reward, length=3):
-    """R [B] as what is learned at every step."""
+    """R [B] as what is learned at every step, and what is read there."""
     reward = tf.constant(reward, critic.compute_dtype)
-    critic.observe(reward, tf.tile(reward[:, tf.newaxis], [1, length]), None)
+    target = tf.tile(reward[:, tf.newaxis], [1, length])
+    widths = [0, *critic.widths[1:]]
+    reading = Reading(*(tf.tile(target[..., tf.newaxis], [1, 1, width]) for width in widths))
+    tokens = tf.zeros([len(reward), length], tf.int32)
+    critic.observe(Lesson(reading, target), reward, tokens, None)
 
 
 def _random(spec, generator, reward):
@@ -70,7 +75,7 @@ def _trained(spec, generator, reward, steps=300, penalty=None):
             options = {"batch_size": 32, "seed": seed, "critic": critic, "penalty": penalty}
             _, found = estimate_gradient(spec, generator, reward, **options)
             mask = alive(generator, found.tokens)
-            critic.observe(found.reward, found.lesson.target, mask)
+            critic.observe(found.lesson, found.reward, found.tokens, mask)
             fit(critic, optimizer, critic.exercise(found.lesson, found.tokens, mask))
             return ()
 
@@ -360,16 +365,36 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         ):
             if reward:
                 _observe(critic, reward)
-            of_reward, of_targets = critic._location()
-            self.assertAllClose(of_reward, (mean, deviation))
-            self.assertAllClose(of_targets, ([mean] * 3, deviation))
+            self.assertAllClose(critic.means[:, 0], [mean] * 3)
+            self.assertAllClose(critic._deviations(), [deviation] * 2)
 
     def test_hand_computed_means_of_targets_that_end(self):
         critic = Critic(4, 3, 3)
         target, mask = [[1.0, 5.0, 9.0], [3.0, 7.0, 9.0]], [[1.0, 1, 0], [1, 0, 0]]
-        critic.observe(tf.constant([1.0, 3.0]), tf.constant(target), tf.constant(mask))
+        lesson = Lesson(Reading(*[tf.zeros([2, 3, 0])] * 3), tf.constant(target))
+        given = tf.constant([1.0, 3.0]), tf.zeros([2, 3], tf.int32), tf.constant(mask)
+        critic.observe(lesson, *given)
+        self.assertAllClose(critic.means[:2, 0], [2.0, 5.0])
         # Of the first step (-1)^2 and 1^2, of the second 0^2; nothing of the third.
-        self.assertAllClose(critic._location()[1], ([2.0, 5.0, 2.0], np.sqrt(2 / 3)))
+        self.assertAllClose(critic._deviations(), [1.0, np.sqrt(2 / 3)])
+
+    def test_before_it_has_learned_it_is_right_at_the_end_for_any_reward_that_tells(self):
+        spec = EstimatorSpec("doubly_robust", critic_reads="next")
+        generator, discriminator = problems.networks(7, 4, 5, dtype="float64")
+        discriminator.head.bias.assign([-6.0])  # so R is far from what the last token adds
+        mixed = MixedReward(lambda rows: 9 + rows[:, -1, 1], discriminator, 0.5)
+        of_last = DiscriminatorReward(discriminator), PrefixLogitReward(discriminator), mixed
+        tokens = generator.sample(64, 1)
+        for reward in of_last:
+            critic = Critic.create(spec, generator, reward)
+            given = spec, critic, generator, reward, tokens
+            lesson, mask = lesson_of(*given), alive(generator, tokens)
+            critic.observe(lesson, of_tokens(reward, tokens, 4, tf.float64), tokens, mask)
+            q, expected = chosen(critic(lesson.reading), tokens)[:, -1], lesson.target[:, -1]
+            if reward is mixed:  # its own part says nothing of beginnings
+                expected -= 0.5 * tf.cast(tokens[:, -1] == 1, tf.float64)
+                expected += tf.reduce_mean(q - expected)
+            self.assertAllClose(q, expected, atol=1e-9)
 
     @parameterized.parameters(0.0, 0.7, -1e4)
     def test_equal_rewards_are_not_divided_by_0(self, value):
@@ -381,7 +406,8 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
             _observe(critic, [value] * 16)
             lesson = Lesson(reading, tf.fill([16, 3], value))
             fit(critic, optimizer, critic.exercise(lesson, tokens, None))
-        self.assertAllClose(critic._location(), ((value, 1.0), ([value] * 3, 1.0)))
+        self.assertAllClose(critic.means[:, 0], [value] * 3)
+        self.assertAllClose(critic._deviations(), [1.0, 1.0])
         self.assertAllClose(critic(reading), tf.fill([16, 3, 3], value))
 
     def test_a_file_has_all_of_it(self):
