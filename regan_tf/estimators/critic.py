@@ -39,6 +39,7 @@ class Lesson(NamedTuple):
 
     reading: Reading
     target: tf.Tensor  # of Q_t(b_t), [B, T]
+    reward: tf.Tensor  # R, [B]
 
 
 class Exercise(NamedTuple):
@@ -59,7 +60,7 @@ class Judgement(NamedTuple):
     value: tf.Tensor  # V_t = sum_i p_t(i) Q_t(i), [B, T]; 0 after a row's end
     reading: Reading
 
-    def lesson(self, spec: EstimatorSpec, credit: tf.Tensor) -> Lesson:
+    def lesson(self, spec: EstimatorSpec, credit: tf.Tensor, reward: tf.Tensor) -> Lesson:
         """The regression of Q_t(b_t) on what `EstimatorSpec.critic_target` says: the credit, R
         [B, 1] or less costs that come later [B, T], or with less noise and the same mean,
 
@@ -68,7 +69,7 @@ class Judgement(NamedTuple):
         credit = tf.broadcast_to(credit, tf.shape(self.value))
         if spec.critic_target == "doubly_robust":
             credit -= later(self.of_tokens - self.value)
-        return Lesson(self.reading, credit)
+        return Lesson(self.reading, credit, reward)
 
 
 @keras.saving.register_keras_serializable("regan_tf")
@@ -178,9 +179,7 @@ class Critic(keras.Model):
         errors = [(network.of_tokens(x, tokens) - target) ** 2 for network in self.networks]
         return tf.reduce_sum(tf.add_n(errors) * weight) / replicas.mean(tf.reduce_sum(weight))
 
-    def observe(
-        self, lesson: Lesson, reward: tf.Tensor, tokens: tf.Tensor, mask: tf.Tensor | None
-    ) -> None:
+    def observe(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Sets the means to this batch's, and moves the deviations to its own. A mean that is wrong
         by the same for all sequences does no harm; but rewards that move, as a discriminator's do,
         by more than they differ, would else be all that there is to learn; and so would a penalty's
@@ -188,10 +187,9 @@ class Critic(keras.Model):
 
         Args:
           lesson: a Lesson of int32 tokens [B, T].
-          reward: R, [B].
           mask: of `autoregressive.alive`.
         """
-        target, (_, value, next_values) = lesson.target, lesson.reading
+        (_, value, next_values), target, reward = lesson
         weight = tf.ones_like(target) if mask is None else mask
         ahead = [] if self.of_values is None else [chosen(next_values, tokens)[..., tf.newaxis]]
         x = tf.concat([target[..., tf.newaxis], value, *ahead], axis=-1)

@@ -168,7 +168,7 @@ def lesson_of(
         of_prior = penalty.prior_log_probs(tokens, log_probs.dtype)
         cost = penalty.terms(log_probs, of_prior, mask).cost
         credit = credit if cost is None else credit - later(cost)
-    return judge(critic, told, unrolled, mask).lesson(spec, credit)
+    return judge(critic, told, unrolled, mask).lesson(spec, credit, told.reward)
 
 
 class _Draw(NamedTuple):
@@ -218,7 +218,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     lesson: Lesson | tuple = ()
     if spec.traits.critic:
         judged = judge(critic, told, unrolled, mask)
-        lesson = judged.lesson(spec, credit)
+        lesson = judged.lesson(spec, credit, told.reward)
         of_critic, advantages = _of_critic(spec, judged)
         against = of_critic if against is None else against + of_critic
         others += [(probs, advantages)] if spec.traits.all_actions else []

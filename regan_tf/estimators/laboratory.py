@@ -208,7 +208,7 @@ class Laboratory:
                     of_control.apply(found.control_gradient, control.variables)
                 if critic:
                     mask = autoregressive.alive(self.generator, found.tokens)
-                    critic.observe(found.lesson, found.reward, found.tokens, mask)
+                    critic.observe(found.lesson, found.tokens, mask)
                     fit(critic, of_critic, critic.exercise(found.lesson, found.tokens, mask))
                 return ()
 

@@ -153,8 +153,8 @@ def _number(value):
 LEGEND = (
     "bias: relative to the gradient's norm, in each state where it is seen "
     f"(p < {BIAS_SEEN:g}), else\n"
-    "the noise; tail: a small p beside one, no verdict; p: of no bias, by random flips of the signs of "
-    f"{BLOCKS} blocks' differences;\n"
+    "the noise; tail: a small p beside one, no verdict;\n"
+    f"p: of no bias, by random flips of the signs of {BLOCKS} blocks' differences;\n"
     "variance: of one estimate, relative to reinforce_loo's, with its 95 % interval;\n"
     "time: of one estimate without what trains its parts, relative to reinforce_loo's in turn;\n"
     "variance x time: geometric mean over the states;\n"

@@ -55,8 +55,7 @@ class CriticTrainer:
         """What it learns from an estimate's Diagnostics, on a replica: their moments it takes at
         once.
         """
-        mask = alive(self._generator, found.tokens)
-        self.network.observe(found.lesson, found.reward, found.tokens, mask)
+        self._observe(found.lesson, found.tokens)
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
         return found.lesson, found.tokens
@@ -79,6 +78,9 @@ class CriticTrainer:
     def _step(self, exercise):
         own = tf.nest.map_structure(replicas.own_rows, exercise)
         return fit(self.network, self.optimizer, own)
+
+    def _observe(self, lesson, tokens):
+        self.network.observe(lesson, tokens, alive(self._generator, tokens))
 
     def _exercise(self, lesson, tokens):
         return self.network.exercise(lesson, tokens, alive(self._generator, tokens))
@@ -105,5 +107,6 @@ class CriticTrainer:
         if self._learns_from_negatives:
             reward = None  # what the discriminator says now
         given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
-        exercise = self._exercise(lesson_of(*given), tokens)
-        return fit(self.network, self.optimizer, exercise)
+        lesson = lesson_of(*given)
+        self._observe(lesson, tokens)  # the discriminator may have moved since the last update
+        return fit(self.network, self.optimizer, self._exercise(lesson, tokens))

@@ -243,7 +243,7 @@ class Trainer:
             reading = Reading(
                 *(array(shape=[length, width]) for width in self.critic.network.widths)
             )
-            lesson = Lesson(reading, array(shape=[length]))
+            lesson = Lesson(reading, array(shape=[length]), array())
         return Diagnostics(*found, rows if row_gradients else [], [], lesson)
 
     def _estimate(self, batch_size, seed, real, row_gradients):

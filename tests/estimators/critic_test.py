@@ -22,7 +22,7 @@ from regan_tf.estimators.laboratory import Laboratory
 from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.estimators.notation import parse
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, of_tokens, tell
+from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, tell
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
 from regan_tf.spec import EstimatorSpec
@@ -50,7 +50,7 @@ def _observe(critic, reward, length=3):
     widths = [0, *critic.widths[1:]]
     reading = Reading(*(tf.tile(target[..., tf.newaxis], [1, 1, width]) for width in widths))
     tokens = tf.zeros([len(reward), length], tf.int32)
-    critic.observe(Lesson(reading, target), reward, tokens, None)
+    critic.observe(Lesson(reading, target, reward), tokens, None)
 
 
 def _random(spec, generator, reward):
@@ -75,7 +75,7 @@ def _trained(spec, generator, reward, steps=300, penalty=None):
             options = {"batch_size": 32, "seed": seed, "critic": critic, "penalty": penalty}
             _, found = estimate_gradient(spec, generator, reward, **options)
             mask = alive(generator, found.tokens)
-            critic.observe(found.lesson, found.reward, found.tokens, mask)
+            critic.observe(found.lesson, found.tokens, mask)
             fit(critic, optimizer, critic.exercise(found.lesson, found.tokens, mask))
             return ()
 
@@ -326,14 +326,14 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
             tf.ones([2, 3], "float64"),
         )
         mask = None if end is None else tf.constant([[1.0, 1, 0], [1, 1, 1]], tf.float64)
-        found = critic.error(critic.exercise(Lesson(reading, target), tokens, mask))
+        found = critic.error(critic.exercise(Lesson(reading, target, target[:, 0]), tokens, mask))
         squares = (tf.gather(critic(reading), tokens, batch_dims=2) - target).numpy() ** 2
         squares = squares.ravel() if end is None else squares[mask.numpy() == 1]
         self.assertAllClose(found, squares.mean() / np.var([0.1, 0.4, 0.9]), rtol=1e-9)
 
     def test_several_networks_are_averaged_and_learn_each_by_itself(self):
         both, reading = self._critic(networks=2)
-        lesson = Lesson(reading, tf.ones([2, 3], tf.float64))
+        lesson = Lesson(reading, tf.ones([2, 3], tf.float64), tf.ones([2], tf.float64))
         exercise = both.exercise(lesson, tf.zeros([2, 3], tf.int32), None)
         parts = []
         for network in both.networks:
@@ -371,9 +371,9 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
     def test_hand_computed_means_of_targets_that_end(self):
         critic = Critic(4, 3, 3)
         target, mask = [[1.0, 5.0, 9.0], [3.0, 7.0, 9.0]], [[1.0, 1, 0], [1, 0, 0]]
-        lesson = Lesson(Reading(*[tf.zeros([2, 3, 0])] * 3), tf.constant(target))
-        given = tf.constant([1.0, 3.0]), tf.zeros([2, 3], tf.int32), tf.constant(mask)
-        critic.observe(lesson, *given)
+        reading, reward = Reading(*[tf.zeros([2, 3, 0])] * 3), tf.constant([1.0, 3.0])
+        lesson = Lesson(reading, tf.constant(target), reward)
+        critic.observe(lesson, tf.zeros([2, 3], tf.int32), tf.constant(mask))
         self.assertAllClose(critic.means[:2, 0], [2.0, 5.0])
         # Of the first step (-1)^2 and 1^2, of the second 0^2; nothing of the third.
         self.assertAllClose(critic._deviations(), [1.0, np.sqrt(2 / 3)])
@@ -389,7 +389,7 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
             critic = Critic.create(spec, generator, reward)
             given = spec, critic, generator, reward, tokens
             lesson, mask = lesson_of(*given), alive(generator, tokens)
-            critic.observe(lesson, of_tokens(reward, tokens, 4, tf.float64), tokens, mask)
+            critic.observe(lesson, tokens, mask)
             q, expected = chosen(critic(lesson.reading), tokens)[:, -1], lesson.target[:, -1]
             if reward is mixed:  # its own part says nothing of beginnings
                 expected -= 0.5 * tf.cast(tokens[:, -1] == 1, tf.float64)
@@ -404,7 +404,7 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         optimizer.build(critic.trainable_variables)
         for _ in range(3):
             _observe(critic, [value] * 16)
-            lesson = Lesson(reading, tf.fill([16, 3], value))
+            lesson = Lesson(reading, tf.fill([16, 3], value), tf.fill([16], value))
             fit(critic, optimizer, critic.exercise(lesson, tokens, None))
         self.assertAllClose(critic.means[:, 0], [value] * 3)
         self.assertAllClose(critic._deviations(), [1.0, 1.0])
