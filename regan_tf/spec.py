@@ -205,12 +205,10 @@ class EstimatorSpec:
             self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.updates_per_batch == 1 and self.clip != EstimatorSpec.clip:
             self._contradiction("clip", "updates_per_batch", "without which nothing is clipped")
-        if self.leave_one_out and not self.is_score_function:
-            reason = "which has no learning signal of its own samples; the others have"
-            self._contradiction("leave_one_out", "estimator", reason)
-        if self.baseline != "mean" and not self.is_score_function:
-            reason = "which has no learning signal of its own samples; the others have"
-            self._contradiction("baseline", "estimator", reason)
+        for name in ("leave_one_out", "baseline"):
+            if getattr(self, name) != getattr(EstimatorSpec, name) and not self.is_score_function:
+                reason = "which has no learning signal of its own samples; the others have"
+                self._contradiction(name, "estimator", reason)
         if self.baseline != "mean" and not self.uses_leave_one_out:
             self._contradiction("baseline", "leave_one_out", "without which there is no baseline")
         if self.updates_per_batch > 1 and not self.may_reuse:

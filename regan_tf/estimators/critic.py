@@ -156,19 +156,20 @@ class Critic(keras.Model):
 
     def call(self, reading: Reading) -> tf.Tensor:
         """Q, [B, T, V]."""
-        x, values = self._inputs(reading)
-        q = self.means.value[:, :1] + self._deviations()[1] * mean_of_all(self.networks, x)
+        of_reward, of_targets = self._deviations()
+        x, values = self._inputs(reading, of_reward)
+        q = self.means.value[:, :1] + of_targets * mean_of_all(self.networks, x)
         return q if self.of_values is None else q + self.of_values.value[:, tf.newaxis] * values
 
     def exercise(self, lesson: Lesson, tokens: tf.Tensor, mask: tf.Tensor | None) -> Exercise:
         """A Lesson of int32 [B, T] in the units of what was observed last; mask: of
         `autoregressive.alive`.
         """
-        x, values = self._inputs(lesson.reading)
-        _, deviation = self._deviations()
-        target = (lesson.target - self.means.value[:, 0]) / deviation
+        of_reward, of_targets = self._deviations()
+        x, values = self._inputs(lesson.reading, of_reward)
+        target = (lesson.target - self.means.value[:, 0]) / of_targets
         weight = tf.ones_like(target) if mask is None else mask
-        ahead = () if self.of_values is None else chosen(values, tokens) / deviation
+        ahead = () if self.of_values is None else chosen(values, tokens) / of_targets
         return Exercise(x, tokens, target, weight, ahead)
 
     def error(self, exercise: Exercise) -> tf.Tensor:
@@ -216,9 +217,8 @@ class Critic(keras.Model):
         found = [tf.sqrt(tf.math.divide_no_nan(x, weight)) for x in squares]
         return [tf.where(x > rounding, x, tf.ones_like(x)) for x in found]
 
-    def _inputs(self, reading):
-        """The networks' input, and d_t(i) - n_t."""
-        deviation, _ = self._deviations()
+    def _inputs(self, reading, deviation):
+        """The networks' input, with values in units of R's deviation; and d_t(i) - n_t."""
         value = reading.value - self.means.value[:, 1 : 1 + self.widths[1]]
         next_values = reading.next_values
         if self.of_values is not None:
@@ -265,6 +265,20 @@ def fit(critic: Critic, optimizer: keras.optimizers.Optimizer, exercise: Exercis
     *gradient, loss = replicas.mean([*gradient, loss / len(critic.networks)])
     optimizer.apply(gradient, critic.trainable_variables)
     return loss
+
+
+def learn(
+    critic: Critic,
+    optimizer: keras.optimizers.Optimizer,
+    lesson: Lesson,
+    tokens: tf.Tensor,
+    mask: tf.Tensor | None,
+) -> tf.Tensor:
+    """Observes a batch, int32 [B, T], and makes one step on it; mask: of `autoregressive.alive`.
+    Returns what `fit` does.
+    """
+    critic.observe(lesson, tokens, mask)
+    return fit(critic, optimizer, critic.exercise(lesson, tokens, mask))
 
 
 def rows_of(x: Any, number: tf.Tensor, size: int) -> Any:

@@ -23,7 +23,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
-from regan_tf.estimators.rewards import CausalReward, Reward
+from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
@@ -257,11 +257,9 @@ def _credit(spec, generator, reward, b, dtype, seed=None):
     [B, T]; and what is measured of R.
     """
     options = generator.vocab_size, dtype, spec.critic_reads if spec.traits.critic else "nothing"
-    is_causal = isinstance(reward, CausalReward) and spec.may_credit_tokens
-    to_go = reward.to_go(b) if is_causal else None
-    if to_go is not None:
-        return rewards.tell(reward, b, *options, total=to_go[:, 0]), to_go, {}
     told, parts = mixed_reward.tell(reward, b, *options)
+    if told.to_go is not None and spec.may_credit_tokens:
+        return told, told.to_go, parts
     if spec.traits.reward_per_token:
         return told, rewards.of_continuations(generator, reward, b, spec.rollouts, seed), parts
     r = spec.sigma * told.reward if spec.traits.reads_prior else told.reward

@@ -12,7 +12,7 @@ import tensorflow as tf
 from regan_tf.config import Config
 from regan_tf.estimators.bias import BLOCKS, sign_flip_p
 from regan_tf.estimators.control_variate import ControlVariate, form, slope
-from regan_tf.estimators.critic import Critic, fit
+from regan_tf.estimators.critic import Critic, learn
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import ENUMERABLE, exact_gradient
 from regan_tf.estimators.last_update import LastUpdate
@@ -208,8 +208,7 @@ class Laboratory:
                     of_control.apply(found.control_gradient, control.variables)
                 if critic:
                     mask = autoregressive.alive(self.generator, found.tokens)
-                    critic.observe(found.lesson, found.tokens, mask)
-                    fit(critic, of_critic, critic.exercise(found.lesson, found.tokens, mask))
+                    learn(critic, of_critic, found.lesson, found.tokens, mask)
                 return ()
 
             repeat(self._control_steps, step, ())

@@ -53,8 +53,7 @@ def suitable(
     """
     reward = reward or load(config.reward)
     spec = config.estimator_spec
-    if spec.traits.critic and spec.critic_reads == "next" and not config.rewards_by_discriminator:
-        _require_next_values(config, reward)
+    _require_next_values(config, reward)
     if isinstance(reward, PythonReward):
         tried = [] if has_calls else _tried_tokens(tokens[:_TRIED].numpy(), vocabulary)
         return _black_box(config, reward, tried, vocabulary)
@@ -87,7 +86,9 @@ def suitable(
 
 
 def _require_next_values(config, reward):
-    if not isinstance(reward, TellingReward):
+    """Where --critic_reads asks for them. The discriminator has some."""
+    asked = config.estimator_spec.critic_reads == "next" and not config.rewards_by_discriminator
+    if asked and not isinstance(reward, TellingReward):
         raise UserError(
             f"--critic_reads=next contradicts --reward={config.reward}, which has no values of "
             "beginnings: take prefix or nothing, or a regan_tf.PrefixReward"

@@ -65,6 +65,7 @@ class Told(NamedTuple):
     values: tf.Tensor  # of b_<t as far as it goes, [B, T, 1]; or [B, T, 0]
     features: tf.Tensor  # of b_<t, [B, T, F]; or [B, T, 0]
     next_values: tf.Tensor  # of b_<t and each token that may be next, [B, T, V]; or [B, T, 0]
+    to_go: tf.Tensor | None = None  # of a CausalReward, [B, T]
 
 
 class TellingReward(abc.ABC):
@@ -202,7 +203,9 @@ class PrefixLogitReward(CausalReward, TellingReward):
         del vocab_size, dtype
         said = _logits_told(self._discriminator, tokens, ahead)
         before = tf.concat([tf.zeros_like(said.values[:, :1]), said.values[:, 1:]], axis=1)
-        return said._replace(values=before, next_values=said.next_values - before)
+        alive = autoregressive.alive(self._discriminator, tokens)
+        to_go = autoregressive.masked(said.reward[:, tf.newaxis] - before[..., 0], alive)
+        return said._replace(values=before, next_values=said.next_values - before, to_go=to_go)
 
 
 def of_tokens(reward: Reward, tokens: tf.Tensor, vocab_size: int, dtype: Any) -> tf.Tensor:
@@ -236,9 +239,13 @@ def tell(
         told = reward.tell(tokens, vocab_size, dtype, ahead=reads == "next")
         asked = f"tokens {tokens.shape}", tokens.shape[:1]
         return told._replace(reward=_one_a_row(told.reward, *asked, dtype))
-    total = of_tokens(reward, tokens, vocab_size, dtype) if total is None else total
+    to_go = reward.to_go(tokens) if isinstance(reward, CausalReward) and total is None else None
+    if to_go is not None:
+        total = to_go[:, 0]
+    elif total is None:
+        total = of_tokens(reward, tokens, vocab_size, dtype)
     nothing = tf.zeros([*tf.unstack(tf.shape(tokens)), 0], dtype)
-    return Told(total, nothing, nothing, nothing)
+    return Told(total, nothing, nothing, nothing, to_go)
 
 
 def prefix_values(

@@ -6,9 +6,8 @@ Replicas may not meet within a loop, so here each loop is around them.
 import tensorflow as tf
 
 from regan_tf import replicas
-from regan_tf.estimators.critic import Critic, fit, rows_of
+from regan_tf.estimators.critic import Critic, fit, learn, rows_of
 from regan_tf.estimators.estimate import lesson_of
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.graphs import repeat
 from regan_tf.networks.autoregressive import alive
 from regan_tf.training.optimizers import adam
@@ -44,7 +43,7 @@ class CriticTrainer:
         """Whether its recent sequences are the discriminator's negatives: they are many, and it
         says anew what they are worth. A reward of one's own would have to be called for that.
         """
-        return isinstance(self._reward, DiscriminatorReward | PrefixLogitReward)
+        return not self._config.reward
 
     def see_negatives(self, tokens):
         """The discriminator's, int32 [S B, T]: the last of them are the recent sequences."""
@@ -55,7 +54,7 @@ class CriticTrainer:
         """What it learns from an estimate's Diagnostics, on a replica: their moments it takes at
         once.
         """
-        self._observe(found.lesson, found.tokens)
+        self.network.observe(found.lesson, found.tokens, alive(self._generator, found.tokens))
         if self.recent and not self._learns_from_negatives:
             self.recent.add(replicas.gather(found.tokens), replicas.gather(found.reward))
         return found.lesson, found.tokens
@@ -64,7 +63,7 @@ class CriticTrainer:
         """--critic_steps of the regression, each on --critic_rows of all replicas' rows; returns
         the first one's loss.
         """
-        exercise = self._exercise(lesson, tokens)
+        exercise = self.network.exercise(lesson, tokens, alive(self._generator, tokens))
         count = replicas.count()
         size = max(count, self._config.critic_rows // count * count)
 
@@ -78,12 +77,6 @@ class CriticTrainer:
     def _step(self, exercise):
         own = tf.nest.map_structure(replicas.own_rows, exercise)
         return fit(self.network, self.optimizer, own)
-
-    def _observe(self, lesson, tokens):
-        self.network.observe(lesson, tokens, alive(self._generator, tokens))
-
-    def _exercise(self, lesson, tokens):
-        return self.network.exercise(lesson, tokens, alive(self._generator, tokens))
 
     def learn_from_recent(self, penalty):
         """One step of the regression on each minibatch of recent sequences, if there are any;
@@ -107,6 +100,6 @@ class CriticTrainer:
         if self._learns_from_negatives:
             reward = None  # what the discriminator says now
         given = self._spec, self.network, generator, self._reward, tokens, reward, penalty
-        lesson = lesson_of(*given)
-        self._observe(lesson, tokens)  # the discriminator may have moved since the last update
-        return fit(self.network, self.optimizer, self._exercise(lesson, tokens))
+        # It observes them first: the discriminator may have moved since the last update.
+        lesson, mask = lesson_of(*given), alive(generator, tokens)
+        return learn(self.network, self.optimizer, lesson, tokens, mask)

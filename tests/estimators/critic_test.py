@@ -15,7 +15,7 @@ from regan_tf.config import Config
 from regan_tf.estimators import critic as critics
 from regan_tf.estimators import signals
 from regan_tf.estimators.control_variate import ControlVariate
-from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, read, rows_of
+from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, learn, read, rows_of
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory
@@ -75,8 +75,7 @@ def _trained(spec, generator, reward, steps=300, penalty=None):
             options = {"batch_size": 32, "seed": seed, "critic": critic, "penalty": penalty}
             _, found = estimate_gradient(spec, generator, reward, **options)
             mask = alive(generator, found.tokens)
-            critic.observe(found.lesson, found.tokens, mask)
-            fit(critic, optimizer, critic.exercise(found.lesson, found.tokens, mask))
+            learn(critic, optimizer, found.lesson, found.tokens, mask)
             return ()
 
         repeat(steps, step, ())

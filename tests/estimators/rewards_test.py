@@ -147,6 +147,7 @@ class PrefixLogitTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found.reward, reward.of_tokens(tokens), atol=1e-5)
         to_go = alive * (found.reward[:, tf.newaxis] - found.values[..., 0])
         self.assertAllClose(to_go, reward.to_go(tokens), atol=1e-5)
+        self.assertAllClose(found.to_go, to_go, atol=1e-5)
         # At the last step the next value is all that is to go.
         last = tf.gather(found.next_values, tokens, batch_dims=2)[:, -1]
         self.assertAllClose(last[0], to_go[0, -1], atol=1e-5)
