@@ -21,7 +21,7 @@ _PUBLIC = {
     "ControlVariate": "estimators.control_variate",
     "Critic": "estimators.critic",
     "Discriminator": "networks.discriminator",
-    "DiscriminatorReward": "estimators.rewards",
+    "DiscriminatorReward": "estimators.discriminator_rewards",
     "ESTIMATORS": "spec",
     "EstimatorSpec": "spec",
     "FastGenerator": "networks.protocol",

@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixReward, Reward, TokenReward, Told
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
+from regan_tf.estimators.rewards import PrefixReward, Reward, TokenReward, Told
 from regan_tf.networks.discriminator import Discriminator
 
 

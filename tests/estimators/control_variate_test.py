@@ -8,7 +8,7 @@ from absl.testing import parameterized
 import regan_tf
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.graphs import compiled
 from regan_tf.spec import EstimatorSpec
 from tests import problems

@@ -16,13 +16,14 @@ from regan_tf.estimators import critic as critics
 from regan_tf.estimators import signals
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, learn, read, rows_of
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory
 from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.estimators.notation import parse
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, tell
+from regan_tf.estimators.rewards import tell
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
 from regan_tf.spec import EstimatorSpec

@@ -10,9 +10,10 @@ from absl.testing import parameterized
 from regan_tf.estimators import control_variate, estimate, signals, variance
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
-from regan_tf.estimators.rewards import DiscriminatorReward, PrefixLogitReward, PrefixReward
+from regan_tf.estimators.rewards import PrefixReward
 from regan_tf.networks import autoregressive, lstm, quasi_random
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems

@@ -17,10 +17,10 @@ from matplotlib.text import Text
 
 from regan_tf.config import Config
 from regan_tf.estimators.bias import BLOCKS, compare, sign_flip_p
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.laboratory import Laboratory
 from regan_tf.estimators.notation import parse
-from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.plots import drawing, measurements
 from regan_tf.training.experiment import Experiment
 from tests import problems

@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from regan_tf.estimators import reuse
 from regan_tf.estimators.bias import compare
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory
 from regan_tf.estimators.last_update import LastUpdate
 from regan_tf.estimators.notation import parse
-from regan_tf.estimators.rewards import DiscriminatorReward
 from tests import problems
 
 _BATCH = 16

@@ -8,11 +8,12 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward, UnsuitableError
+from regan_tf.estimators.rewards import UnsuitableError
 from regan_tf.spec import EstimatorSpec
 from regan_tf.tasks.text import Vocabulary
 from tests import problems

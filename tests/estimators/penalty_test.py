@@ -11,10 +11,10 @@ from absl.testing import parameterized
 
 from regan_tf.estimators import estimate, penalty, signals
 from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.penalty import Penalty, Terms
-from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.spec import EstimatorSpec
 from tests import problems
 

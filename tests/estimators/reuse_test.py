@@ -7,9 +7,9 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf.estimators import reuse
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.penalty import Penalty
-from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.spec import EstimatorSpec
 from tests import problems
 

@@ -9,9 +9,9 @@ from absl.testing import parameterized
 from regan_tf.estimators import estimate, relaxation, signals
 from regan_tf.estimators.control_networks import ControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
-from regan_tf.estimators.rewards import DiscriminatorReward
 from regan_tf.networks.autoregressive import alive, teacher_force
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.spec import ESTIMATORS, EstimatorSpec

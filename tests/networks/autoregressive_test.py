@@ -12,7 +12,7 @@ import regan_tf
 from examples.own_generator import GRUGenerator
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
-from regan_tf.estimators.rewards import DiscriminatorReward
+from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.networks import autoregressive
 from regan_tf.networks.noise import gumbel_noise
 from regan_tf.spec import FORMS, EstimatorSpec
