@@ -6,6 +6,8 @@ import re
 
 from regan_tf.spec import NO_CRITIC, NO_REUSE
 
+_OF_ORACLES = ("oracle_file", "oracle_seed", "oracle_dim", "oracle_scale", "test_size")
+
 
 def complaint(config) -> str | None:
     """The first thing that is wrong with a `Config` whose flags are right each by itself, and whose
@@ -15,6 +17,7 @@ def complaint(config) -> str | None:
         _data,
         _pattern,
         _alphabet,
+        _oracle,
         _metric,
         _steps,
         _prefixes,
@@ -81,6 +84,22 @@ def _alphabet(config):
             f"--alphabet={letters} is not allowed: it must have two printable letters or more, "
             "each once, and no white space"
         )
+
+
+def _oracle(config):
+    given = [n for n in _OF_ORACLES if getattr(config, n) != getattr(type(config), n)]
+    if given and config.dataset != "oracle":
+        yield f"{_flag(config, given[0])} needs --dataset=oracle (now {config.dataset})"
+    drawn = [name for name in given if name.startswith("oracle_") and name != "oracle_file"]
+    if drawn and config.oracle_file:
+        yield (
+            f"{_flag(config, drawn[0])} contradicts --oracle_file={config.oracle_file}, which has "
+            "the parameters"
+        )
+
+
+def _flag(config, name):
+    return f"--{name}={getattr(config, name)}"
 
 
 def _steps(config):

@@ -19,7 +19,7 @@ from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CAL
 from regan_tf.settings import SettingError, check, same_as, setting
 from regan_tf.spec import EstimatorSpec, PenaltyWeights
 
-_PATHS = ("data_file", "eval_file", "start_from")
+_PATHS = ("data_file", "eval_file", "oracle_file", "start_from")
 
 
 class UserError(Exception):
@@ -114,13 +114,34 @@ class Config:
     dataset: str = setting(
         "grammar",
         "The paper's grammar (section 4.1); text: a --data_file; pydoc: sentences of Python's own "
-        "help; uniform: random letters of an --alphabet, where there is a --reward and no data.",
+        "help; uniform: random letters of an --alphabet, where there is a --reward and no data; "
+        "oracle: words of a random LSTM, whose law is known (SeqGAN's benchmark).",
         choices=tuple(METRICS),
         inherited=True,
     )
     alphabet: str = setting(
         "",
         "Letters of --dataset=uniform, as ACGU, each a token; all are equally likely.",
+        inherited=True,
+    )
+    oracle_file: str = setting(
+        "",
+        "Parameters of --dataset=oracle, an .npz of NumPy; by default they are drawn.",
+        inherited=True,
+    )
+    oracle_seed: int = setting(
+        0, "Seed by which an oracle's parameters are drawn, normal.", at_least=0, inherited=True
+    )
+    oracle_dim: int = setting(
+        32, "Size of its embedding and of its LSTM's state.", at_least=1, inherited=True
+    )
+    oracle_scale: float = setting(
+        1.0, "Standard deviation of its parameters.", above=0, inherited=True
+    )
+    test_size: int = setting(
+        10_000,
+        "Sequences of an oracle that test generators and choose none.",
+        at_least=2,
         inherited=True,
     )
     data_file: str = setting("", "Texts to learn from, one a line, UTF-8.", inherited=True)
@@ -142,7 +163,7 @@ class Config:
     vocab_size: int = setting(
         5_000,
         "Of texts: the most frequent tokens that occur twice are kept, so many with the end and "
-        "the unknown token.",
+        "the unknown token. Of an oracle: its words.",
         at_least=3,
         inherited=True,
     )

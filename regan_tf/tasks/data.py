@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from regan_tf.tasks.law import Law
 from regan_tf.tasks.text import Vocabulary
 
 
@@ -15,8 +16,9 @@ class Dataset(NamedTuple):
       vocabulary: a text.Vocabulary.
       real, heldout: int32 [N, T] and [M, T], rows that are shorter ending with the end token,
         repeated.
-      sha256: of the texts; "" where there are none.
+      sha256: of the texts, or of an oracle's parameters; "" where there are none.
       remarks: what the user should know of the data, a list of lines.
+      law: theirs, a law.Law, where it is known: generators are compared with it.
     """
 
     vocabulary: Vocabulary
@@ -24,6 +26,7 @@ class Dataset(NamedTuple):
     heldout: np.ndarray
     sha256: str = ""
     remarks: tuple = ()
+    law: Law | None = None
 
 
 def minibatches(tokens, batch_size, steps, seed, skip=0):

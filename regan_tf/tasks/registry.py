@@ -2,6 +2,7 @@
 
 from regan_tf.config import Config
 from regan_tf.tasks.grammar import Grammar
+from regan_tf.tasks.oracle import Oracle
 from regan_tf.tasks.task import Task
 from regan_tf.tasks.text_task import Texts
 from regan_tf.tasks.uniform import Uniform
@@ -11,6 +12,7 @@ TASKS: dict[str, type[Task]] = {
     "text": Texts,
     "pydoc": Texts,
     "uniform": Uniform,
+    "oracle": Oracle,
 }
 
 

@@ -98,8 +98,10 @@ class Task(abc.ABC):
     tested: ClassVar[tuple]  # scores whose differences are tested, each with its name in words
     not_shown: ClassVar[frozenset] = frozenset()  # metrics that a run's last table leaves out
     has_temperature_curve: ClassVar[bool] = False  # needs all of TextMetrics
+    has_law_curve: ClassVar[bool] = False  # over temperatures, in the summaries of its runs
 
     # Data: runs that agree in these flags have the same.
+    content: ClassVar[str] = "texts"  # what --data_sha256 is of
     data_fields: ClassVar[tuple]
     name_fields: ClassVar[tuple] = ()  # flags that name the data, and decide nothing
     compares_data: ClassVar[bool] = False  # whether scores on different data stand on one scale
@@ -176,9 +178,9 @@ class Task(abc.ABC):
             ) from None
         if config.data_sha256 not in ("", dataset.sha256):
             raise UserError(
-                f"{config.data_file or config.dataset}: the texts are not those that the run began "
-                f"with; they have changed (--data_sha256={config.data_sha256[:12]}..., now "
-                f"{dataset.sha256[:12]}...)"
+                f"{config.data_file or config.oracle_file or config.dataset}: the {self.content} "
+                "are not those that the run began with; they have changed "
+                f"(--data_sha256={config.data_sha256[:12]}..., now {dataset.sha256[:12]}...)"
             )
         if len(dataset.real) < config.batch_size:
             raise UserError(

@@ -33,6 +33,7 @@ def finish(experiment, workdir, records):
     columns["best"] = evaluation.measure(progress.iteration, "best")
     if config.reward:
         _add_reward(columns, experiment, records)
+    curves = _add_conclusions(columns, experiment)
     best = _best_sequences(experiment, workdir) if experiment.black_box else []
     workdir.write(SAMPLES, "".join(f"{line}\n" for line in samples))
     _plot(records, experiment.task, workdir.path / "figures", evaluation.ideal)
@@ -49,6 +50,7 @@ def finish(experiment, workdir, records):
         **columns,
         "calls": _of_calls(experiment),
         "ideal": evaluation.ideal,
+        **({"temperature_curve": curves} if curves else {}),
         "export": _export(experiment, columns, workdir),
         "seconds": sum(r["seconds"] for r in records),
     }
@@ -74,6 +76,22 @@ def _add_reward(columns, experiment, records):
     for name, value in values.items():
         reward = {"reward": value}
         columns[name] = reward | columns[name] | reward  # it comes first
+
+
+def _add_conclusions(columns, experiment):
+    """What is told of a generator once, at the end, where the law of the data is known. Returns the
+    curves over temperatures, by the generator's name.
+    """
+    progress, curves = experiment.progress, {}
+    if experiment.dataset.law is None:
+        return curves
+    for which in ("last", "best"):
+        is_same = which == "best" and progress.best_iteration == progress.iteration
+        if not is_same:
+            found, curve = experiment.evaluation.conclude(which)
+        columns[which] |= found
+        curves[which] = curve
+    return curves
 
 
 def _of_calls(experiment):

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive
+from regan_tf.networks.noise import unit_interval
+from regan_tf.tasks.comparison import Comparison
 from regan_tf.tasks.variety import Variety
 from regan_tf.training import streams
 
@@ -30,7 +32,10 @@ class Evaluation:
         self.size = task.eval_samples(dataset)
         self.samples = None
         generators = {which: models.named(which) for which in ("last", "best")}
-        self._sample = {which: self._sampler(g) for which, g in generators.items()}
+        self._comparison = {}
+        if dataset.law:
+            self._comparison = {w: Comparison(g, dataset.law) for w, g in generators.items()}
+        self._sample = {which: self._sampler(which, g) for which, g in generators.items()}
         self._nll = {which: nll_function(g, dataset.heldout) for which, g in generators.items()}
         self._divergence, self._variety = {}, None
         if self._config.reward:  # which leads away from the data
@@ -44,23 +49,38 @@ class Evaluation:
         """The metrics that as many samples of a perfect generator would have."""
         return self.metrics.ideal(self.size)
 
-    def _sampler(self, generator):
-        return compiled(lambda seed: generator.sample(self.size, seed))
+    def _sampler(self, which, generator):
+        """A function from a stateless seed to samples, int32 [size, T]."""
+        if self._comparison:  # by its numbers, one a token: V is large
+            shape = self.size, generator.seq_len
+            return lambda seed: self._comparison[which].sample(unit_interval(shape, seed).numpy())
+        sample = compiled(lambda seed: generator.sample(self.size, seed))
+        return lambda seed: sample(seed).numpy()
 
     def draw(self, iteration, which="last"):
         """The samples of an iteration, int [size, T]: the same each time for the same weights."""
         seed = streams.seed(self._config, streams.EVALUATION, max(iteration, 0))
-        self.samples = self._sample[which](seed).numpy()
+        self.samples = self._sample[which](seed)
         return self.samples
 
     def describe(self, tokens, which="last") -> dict:
-        """The metrics of samples int [N, T]; the held-out likelihood is the generator's, exact."""
+        """The metrics of samples int [N, T] of a generator; the held-out likelihood is exact."""
         likelihood = self.metrics.of_likelihood(float(self._nll[which]()))
-        return self.metrics.describe(tokens) | likelihood
+        against_law = self._comparison[which].describe(tokens) if self._comparison else {}
+        return against_law | self.metrics.describe(tokens) | likelihood
 
     def measure(self, iteration, which="last") -> dict:
         """The metrics of a generator, over the samples of an iteration."""
         return self.describe(self.draw(iteration, which), which) | self.describe_drift(which)
+
+    def conclude(self, which="last") -> tuple[dict, list[dict]]:
+        """Where the law of the data is known: a generator's metrics at the end of a run, and its
+        curve over temperatures; see `Comparison.conclude`. Else both are empty.
+        """
+        if not self._comparison:
+            return {}, []
+        seed = [self._config.seed, streams.CURVE]
+        return self._comparison[which].conclude(seed)
 
     def describe_drift(self, which="last") -> dict:
         """What a reward of one's own may cost, of the samples drawn last: their variety, and the

@@ -4,7 +4,8 @@ checkpoint needs no random state.
 
 import tensorflow as tf
 
-PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY = range(2, 8)  # 0 and 1 are the data's
+# 0 and 1 are the data's.
+PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY, CURVE = range(2, 9)
 
 
 def stream(config, number):
