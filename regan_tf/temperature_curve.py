@@ -7,6 +7,10 @@ One temperature tells little: a colder generator has a higher BLEU, and repeats 
 generators the better one has the higher BLEU at equal self-BLEU. Takes finished runs on the same
 texts, or directories that hold some; runs that differ in their seed alone are averaged. A run of
 `--estimator=mle --iterations=0` is the baseline.
+
+Of runs with --dataset=oracle: the NLL of the oracle's data against that of the samples under the
+oracle, over the temperatures that a run measures at its end; of the flags only --generator and
+--output are for them.
 """
 
 import json
@@ -64,16 +68,22 @@ def main(paths):
     command.start_tensorflow(_THREADS.value)
     from regan_tf.files import write_atomically
     from regan_tf.plots.temperature import plot_temperature_curves
-    from regan_tf.studies import grouping, results
+    from regan_tf.studies import grouping, law_curves, results
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
     groups_by_data = grouping.grouped(runs)
-    if len(groups_by_data) > 1 or not runs[0].task.has_temperature_curve:
+    task = runs[0].task
+    if len(groups_by_data) > 1 or not (task.has_temperature_curve or task.has_law_curve):
         raise UserError(
-            "the runs must be on the same texts, with the same vocabulary; these are on: "
-            f"{', '.join(map(str, groups_by_data))}"
+            "the runs must be on the same texts, with the same vocabulary, or of one oracle; these "
+            f"are on: {', '.join(map(str, groups_by_data))}"
         )
     (groups,) = groups_by_data.values()
+    output = Path(_OUTPUT.value)
+    if task.has_law_curve:
+        law_curves.show(groups, _GENERATOR.value, output)
+        print(f"\nNow look at {output}/temperature_curve.png")
+        return 0
     curves, ideal = {}, None
     for group in groups:
         curves[group.label] = []
@@ -84,7 +94,6 @@ def main(paths):
     means = {label: _mean(of_label) for label, of_label in curves.items()}
     _print(curves, means, ideal, baseline)
     _print_untempered(means, curves, ideal)
-    output = Path(_OUTPUT.value)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
     write_atomically(output / "curve.json", text + "\n")
     plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")

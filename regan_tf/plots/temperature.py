@@ -1,4 +1,4 @@
-"""The picture of `temperature_curve`."""
+"""The pictures of `temperature_curve`."""
 
 import numpy as np
 
@@ -42,6 +42,41 @@ def plot_temperature_curves(curves, ideal, order, path):
     figure.draw_without_rendering()  # the layout: from here on a point's place in pixels is known
     for axes, quality in ((left, f"bleu_{order}"), (right, "nll_per_token")):
         _label_temperatures(axes, curves, diversity, quality)
+    drawing.write(figure, path)
+
+
+def plot_law_curves(curves, runs, entropy, level, path):
+    """Draws the NLL of a law's data under generators against that of their samples under the law,
+    over sampling temperatures; a ring is temperature 1.
+
+    Args:
+      curves: a dict from label to its points, dicts with the temperature, `nll_oracle` and
+        `nll_test`.
+      runs: the same of each run, a list of curves by label: drawn faintly.
+      entropy: of the law, where a perfect generator is at temperature 1: a star.
+      level: of nll_oracle, marked by a line.
+      path: of the PNG.
+    """
+    figure, axes = drawing.subplots(figsize=(7.5, 5.4))
+    x, y = "nll_oracle", "nll_test"
+    for (label, points), style in zip(curves.items(), drawing.styles(len(curves)), strict=True):
+        for faint in runs[label] if len(runs[label]) > 1 else []:
+            xs, ys = ([p[name] for p in faint] for name in (x, y))
+            axes.plot(xs, ys, color=style["color"], alpha=0.25, linewidth=0.8)
+        axes.plot([p[x] for p in points], [p[y] for p in points], marker=".", label=label, **style)
+        ring = [(p[x], p[y]) for p in points if p["temperature"] == 1]
+        axes.plot(*np.reshape(ring, [-1, 2]).T, "o", mfc="none", ms=10, color=style["color"])
+    axes.axvline(level, color="0.6", linestyle=":", linewidth=1)
+    axes.plot(entropy, entropy, "k*", markersize=13, label="the oracle")
+    axes.set(
+        xlabel="NLL of samples under the oracle [nats a token]",
+        ylabel="NLL of the oracle's data [nats a token]",
+        title="Over temperatures: nearer to the star is better; rings: temperature 1",
+    )
+    axes.grid(alpha=0.3)
+    drawing.legend_below(figure, axes)
+    figure.draw_without_rendering()  # the layout: from here on a point's place in pixels is known
+    _label_temperatures(axes, curves, x, y)
     drawing.write(figure, path)
 
 

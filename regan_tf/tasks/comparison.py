@@ -142,7 +142,7 @@ def _scores_of_samples(generator, law):
 
     def scores(tokens, temperature):
         def step(t, of_generator, of_law):
-            p, q = Softmax(of_generator, temperature), Softmax(tf.cast(of_law, tf.float32))
+            p, q = Softmax(_single(of_generator), temperature), Softmax(_single(of_law))
             token = tokens[:, t]
             log_probs = p.log_prob(token), q.log_prob(token)
             return token, [*log_probs, p.cross_entropy(p), p.cross_entropy(q)]
@@ -159,16 +159,20 @@ def _scores_of_test(law, generator, temperatures):
 
     def scores(tokens):
         def step(t, of_law, of_generator):
-            p, token = Softmax(tf.cast(of_law, tf.float32)), tokens[:, t]
+            p, token = Softmax(_single(of_law)), tokens[:, t]
             found = [p.log_prob(token), p.cross_entropy(p)]
             for temperature in temperatures:
-                q = Softmax(of_generator, temperature)
+                q = Softmax(_single(of_generator), temperature)
                 found += [q.log_prob(token), p.cross_entropy(q)]
             return token, found
 
         return walk([law, generator], tf.shape(tokens)[0], step, 2 + 2 * len(temperatures))[1]
 
     return compiled(scores, input_signature=[_rows(law)])
+
+
+def _single(logits):
+    return tf.cast(logits, tf.float32)
 
 
 def _rows(model):

@@ -63,7 +63,7 @@ def _read(config):
             found = {name: np.asarray(file[name], np.float32) for name in _KEYS}
     except OSError as error:
         raise UserError(f"{flag} cannot be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{flag} cannot be read: it must be an .npz of NumPy with arrays of numbers ({error})"
         ) from None

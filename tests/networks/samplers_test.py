@@ -31,6 +31,17 @@ def _random_rows(vocab_size, count):
 
 
 class SamplersTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(2, 7, 12, 35)
+    def test_in_blocks_the_same_tokens_are_drawn(self, vocab_size):
+        rng = np.random.default_rng(0)
+        weights = rng.dirichlet(np.full(vocab_size, 0.3), 2_000) * 9
+        weights[:, rng.integers(vocab_size)] = 0
+        uniform = tf.constant(rng.random(2_000))
+        found = samplers.inverted_in_blocks(tf.constant(weights), uniform)
+        self.assertAllEqual(found, samplers.inverted(tf.constant(weights), uniform))
+        single = samplers.inverted_in_blocks(tf.constant(weights, tf.float32), uniform)
+        self.assertGreater(np.mean(single == found), 0.999)
+
     def test_random_draws_what_it_is_given_whatever_its_sum(self):
         for row in _random_rows(6, 10):
             self.assertAllClose(_law(regan_tf.RandomSampler(), 7 * row), row, atol=2 / _GRID)
