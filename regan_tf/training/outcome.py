@@ -94,14 +94,16 @@ def _tell_of_another_run(version, path):
 
 
 def _metrics_table(task, summary):
-    columns = [_flat(summary[column]) for column in ("start", "last", "best", "ideal")]
+    shown = [summary[column] for column in ("start", "last", "best", "ideal")]
+    columns, errors = [_flat(c) for c in shown], [c.get("standard_error", {}) for c in shown]
     if "reward" in columns[1]:
         reward = {"reward": columns[1]["reward"]}
         columns[1] = reward | summary.get("calls", {}) | columns[1]
     rows = [
-        [name, *(command.figure(column.get(name)) for column in columns)]
+        [name, *(_cell(c.get(name), e.get(name)) for c, e in zip(columns, errors, strict=True))]
         for name in columns[1]
         if name not in _NOT_SHOWN | task.not_shown
+        and any(column.get(name) is not None for column in columns)
     ]
     headers = [
         "",
@@ -112,6 +114,10 @@ def _metrics_table(task, summary):
     ]
     alignment = ["left", *["right"] * len(columns)]
     return tabulate(rows, headers, disable_numparse=True, colalign=alignment)
+
+
+def _cell(value, error):
+    return command.figure(value) + ("" if error is None else f" +- {command.figure(error)}")
 
 
 def _beside_each_other(task, real, generated):
@@ -161,7 +167,7 @@ def _flat(metrics):
     parts = {
         f"{name} of {part}": share
         for name, value in metrics.items()
-        if isinstance(value, dict)
+        if isinstance(value, dict) and name != "standard_error"
         for part, share in value.items()
     }
     return {name: value for name, value in metrics.items() if not isinstance(value, dict)} | parts

@@ -14,8 +14,10 @@ from absl.testing import parameterized
 
 from regan_tf import defaults
 from regan_tf.config import Config, UserError
+from regan_tf.networks.generator import Generator
 from regan_tf.studies import grouping, page, results
 from regan_tf.tasks import registry
+from regan_tf.tasks.comparison import Comparison
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.task import Column, Panel, RunPanel, Task
 from regan_tf.tasks.text import Vocabulary
@@ -80,6 +82,7 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         {"dataset": "grammar"},
         {"dataset": "pydoc"},
         {"dataset": "uniform", "alphabet": "ACGU", "seq_len": 5},
+        {"dataset": "oracle", "vocab_size": 9, "oracle_dim": 3, "seq_len": 4, "test_size": 60},
     )
     def test_it_names_no_metric_that_a_run_does_not_have(self, dataset, **options):
         config = Config(dataset=dataset, data_size=128, **options).resolved()
@@ -87,6 +90,9 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         data = task.load()
         metrics = task.metrics(data)
         end = metrics.describe(data.real[:50]) | metrics.of_likelihood(2.0)
+        if data.law:
+            generator = Generator(len(data.vocabulary), config.seq_len, 2, 2)
+            end |= Comparison(generator, data.law).conclude(0)[0]
         record = end | dict.fromkeys(("log_variance", "log_variance_all"), 0.0)
         self.assertContainsSubset(
             {
