@@ -169,8 +169,8 @@ class Config:
     )
     seq_len: int | None = setting(
         None,
-        "Sequence length T; the paper uses 3 (default) and 15. Longer texts are left out; by "
-        "default 99 % of them are not longer, and it is at most 256.",
+        "Sequence length T; the paper uses 3 (default) and 15; of an oracle by default 20. Longer "
+        "texts are left out; by default 99 % of them are not longer, and it is at most 256.",
         at_least=3,
         optional=True,
         inherited=True,
@@ -225,19 +225,20 @@ class Config:
     )
     batch_size: int | None = setting(
         None,
-        "Sequences per minibatch (BATCH_SIZE); by default 128, for texts and uniform 32.",
+        "Sequences per minibatch (BATCH_SIZE); by default 128, for texts and uniform 32, "
+        "for oracles 64.",
         at_least=1,
     )
     pretrain_epochs: float | None = setting(
         None,
         "Epochs of maximum likelihood first (PRE_EPOCH_GEN), or a fraction; by default 1 for "
-        "short, 3 for long, at most 200 for texts.",
+        "short, 3 for long, at most 200 for texts and oracles.",
         at_least=0,
     )
     pretrain_learning_rate: float | None = setting(
         None,
         "Adam's learning rate in pre-training; by default such that the adversarial phase starts "
-        "about where the paper's curves start, 3e-3 for texts.",
+        "about where the paper's curves start, 3e-3 for texts, 1e-2 for oracles.",
         above=0,
     )
     pretrain_decay: bool = setting(
@@ -246,7 +247,7 @@ class Config:
     pretrain_patience: int | None = setting(
         None,
         "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
-        "goes on. 0 (default, but 2 for texts): all epochs.",
+        "goes on. 0 (default, but 2 for texts and oracles): all epochs.",
         at_least=0,
     )
     iterations: int | None = setting(
@@ -260,11 +261,14 @@ class Config:
     d_steps: int | None = setting(
         None,
         "Discriminator minibatches after each generator update; by default one epoch of the data, "
-        "10 for texts. 0: none (mle).",
+        "10 for texts and oracles. 0: none (mle).",
         at_least=0,
     )
     generator_learning_rate: float | None = setting(
-        None, "Adam's learning rate for the generator; by default 1e-2, for texts 1e-4.", above=0
+        None,
+        "Adam's learning rate for the generator; by default 1e-2, for texts 1e-4, for "
+        "oracles 1e-3.",
+        above=0,
     )
     discriminator_learning_rate: float = setting(
         1e-3, "Adam's learning rate for the discriminator.", above=0
@@ -316,14 +320,15 @@ class Config:
     eval_every: int = setting(10, "Iterations between evaluation points.", at_least=1)
     eval_samples: int | None = setting(
         None,
-        "Sequences sampled at an evaluation point; by default 10,000, of texts 2,000, or as many "
-        "as there are to learn from.",
+        "Sequences sampled at an evaluation point; by default 10,000, of an oracle 1,000, of "
+        "texts 2,000, or as many as there are to learn from.",
         at_least=2,
     )
     metric: str | None = setting(
         None,
         "Metric that tells the best generator, and stops early; by default goodness, for texts "
-        "nll, with a --reward its mean over the updates since the last evaluation point.",
+        "and oracles nll, with a --reward its mean over the updates since the last evaluation "
+        "point.",
         choices=(*dict.fromkeys(itertools.chain(*METRICS.values())), "reward"),
     )
     patience: int = setting(

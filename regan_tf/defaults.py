@@ -105,7 +105,7 @@ def _oracle(config):
         "batch_size": 64,
         "pretrain_epochs": 200.0,
         "pretrain_learning_rate": 1e-2,
-        "pretrain_patience": 5,
+        "pretrain_patience": 2,
         "iterations": 200,
         "d_steps": 10,
         "generator_learning_rate": 1e-3,
