@@ -27,7 +27,7 @@ from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
-from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.noise import by_inversion, to_gumbel, uniform_noise, unit_interval
 from regan_tf.networks.protocol import (
     RowGradients,
     SequenceGenerator,
@@ -115,7 +115,7 @@ def estimate_gradient(
     _check_critic(spec, critic)
     _check_batch(spec, batch_size, data)
     penalty = fitting(spec, penalty, generator)
-    noise = _noise(generator, batch_size, seed, spec.control_samples, spec.sampling)
+    noise = _noise(spec, generator, batch_size, seed)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
     draw = _straight_through if is_straight_through else _score_function
@@ -322,7 +322,7 @@ class _Noise(NamedTuple):
     gumbel: tf.Tensor  # g [B, T, V], for z; for b, too, where the rows are independent
     uniform: tf.Tensor  # v [K B, T, V], for z~
     seed: tf.Tensor  # of continuations
-    points: tf.Tensor | None = None  # for b where they are not, in (0, 1), [B, T]
+    points: tf.Tensor | None = None  # for b where they are not, or z is not asked for, [B, T]
 
     @property
     def of_tokens(self):
@@ -330,17 +330,18 @@ class _Noise(NamedTuple):
         return self.gumbel if self.points is None else self.points
 
 
-def _noise(generator, batch_size, seed, copies=1, sampling="iid"):
+def _noise(spec, generator, batch_size, seed):
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
     seeds = tf.unstack(tf.random.experimental.stateless_split(autoregressive.stateless(seed), 3))
     gumbel = to_gumbel(replicas.own_rows(uniform_noise(shape, seeds[0], dtype)))
-    uniform = replicas.own_rows(uniform_noise([copies, *shape], seeds[1], dtype), axis=1)
-    points = None
-    if sampling != "iid":
-        of_b = tf.random.experimental.stateless_fold_in(seeds[0], 1)
-        points = replicas.own_rows(
-            quasi_random.in_halves(sampling, batch_size, generator.seq_len, of_b)
-        )
+    uniform = uniform_noise([spec.control_samples, *shape], seeds[1], dtype)
+    uniform, points = replicas.own_rows(uniform, axis=1), None
+    of_b = tf.random.experimental.stateless_fold_in(seeds[0], 1)
+    if spec.sampling != "iid":
+        points = quasi_random.in_halves(spec.sampling, *shape[:2], of_b)
+    elif by_inversion(generator.vocab_size) and spec.reads_tokens_alone:
+        points = unit_interval(shape[:2], of_b)
+    points = None if points is None else replicas.own_rows(points)
     return _Noise(gumbel, tf.reshape(uniform, [-1, *shape[1:]]), seeds[2], points)
 
 

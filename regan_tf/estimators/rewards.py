@@ -10,7 +10,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators.reward_functions import PythonReward
 from regan_tf.networks import continuations
-from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.noise import by_inversion, to_gumbel, token_noise
 from regan_tf.networks.protocol import SequenceGenerator
 
 # What serves where a reward has no gradient.
@@ -222,14 +222,27 @@ def of_continuations(
       rollouts: how many continuations a token has.
       seed: a stateless seed, int32 [2].
     """
-    batch_size, length = tokens.shape
-    shape = [rollouts, batch_size * replicas.count(), length, length, generator.vocab_size]
-    noise = to_gumbel(
-        replicas.own_rows(uniform_noise(shape, seed, generator.compute_dtype), axis=1)
+    (batch_size, length), vocab_size = tokens.shape, generator.vocab_size
+    shape, dtype = (
+        [rollouts, batch_size * replicas.count(), length, length],
+        generator.compute_dtype,
     )
-    sampled = continuations.sampled(generator, tokens, noise)
-    value = of_tokens(reward, tf.reshape(sampled, [-1, length]), generator.vocab_size, noise.dtype)
-    return tf.reduce_mean(tf.reshape(value, [rollouts, batch_size, length]), axis=0)
+    noise = replicas.own_rows(token_noise(shape, vocab_size, seed, dtype), axis=1)
+
+    def values(sequences):
+        found = of_tokens(reward, tf.reshape(sequences, [-1, length]), vocab_size, dtype)
+        return tf.reshape(found, [-1, batch_size, length])
+
+    if by_inversion(vocab_size):  # one after the other: their logits would be large
+        by_rollout = tf.map_fn(
+            lambda uniform: values(continuations.inverted(generator, tokens, uniform))[0],
+            noise,
+            fn_output_signature=dtype,
+            parallel_iterations=1,
+        )
+    else:
+        by_rollout = values(continuations.sampled(generator, tokens, to_gumbel(noise)))
+    return tf.reduce_mean(by_rollout, axis=0)
 
 
 def require_differentiable(reward: Reward, rows: tf.Tensor) -> None:

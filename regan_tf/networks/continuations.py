@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from regan_tf.networks.autoregressive import unroll
-from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled
+from regan_tf.networks import samplers
+from regan_tf.networks.autoregressive import teacher_force, unroll
+from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 
 def relaxed(
@@ -31,24 +32,44 @@ def relaxed(
     length = rows.shape[1]
     time_major = tf.transpose(rows, [1, 0, 2])  # [T (t), B, V]
     noise = tf.transpose(noise, [1, 0, 2])
-    states = (
-        generator.step_states(unrolled) if isinstance(generator, FastGenerator) else unrolled.states
-    )
+    states = _states(generator, unrolled)
     read, continued = time_major, [time_major]
     for k in range(1, length):  # all prefixes together; the ones that have reached the end drop out
         states = tf.nest.map_structure(lambda x, n=length - k: x[:n], states)
         logits, states = _step_flat(generator, read[: length - k], states)
         read = tf.nn.softmax((tf.nn.log_softmax(logits) + noise[k:]) / temperature)
         continued.append(tf.pad(read, [[0, k], [0, 0], [0, 0]]))
-    by_distance = tf.stack(continued, axis=1)  # [T (t), T (position - t), B, V]
+    hard = tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype)
+    return _placed(continued, hard)
+
+
+def _placed(continued, before):
+    """Sequences from what follows their beginnings.
+
+    Args:
+      continued: for each distance from t, from 0 on, what stands there: [T (t), B, ...], where
+        t has that distance from the end nothing that counts.
+      before: what stands before t, [B, T, ...].
+    Returns:
+      [B, T (t), T (position), ...].
+    """
+    length = len(continued)
+    by_distance = tf.stack(continued, axis=1)  # [T (t), T (position - t), B, ...]
     distance = tf.range(length)[tf.newaxis] - tf.range(length)[:, tf.newaxis]
-    soft = tf.gather(by_distance, tf.maximum(distance, 0), axis=1, batch_dims=1)
-    hard = tf.one_hot(unrolled.tokens, generator.vocab_size, dtype=rows.dtype)[:, tf.newaxis]
-    return tf.where((distance < 0)[:, :, tf.newaxis], hard, tf.transpose(soft, [2, 0, 1, 3]))
+    after = tf.gather(by_distance, tf.maximum(distance, 0), axis=1, batch_dims=1)
+    after = tf.transpose(after, [2, 0, 1, *range(3, after.shape.rank)])
+    is_before = tf.reshape(distance < 0, [length, length, *[1] * (after.shape.rank - 3)])
+    return tf.where(is_before, before[:, tf.newaxis], after)
+
+
+def _states(generator, unrolled):
+    """From which `step` goes on after each b_<t: a nest of [T, B, ...]."""
+    is_fast = isinstance(generator, FastGenerator)
+    return generator.step_states(unrolled) if is_fast else unrolled.states
 
 
 def _step_flat(generator, rows, states):
-    """generator.step over two leading axes."""
+    """generator.step over two leading axes, of rows or of tokens."""
     lead = tf.shape(rows)[:2]
 
     def flat(x):
@@ -60,7 +81,9 @@ def _step_flat(generator, rows, states):
     flat_states = tf.nest.map_structure(
         lambda x: tf.ensure_shape(flat(x), [None, *x.shape[2:]]), states
     )
-    logits, states = generator.step(tf.ensure_shape(flat(rows), [None, rows.shape[2]]), flat_states)
+    logits, states = generator.step(
+        tf.ensure_shape(flat(rows), [None, *rows.shape[2:]]), flat_states
+    )
     return unflat(logits), tf.nest.map_structure(unflat, states)
 
 
@@ -85,3 +108,29 @@ def sampled(
     force = tf.one_hot(tf.where(position <= t, kept, -1), vocab_size, 1e9, 0.0, dtype=noise.dtype)
     sequences = unroll(generator, tf.reshape(noise + force, [-1, length, vocab_size])).tokens
     return tf.reshape(sequences, tf.shape(noise)[:-1])
+
+
+def inverted(generator: SequenceGenerator, tokens: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """As `sampled`, by inverting the distribution function: one number a token, where V are many.
+
+    Args:
+      generator: a SequenceGenerator.
+      tokens: b, int32 [B, T].
+      uniform: float64 [B, T (t), T (position)], in (0, 1).
+    Returns:
+      int32 [B, T, T]; no gradient. T (T - 1) / 2 generator steps for each row.
+    """
+    length, vocab_size, end = tokens.shape[1], generator.vocab_size, end_token(generator)
+    read = tf.transpose(tokens)  # [T (t), B]
+    states, continued = _states(generator, teacher_force(generator, tokens)), [read]
+    for k in range(1, length):  # all prefixes together, as in `relaxed`
+        states = tf.nest.map_structure(lambda x, n=length - k: x[:n], states)
+        before = read[: length - k]
+        logits, states = _step_flat(generator, before, states)
+        numbers = tf.transpose(tf.linalg.diag_part(uniform, k=k))  # at position t + k, [T - k, B]
+        drawn = samplers.drawn(tf.reshape(logits, [-1, vocab_size]), tf.reshape(numbers, [-1]))
+        read = tf.reshape(drawn, tf.shape(before))
+        if end is not None:  # nothing but the end token follows it
+            read = tf.where(before == end, end, read)
+        continued.append(tf.pad(read, [[0, k], [0, 0]]))
+    return _placed(continued, tokens)

@@ -11,7 +11,7 @@ from regan_tf.networks import backprop, lstm, samplers
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless, time_major
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
-from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
@@ -230,10 +230,9 @@ class Generator(keras.Model, Generates, FastGenerator):
         seed, part = stateless(seed), max(1, AT_ONCE // (self.seq_len * self.vocab_size))
 
         def draw(size, seed):
-            return self.unroll(
-                gumbel_noise([size, self.seq_len, self.vocab_size], seed, self.compute_dtype),
-                temperature,
-            ).tokens
+            shape = [size, self.seq_len]
+            noise = token_noise(shape, self.vocab_size, seed, self.compute_dtype)
+            return self.unroll(for_drawing(noise, self.vocab_size), temperature).tokens
 
         if batch_size <= part:
             return draw(batch_size, seed)

@@ -5,11 +5,34 @@ as arguments.
 import numpy as np
 import tensorflow as tf
 
+_FEW = 256  # tokens, of which each has its own noise
+
+
+def by_inversion(vocab_size):
+    """Whether tokens are drawn by inverting the distribution function, where z is not asked for:
+    one number for each. For many tokens V logarithms of logarithms take longer than the networks.
+    """
+    return vocab_size > _FEW
+
 
 def uniform_noise(shape, seed, dtype=tf.float32):
     """Uniform noise in (0, 1): 0 becomes the smallest positive number, as log(0) would follow."""
     tiny = np.finfo(tf.as_dtype(dtype).as_numpy_dtype).tiny
     return tf.maximum(tf.random.stateless_uniform(shape, seed, dtype=dtype), tiny)
+
+
+def token_noise(shape, vocab_size, seed, dtype=tf.float32):
+    """What tokens are drawn of where they are all that noise is for: uniform noise [*shape, V], of
+    which `autoregressive.unroll` takes `to_gumbel`; or [*shape], `by_inversion`.
+    """
+    if by_inversion(vocab_size):
+        return unit_interval(shape, seed)
+    return uniform_noise([*shape, vocab_size], seed, dtype)
+
+
+def for_drawing(noise, vocab_size):
+    """`token_noise`, or this replica's part of it, as `autoregressive.unroll` takes it."""
+    return noise if by_inversion(vocab_size) else to_gumbel(noise)
 
 
 def unit_interval(shape, seed):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from regan_tf.networks import autoregressive, backprop, samplers
 from regan_tf.networks.autoregressive import chosen, stateless, time_major, write_by_step
 from regan_tf.networks.generation import Generates
-from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
 
 # Steps that `check` takes: eager ones, of which each takes milliseconds.
@@ -59,8 +59,9 @@ class ParallelGenerator(Generates, FastGenerator):
         """Draws sequences by `step`, int32 [B, T]; no gradient. seed: an int, or two: a stateless
         seed.
         """
-        shape = [batch_size, self.seq_len, self.vocab_size]
-        return self._sampled(gumbel_noise(shape, stateless(seed), self.compute_dtype))
+        shape = [batch_size, self.seq_len]
+        noise = token_noise(shape, self.vocab_size, stateless(seed), self.compute_dtype)
+        return self._sampled(for_drawing(noise, self.vocab_size))
 
     def unroll(self, noise: tf.Tensor) -> Unrolled:
         """Samples from noise by `step`, then reads the sample in one pass; as

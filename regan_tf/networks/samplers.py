@@ -2,12 +2,15 @@
 `Generator.generate`, by the names that KerasHub gave them.
 """
 
+import math
 import numbers
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from regan_tf.networks.noise import by_inversion
 
 _NUMBER = (int, float, np.number)
 
@@ -41,31 +44,35 @@ def inverted(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def inverted_in_blocks(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """`inverted`, where V is large: first one of about sqrt(V) blocks of tokens is drawn, then a
-    token in it, and so few weights are cumulated, which takes far longer than a sum.
+    """`inverted`, where V is large: first a block of about sqrt(V) tokens is drawn, then a token in
+    it, and so few weights are cumulated, which takes far longer than a sum.
 
     Args:
-      weights: [B, V], of any float type. V with a divisor near its root is fast, a prime is not.
+      weights: [B, V], of any float type.
       uniform: float64 [B], in [0, 1).
     Returns:
       int32 [B]: the tokens of `inverted`, but for those whose boundary is within rounding.
     """
-    size = weights.shape[-1]
-    count = next(n for n in range(int(size**0.5), 0, -1) if size % n == 0)
-    blocks = tf.reshape(weights, [-1, count, size // count])
+    size = math.isqrt(weights.shape[-1])
+    padded = tf.pad(weights, [[0, 0], [0, -weights.shape[-1] % size]])
+    blocks = tf.reshape(padded, [-1, padded.shape[-1] // size, size])
     sums = tf.cast(tf.reduce_sum(blocks, axis=-1), tf.float64)
-    chosen = tf.minimum(inverted(sums, uniform), count - 1)
+    chosen = inverted(sums, uniform)
     before = _picked(tf.cumsum(sums, axis=-1, exclusive=True), chosen)
     rest = (uniform * tf.reduce_sum(sums, axis=-1) - before) / _picked(sums, chosen)
     block = tf.cast(tf.gather(blocks, chosen, batch_dims=1), tf.float64)
-    within = inverted(block, tf.clip_by_value(rest, 0, 1))
-    return chosen * (size // count) + tf.minimum(within, size // count - 1)
+    # Below 1 by the last bit: from 1 on `inverted` finds nothing.
+    return chosen * size + inverted(block, tf.clip_by_value(rest, 0, 1 - 2.0**-53))
 
 
 def drawn(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """A draw from softmax(logits [B, V]), int32 [B]: by the Gumbel-max trick, argmax(logits + g),
     from Gumbel noise g [B, V]; or from uniform noise, float64 [B], by `inverted`.
     """
+    if noise.shape.rank == 1 and by_inversion(logits.shape[-1]):
+        return inverted_in_blocks(
+            tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), noise
+        )
     if noise.shape.rank == 1:
         return inverted(weights(logits, tf.ones([], logits.dtype)), noise)
     return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from regan_tf.config import UserError
+from regan_tf.networks.noise import by_inversion
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -24,7 +25,7 @@ def update_bytes(config, vocab_size, replicas=1):
     traits, copies = config.estimator_spec.traits, config.control_samples
     if config.control_variate == "rollout":
         copies *= config.seq_len / 2
-    if traits.reward_per_token:
+    if traits.reward_per_token and not by_inversion(vocab_size):  # else one after the other
         copies *= config.rollouts * config.seq_len
     units = config.generator_dim + config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)

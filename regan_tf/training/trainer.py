@@ -16,7 +16,7 @@ from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
-from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
 from regan_tf.training.optimizers import adam
@@ -300,10 +300,9 @@ class Trainer:
     def _negatives(self, size, seed):
         """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""
         generator = self.generator
-        noise = uniform_noise(
-            [size, generator.seq_len, generator.vocab_size], seed, generator.compute_dtype
-        )
-        return replicas.gather(generator.unroll(to_gumbel(replicas.own_rows(noise))).tokens)
+        shape, vocab_size = [size, generator.seq_len], generator.vocab_size
+        noise = replicas.own_rows(token_noise(shape, vocab_size, seed, generator.compute_dtype))
+        return replicas.gather(generator.unroll(for_drawing(noise, vocab_size)).tokens)
 
     def discriminator_step(self, real, fake):
         """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T];

@@ -14,7 +14,7 @@ from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, Prefi
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import PrefixReward
-from regan_tf.networks import autoregressive, lstm, quasi_random
+from regan_tf.networks import autoregressive, lstm, noise, quasi_random
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
@@ -99,6 +99,13 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         found = _compare(spec, networks[0], reward, network)
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
+
+    @parameterized.parameters("reinforce_loo", "reinforce_rollout")
+    def test_is_unbiased_where_tokens_are_many_and_drawn_by_inversion(self, name):
+        with mock.patch.object(noise, "_FEW", 2):
+            self._assert_is_unbiased(
+                name, problems.networks(7, 4, 3, reward_spread=3.0, end_token=3)
+            )
 
     @parameterized.parameters("rebar", "relax")
     def test_sequence_form_is_unbiased_if_the_generator_ignores_its_prefix(self, estimator):

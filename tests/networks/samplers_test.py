@@ -46,6 +46,15 @@ class SamplersTest(tf.test.TestCase, parameterized.TestCase):
         for row in _random_rows(6, 10):
             self.assertAllClose(_law(regan_tf.RandomSampler(), 7 * row), row, atol=2 / _GRID)
 
+    @parameterized.parameters(257, 300, 1_024, 1_051)
+    def test_blocks_draw_what_the_whole_draws(self, vocab_size):
+        rows = _random_rows(vocab_size, 40)
+        rows[:20, -vocab_size // 2 :] = 0
+        weights = tf.constant(np.repeat(rows, 200, axis=0))
+        uniform = np.tile(np.linspace(0, 1 - 2**-53, 200), 40)
+        found = samplers.inverted_in_blocks(weights, tf.constant(uniform))
+        self.assertAllEqual(found, samplers.inverted(weights, tf.constant(uniform)))
+
     def test_greedy_takes_the_likeliest_and_the_first_of_equals(self):
         rows = [[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]]
         chosen = regan_tf.GreedySampler()(tf.constant(rows, tf.float64), tf.constant([0.9, 0.9]))
