@@ -15,7 +15,6 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-import regan_tf
 from regan_tf.config import Config, UserError
 from regan_tf.plots import runs
 from regan_tf.serving import publishing
@@ -109,24 +108,6 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(run_module.run(self._config("parts", **options)), 0)
         self.assertEqual(self._records("parts"), self._records("whole"))
         self.assertGreater(self._records("whole")[-1]["critic_loss"], 0)
-
-    @pytest.mark.slow
-    @mock.patch(
-        "regan_tf.training.workdir._locked", new=mock.Mock()
-    )  # else until this process ends
-    def test_convolutions_with_dropped_units_go_on_with_the_same_numbers(self):
-        options = {"discriminator": "cnn", "discriminator_dim": 4, "discriminator_dropout": 0.5}
-        options |= {"discriminator_weight_decay": 0.1, "checkpoint_every": 1}
-        self.assertEqual(run_module.run(self._config("whole", **options)), 0)
-        self.assertEqual(run_module.run(self._config("parts", **options | {"iterations": 1})), 0)
-        self.assertEqual(run_module.run(self._config("parts", **options)), 0)
-        self.assertEqual(self._records("parts"), self._records("whole"))
-        loaded = regan_tf.load_run(self.directory / "parts")
-        self.assertIsInstance(loaded.discriminator, regan_tf.ConvolutionalDiscriminator)
-        served = tf.saved_model.load(str(loaded.export(self.directory / "export")))
-        tokens = tf.constant([[0, 1, 2], [3, 4, 0]])
-        found = served.signatures["discriminate"](tokens)["p_real"]
-        self.assertAllClose(found, loaded.discriminator.probability(tokens), rtol=1e-5)
 
     @parameterized.parameters(
         ({"estimator": "reinforce", "judge_prefixes": True, "discount": 0.5}, "no gradient of a"),
