@@ -19,6 +19,7 @@ _PUBLIC = {
     "Config": "config",
     "ControlNetwork": "estimators.control_networks",
     "ControlVariate": "estimators.control_variate",
+    "ConvolutionalDiscriminator": "networks.convolutional",
     "Critic": "estimators.critic",
     "Discriminator": "networks.discriminator",
     "DiscriminatorReward": "estimators.discriminator_rewards",

@@ -21,6 +21,7 @@ def complaint(config) -> str | None:
         _metric,
         _steps,
         _prefixes,
+        _whole,
         _row_parts,
         _replay,
         _critic,
@@ -125,6 +126,13 @@ def _steps(config):
 def _prefixes(config):
     spec = config.estimator_spec
     if not config.judge_prefixes:
+        if config.dense_reward:
+            yield "--dense_reward needs --judge_prefixes: only then are prefixes rewarded"
+        if config.discount < 1:
+            yield (
+                f"--discount={config.discount} needs --judge_prefixes: else all of a reward comes "
+                "at the end"
+            )
         return
     if config.reward:
         yield f"--judge_prefixes contradicts --reward={config.reward}, which is of whole sequences"
@@ -133,6 +141,21 @@ def _prefixes(config):
             f"--judge_prefixes contradicts --estimator={spec.estimator}: take reinforce_loo, "
             "reinforce, actor_critic or doubly_robust"
         )
+    if config.discount < 1 and spec.traits.critic:
+        yield (
+            f"--discount={config.discount} contradicts --estimator={spec.estimator}, whose critic "
+            "sums what is to come without one: take reinforce_loo or reinforce"
+        )
+
+
+def _whole(config):
+    if config.discriminator == "lstm":
+        return
+    whole = f"--discriminator={config.discriminator}, which judges whole sequences alone: take lstm"
+    if config.judge_prefixes:
+        yield f"--judge_prefixes contradicts {whole}"
+    if config.critic_reads == "next" and config.rewards_by_discriminator:
+        yield f"--critic_reads=next contradicts {whole}, or prefix"
 
 
 def _row_parts(config):

@@ -108,6 +108,18 @@ class Config:
         "Train the discriminator on every prefix, and reward a sequence by its logit, a token by "
         "what is then still to come of it (reinforce, reinforce_loo, actor_critic, doubly_robust).",
     )
+    dense_reward: bool = setting(
+        False,
+        "With --judge_prefixes: each token gets 2 D - 1 of the prefix that it ends, D being the "
+        "probability, instead of what it adds to the logit (ScratchGAN).",
+    )
+    discount: float = setting(
+        1.0,
+        "With --judge_prefixes: by how much a token's later rewards count less, a step each. Below "
+        "1 updates follow no gradient of a mean reward.",
+        above=0,
+        at_most=1,
+    )
     prior_kl: float = same_as(PenaltyWeights, "prior_kl")
     entropy: float = same_as(PenaltyWeights, "entropy")
     # Data, section 4.1.
@@ -209,7 +221,17 @@ class Config:
         at_least=1,
         inherited=True,
     )
-    discriminator_dim: int = setting(32, "Hidden units of the discriminator's LSTM.", at_least=1)
+    discriminator: str = setting(
+        "lstm",
+        "What the discriminator is: an LSTM, or convolutions over whole sequences (cnn; SeqGAN).",
+        choices=("lstm", "cnn"),
+    )
+    discriminator_dim: int = setting(
+        32,
+        "Hidden units of the discriminator's LSTM; of its convolutions the filters of width 1 (the "
+        "wider ones have up to twice as many; SeqGAN: 100).",
+        at_least=1,
+    )
     control_filters: int = setting(
         32, "Filters of relax's convolutions (sequence form).", at_least=1
     )
@@ -279,6 +301,19 @@ class Config:
         "of its first iterations make its later steps small.",
         above=0,
         at_most=0.9999,
+    )
+    discriminator_dropout: float = setting(
+        0.0,
+        "Share of the units that its last layer reads which are left out while it is trained, "
+        "others for each sequence. Rewards are without.",
+        at_least=0,
+        at_most=0.99,
+    )
+    discriminator_weight_decay: float = setting(
+        0.0,
+        "Of its Adam, decoupled (AdamW): in a step its matrices, but no biases, lose this share of "
+        "themselves, times its rate.",
+        at_least=0,
     )
     decay_iterations: int = setting(
         0,

@@ -5,9 +5,9 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf.estimators import rewards
-from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
+from regan_tf.estimators.discriminator_rewards import reward_of
 from regan_tf.estimators.rewards import PrefixReward, Reward, TokenReward, Told
-from regan_tf.networks.discriminator import Discriminator
+from regan_tf.networks.convolutional import AnyDiscriminator
 
 
 class MixedReward(TokenReward, PrefixReward):
@@ -20,8 +20,8 @@ class MixedReward(TokenReward, PrefixReward):
       weight: w, from 0 to 1.
     """
 
-    def __init__(self, own: Reward, discriminator: Discriminator, weight: float):
-        self._own, self._of_discriminator = own, DiscriminatorReward(discriminator)
+    def __init__(self, own: Reward, discriminator: AnyDiscriminator, weight: float):
+        self._own, self._of_discriminator = own, reward_of(discriminator)
         self._weight, self._vocab_size = weight, discriminator.vocab_size
         self._dtype = discriminator.compute_dtype
 
@@ -32,7 +32,10 @@ class MixedReward(TokenReward, PrefixReward):
     def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """Of hard tokens, int32 [B, T] -> [B]; no gradient."""
         own = rewards.of_tokens(self._own, tokens, self._vocab_size, self._dtype)
-        return self.mixed(own, self._of_discriminator.of_tokens(tokens))
+        of_discriminator = rewards.of_tokens(
+            self._of_discriminator, tokens, self._vocab_size, self._dtype
+        )
+        return self.mixed(own, of_discriminator)
 
     def mixed(self, own: tf.Tensor, of_discriminator: tf.Tensor) -> tf.Tensor:
         """w R + (1 - w) D."""
@@ -43,7 +46,9 @@ class MixedReward(TokenReward, PrefixReward):
         PrefixReward.
         """
         own, own_features = rewards.prefix_values(self._own, tokens, last_rows)
-        of_discriminator, features = self._of_discriminator.prefixes(tokens, last_rows)
+        of_discriminator, features = rewards.prefix_values(
+            self._of_discriminator, tokens, last_rows
+        )
         return self.mixed(own, of_discriminator), tf.concat([own_features, features], axis=-1)
 
     def features(self, tokens: tf.Tensor, last_rows: tf.Tensor) -> tf.Tensor:
@@ -56,7 +61,7 @@ class MixedReward(TokenReward, PrefixReward):
         return tf.concat(found, axis=-1)
 
     def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
-        """See PrefixReward; of beginnings R says 0 if it is none."""
+        """See PrefixReward; of beginnings what is none says 0."""
         reads = "next" if ahead else "prefix"
         return self.mixed_told(*self.told_by_parts(tokens, vocab_size, dtype, reads))
 
@@ -68,7 +73,9 @@ class MixedReward(TokenReward, PrefixReward):
         """Values mixed, and the features of both."""
 
         def mixed(own, other):
-            return self.mixed(own, other) if own.shape[-1] else (1 - self._weight) * other
+            if own.shape[-1] and other.shape[-1]:
+                return self.mixed(own, other)
+            return self._weight * own if own.shape[-1] else (1 - self._weight) * other
 
         return Told(
             self.mixed(own.reward, of_discriminator.reward),

@@ -47,10 +47,14 @@ class CausalReward(TokenReward):
     """A reward of tokens that comes one by one, R(b) = sum_t r_t, where r_t depends on b_<=t."""
 
     @abc.abstractmethod
+    def of_steps(self, tokens: tf.Tensor) -> tf.Tensor:
+        """r_t of int32 [B, T] -> [B, T]; 0 after an end token. No gradient."""
+
     def to_go(self, tokens: tf.Tensor) -> tf.Tensor:
         """sum_{s>=t} r_s of int32 [B, T] -> [B, T], which is all that the choice of b_t can change;
         0 after an end token. No gradient.
         """
+        return tf.cumsum(self.of_steps(tokens), axis=1, reverse=True)
 
     def of_tokens(self, tokens: tf.Tensor) -> tf.Tensor:
         """R of int32 [B, T] -> [B]; no gradient."""

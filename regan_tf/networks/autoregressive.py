@@ -144,15 +144,31 @@ def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
 
     Args:
       network: a SequenceGenerator; or another of the same tokens, with `compute_dtype`.
-      tokens: int32 [B, T].
+      tokens: int32 [B, T]; or rows [B, T, V], which end at each step with the probability that they
+        give the end token: the probability of not having ended before, differentiable in the rows.
     Returns:
       [B, T], of the network's dtype; or None where sequences have no end token: all are alive.
     """
     end = end_token(network)
     if end is None:
         return None
+    if len(tokens.shape) == 3:
+        return _not_ended(tokens[..., end])
     ends = tf.cast(tokens == end, network.compute_dtype)
     return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
+
+
+def _not_ended(ends):
+    """prod_{s<t} (1 - ends_s), [B, T]: step by step, since the gradient of `tf.math.cumprod` is
+    wrong where a factor is 0.
+    """
+    goes_on = tf.transpose(1 - ends)
+
+    def step(goes_on_t, alive):
+        return alive, alive * goes_on_t
+
+    alive, _ = lstm.unroll(step, tf.ones_like(goes_on[0]), goes_on, ends.shape[1])
+    return tf.transpose(lstm.stack(alive))
 
 
 def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:

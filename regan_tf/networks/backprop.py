@@ -98,9 +98,10 @@ def through_discriminator(
     weights, summed over rows.
     """
     cell, head = discriminator.cell, discriminator.head
-    tokens, hidden, trace, last, is_last = saved
+    tokens, hidden, trace, last, is_last, kept = saved
     d_logit = tf.transpose(cotangent)[..., tf.newaxis]
     d_last = lstm.product(d_logit, head.kernel.value, transpose=True)
+    d_last = d_last if kept is None else kept * d_last
     d_hidden = d_last if is_last is None else is_last * d_last
     d = _through_cell(cell, trace, d_hidden, tokens.shape[1])
     used = _used_in_cell(cell, tf.transpose(tokens), hidden, d)
@@ -206,7 +207,7 @@ def _gram(x):
 
 
 def with_tape(
-    generator: SequenceGenerator,
+    network: SequenceGenerator | keras.Model,
     run: Callable[[], tuple],
     target: Callable[..., Iterable[tf.Tensor]],
 ) -> tuple:
@@ -214,7 +215,7 @@ def with_tape(
 
     The targets are tensors [B, ...] of different rank.
     """
-    theta = values(generator.trainable_variables)
+    theta = values(network.trainable_variables)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(theta)
         results = run()

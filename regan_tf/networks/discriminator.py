@@ -49,6 +49,11 @@ class Discriminator(keras.Model):
             "end_token": self.end_token,
         }
 
+    @property
+    def head_units(self) -> int:
+        """How many units the head reads."""
+        return self.cell.units
+
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """rows [B, T, V], one-hot or on the simplex, or tokens int32 [B, T] -> logits [B].
 
@@ -93,13 +98,15 @@ class Discriminator(keras.Model):
         return self.cell.project(tf.transpose(rows, [1, 0, 2]))
 
     def with_pullback(
-        self, tokens: tf.Tensor, prefixes: bool = False
+        self, tokens: tf.Tensor, prefixes: bool = False, kept: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, Callable]:
         """Reads tokens int32 [B, T], and keeps what back-propagation through time needs.
 
         Args:
           prefixes: judge every prefix b_<=t instead of the sequence; also those that go on after
             an end token, of which `autoregressive.alive` tells.
+          kept: what the units that the head reads are multiplied by, [B, head_units], the same for
+            all prefixes: dropout's `noise.kept`, while D is trained.
         Returns:
           logits [B], with prefixes [B, T]; and the function from their cotangent, of that shape, to
           the gradient in the weights, summed over rows: a tensor for each of `trainable_variables`.
@@ -120,7 +127,8 @@ class Discriminator(keras.Model):
             is_last = tf.transpose(alive - tf.pad(alive[:, 1:], [[0, 0], [0, 1]]))[..., tf.newaxis]
             last = tf.reduce_sum(is_last * hidden, axis=0)
 
-        saved = (tokens, hidden, trace, last, is_last)
+        last = last if kept is None else kept * last
+        saved = (tokens, hidden, trace, last, is_last, kept)
         logits = self._logit(last)
         logits = tf.transpose(logits) if prefixes else logits
         return logits, functools.partial(backprop.through_discriminator, self, saved)
@@ -154,8 +162,9 @@ class Discriminator(keras.Model):
         return by_row(tf.sigmoid(self._logit(hidden))), by_row(tf.concat(before, axis=-1))
 
     def so_far(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """logit D(b_<=t) of tokens int32 [B, T], for t = 0 to T, [B, T + 1], as if each were the
-        whole; and the state (h, c) after b_<t, for t = 1 to T, [B, T, 2H].
+        """logit D(b_<=t) of tokens int32 [B, T], or rows [B, T, V], for t = 0 to T, [B, T + 1], as
+        if each were the whole; and the state (h, c) after b_<t, for t = 1 to T, [B, T, 2H].
+        Gradients flow through the rows and the weights.
         """
         states, size = self._states(tokens), tf.shape(tokens)[0]
         logits = _by_row(self._logit(states[0]), size)
@@ -172,8 +181,8 @@ class Discriminator(keras.Model):
         return tf.reshape(tf.transpose(self._logit(hidden)), shape)
 
     def _states(self, tokens):
-        """(h, c) after every beginning of int32 [B, T], the empty one first: [(T + 1) B, H] each,
-        time-major.
+        """(h, c) after every beginning of int32 [B, T] or [B, T, V], the empty one first:
+        [(T + 1) B, H] each, time-major.
         """
 
         def step(projected_t, state):

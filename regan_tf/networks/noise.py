@@ -35,6 +35,14 @@ def for_drawing(noise, vocab_size):
     return noise if by_inversion(vocab_size) else to_gumbel(noise)
 
 
+def kept(shape, dropped, seed, dtype=tf.float32):
+    """Dropout's factors: 0 with the probability `dropped`, below 1, else 1 / (1 - dropped), so that
+    their mean is 1.
+    """
+    is_kept = uniform_noise(shape, seed, dtype) >= dropped
+    return tf.cast(is_kept, dtype) / (1 - dropped)
+
+
 def unit_interval(shape, seed):
     """Uniform float64 noise in (0, 1), from 2^-53 on: what `Generator.complete` inverts."""
     return tf.random.stateless_uniform(shape, seed, 2.0**-53, 1, tf.float64)

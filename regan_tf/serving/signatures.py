@@ -45,7 +45,7 @@ class ServedModel(tf.Module):
 
     Args:
       generator: a Generator.
-      discriminator: a Discriminator, or None: then `discriminate` is not served.
+      discriminator: a Discriminator or another, or None: then `discriminate` is not served.
       vocabulary: a text.Vocabulary.
       vocabulary_file: its symbols, one a line, the first being token 0; it becomes an asset of the
         SavedModel.

@@ -30,9 +30,10 @@ def fresh_state(config):
 
 def state_of_run(workdir, config):
     """The Experiment of a run's last checkpoint, and a line that says which state it is. A reward
-    is asked for what it takes, beyond the run's --reward_calls. Raises UserError.
+    is asked for what it takes, beyond the run's --reward_calls, and counts in full, without the
+    run's --discount: what is measured are gradients of its mean. Raises UserError.
     """
-    experiment = Experiment(dataclasses.replace(config, reward_calls=0))
+    experiment = Experiment(dataclasses.replace(config, reward_calls=0, discount=1.0))
     require_checkpoint(workdir, experiment.checkpoint)
     if box := experiment.black_box:  # it knows what the run asked for
         calls = experiment.progress.calls

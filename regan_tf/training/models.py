@@ -5,6 +5,7 @@ checkpoint: enough to sample, to measure and to export.
 import random
 
 from regan_tf.cli import config_flags
+from regan_tf.networks.convolutional import ConvolutionalDiscriminator
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.training.workdir import restore_parts
@@ -34,9 +35,7 @@ class Models:
             vocabulary.end,
         )
         self.generator, self.best_generator = Generator(*sizes), Generator(*sizes)
-        self.discriminator = Discriminator(
-            len(vocabulary), config.discriminator_dim, vocabulary.end
-        )
+        self.discriminator = _discriminator(config, vocabulary)
         self.prior = _apart(lambda: Generator(*sizes)) if config.keeps_prior else None
 
     def named(self, which: str) -> Generator:
@@ -89,6 +88,13 @@ class Models:
         if self.prior:
             parts["prior"] = self.prior.variables
         return {name: [v.value for v in variables] for name, variables in parts.items()}
+
+
+def _discriminator(config, vocabulary):
+    size, units = len(vocabulary), config.discriminator_dim
+    if config.discriminator == "lstm":
+        return Discriminator(size, units, vocabulary.end)
+    return ConvolutionalDiscriminator(size, config.seq_len, units, end_token=vocabulary.end)
 
 
 def _apart(make):

@@ -45,6 +45,9 @@ _ALL_ACTIONS = (
     "all_actions_biased is biased by what its critic gets wrong; "
     "doubly_robust, with the same critic, is not"
 )
+_DISCOUNT = (
+    "with --discount below 1 an update is no gradient of a mean reward; --discount=1 has one"
+)
 _REUSE = (
     "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
 )
@@ -196,6 +199,8 @@ def _remark(config):
         return forms.get(spec.control_variate)
     if spec.updates_per_batch > 1 or config.replay:
         return _REUSE
+    if config.discount < 1:
+        return _DISCOUNT
     if spec.traits.all_actions and spec.traits.signal is None:
         return _ALL_ACTIONS
     is_straight_through = spec.traits.tokens == "straight_through"

@@ -11,7 +11,7 @@ import numpy as np
 from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.estimators.calls import made
-from regan_tf.networks.discriminator import Discriminator
+from regan_tf.networks.convolutional import AnyDiscriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
 from regan_tf.tasks.registry import task_of
@@ -52,7 +52,7 @@ class TrainedRun:
         return self._named("best")
 
     @property
-    def discriminator(self) -> Discriminator:
+    def discriminator(self) -> AnyDiscriminator:
         return self._models.discriminator
 
     @property

@@ -10,13 +10,13 @@ from regan_tf import replicas
 from regan_tf.estimators import reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading
-from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
+from regan_tf.estimators.discriminator_rewards import reward_of
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
-from regan_tf.networks.noise import for_drawing, token_noise
+from regan_tf.networks.noise import for_drawing, kept, token_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
 from regan_tf.training.optimizers import adam
@@ -34,8 +34,9 @@ class Trainer:
     ):
         self.config = config
         self.generator, self.discriminator = generator, discriminator
-        of_discriminator = PrefixLogitReward if config.judge_prefixes else DiscriminatorReward
-        self.reward = reward or of_discriminator(discriminator)
+        self.reward = reward or reward_of(
+            discriminator, config.judge_prefixes, config.dense_reward, config.discount
+        )
         self.spec = config.estimator_spec
         self._prior = prior
         self.control = ControlVariate.create(
@@ -54,6 +55,7 @@ class Trainer:
             config.discriminator_learning_rate,
             discriminator.trainable_variables,
             config.discriminator_beta_2,
+            config.discriminator_weight_decay,
         )
         self.control_optimizer = adam(config.control_learning_rate, self.control_variables)
         self.critic = None
@@ -276,6 +278,7 @@ class Trainer:
             if at_once
             else None
         )
+        of_dropout = stateless_fold_in(seed, steps)  # a number that no minibatch has
 
         def step(i, losses, norms, sampled):
             fake = (
@@ -283,7 +286,9 @@ class Trainer:
                 if at_once
                 else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
             )
-            loss, norm = replicas.run(self.discriminator_step, batches[i], fake)
+            loss, norm = replicas.run(
+                self.discriminator_step, batches[i], fake, stateless_fold_in(of_dropout, i)
+            )
             return losses + loss, norms + norm, sampled.write(i, fake)
 
         sampled = tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
@@ -304,15 +309,16 @@ class Trainer:
         noise = replicas.own_rows(token_noise(shape, vocab_size, seed, generator.compute_dtype))
         return replicas.gather(generator.unroll(for_drawing(noise, vocab_size)).tokens)
 
-    def discriminator_step(self, real, fake):
+    def discriminator_step(self, real, fake, seed=(0, 0)):
         """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T];
         returns loss and gradient norm. With --judge_prefixes a sequence's part in the mean is
-        that of its prefixes, up to its end.
+        that of its prefixes, up to its end. seed: a stateless one, of --discriminator_dropout.
         """
+        factors = self._dropout([real.shape[0], fake.shape[0]], seed)
         real, fake = replicas.own_rows(real), replicas.own_rows(fake)
         labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
         tokens, prefixes = tf.concat([real, fake], axis=0), self.config.judge_prefixes
-        logits, pullback = self.discriminator.with_pullback(tokens, prefixes)
+        logits, pullback = self.discriminator.with_pullback(tokens, prefixes, factors)
         weights = None
         if prefixes:
             labels = tf.repeat(labels[:, tf.newaxis], tokens.shape[1], axis=1)
@@ -323,6 +329,17 @@ class Trainer:
         *gradient, loss = replicas.mean([*pullback(of_logits), loss])
         self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
         return loss, tf.linalg.global_norm(gradient)
+
+    def _dropout(self, sizes, seed):
+        """What the units that D's head reads are multiplied by, a part below the other for as many
+        rows each, of which this replica has its own; None without --discriminator_dropout.
+        """
+        dropped, discriminator = self.config.discriminator_dropout, self.discriminator
+        if not dropped:
+            return None
+        shape = [sum(sizes), discriminator.head_units]
+        drawn = tf.split(kept(shape, dropped, seed, discriminator.compute_dtype), sizes)
+        return tf.concat([replicas.own_rows(x) for x in drawn], axis=0)
 
 
 def _shares(mask):

@@ -16,7 +16,11 @@ from regan_tf.estimators import critic as critics
 from regan_tf.estimators import signals
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Critic, Lesson, Reading, fit, learn, read, rows_of
-from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
+from regan_tf.estimators.discriminator_rewards import (
+    DiscriminatorReward,
+    PrefixLogitReward,
+    PrefixProbabilityReward,
+)
 from regan_tf.estimators.estimate import estimate_gradient, lesson_of
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.laboratory import Laboratory
@@ -150,9 +154,9 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = problems.networks(
             7, 3, 3, reward_spread=3.0, end_token=end_token, dtype="float64"
         )
-        reward = PrefixLogitReward(discriminator)
-        critic = _random(spec, generator, reward)
-        self.assertLess(_bias(spec, generator, reward, critic), 1e-9)
+        for reward in (PrefixLogitReward(discriminator), PrefixProbabilityReward(discriminator)):
+            critic = _random(spec, generator, reward)
+            self.assertLess(_bias(spec, generator, reward, critic), 1e-9)
 
     @parameterized.parameters(_DR, _AC)
     def test_for_generators_of_ones_own(self, spec):
@@ -384,6 +388,7 @@ class NetworkTest(tf.test.TestCase, parameterized.TestCase):
         discriminator.head.bias.assign([-6.0])  # so R is far from what the last token adds
         mixed = MixedReward(lambda rows: 9 + rows[:, -1, 1], discriminator, 0.5)
         of_last = DiscriminatorReward(discriminator), PrefixLogitReward(discriminator), mixed
+        of_last += (PrefixProbabilityReward(discriminator),)
         tokens = generator.sample(64, 1)
         for reward in of_last:
             critic = Critic.create(spec, generator, reward)

@@ -8,6 +8,7 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks.noise import kept
 from tests import problems
 
 
@@ -74,6 +75,25 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
             logits = tf.stack([discriminator(tokens[:, : t + 1]) for t in range(6)], axis=1)
         discriminator.end_token = end_token
         found_logits, pullback = discriminator.with_pullback(tokens, prefixes=True)
+        self.assertAllClose(found_logits, logits, rtol=1e-9)
+        for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
+            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+
+    @parameterized.product(prefixes=[False, True], end_token=[None, 1])
+    def test_discriminator_with_units_left_out(self, prefixes, end_token):
+        _, discriminator, tokens = self._problem(4, False, end_token)
+        factors = kept([3, discriminator.head_units], 0.5, [1, 2], tf.float64)
+        self.assertEqual(len(np.unique(factors)), 2)
+        phi = [v.value for v in discriminator.trainable_variables]
+        mask = autoregressive.alive(discriminator, tokens)
+        last = tf.fill([3], 5) if mask is None else tf.cast(tf.reduce_sum(mask, 1), tf.int32) - 1
+        with tf.GradientTape() as tape:
+            _, states = discriminator.so_far(tf.pad(tokens, [[0, 0], [0, 1]]))
+            hidden = states[:, 1:, : discriminator.head_units]  # after each token
+            logits = discriminator.head(factors[:, tf.newaxis] * hidden)[..., 0]
+            logits = logits if prefixes else tf.gather(logits, last, axis=1, batch_dims=1)
+        cotangent = tf.random.stateless_normal(logits.shape, [1, 2], dtype=tf.float64)
+        found_logits, pullback = discriminator.with_pullback(tokens, prefixes, factors)
         self.assertAllClose(found_logits, logits, rtol=1e-9)
         for a, b in zip(pullback(cotangent), tape.gradient(logits, phi, cotangent), strict=True):
             self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)

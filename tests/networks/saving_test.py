@@ -49,7 +49,8 @@ class SavingTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.product(dtype=["float32", "float64"], end_token=[None, np.int64(3)])
     def test_a_file_has_all_of_a_network(self, dtype, end_token):
-        for network in _networks(dtype, end_token):
+        of_whole = regan_tf.ConvolutionalDiscriminator(4, 4, 3, 5, end_token, dtype=dtype)
+        for network in (*_networks(dtype, end_token), of_whole):
             path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "network.keras"
             network.save(path)
             loaded = keras.models.load_model(path)

@@ -19,6 +19,7 @@ from absl.testing import parameterized
 from tensorflow_serving.apis import prediction_log_pb2
 
 from regan_tf.config import UserError
+from regan_tf.networks.convolutional import ConvolutionalDiscriminator
 from regan_tf.serving import counter_rng, publishing
 from regan_tf.serving.signatures import ServedModel
 from regan_tf.tasks import grammar
@@ -489,6 +490,18 @@ class PublishingTest(tf.test.TestCase):
         self.assertCountEqual(os.listdir(directory), ["7", "8", "9"])
         self.assertEqual(os.listdir(directory / "7"), ["kept"])
         self.assertNotIn("discriminate", tf.saved_model.load(str(paths[0])).signatures)
+
+    def test_convolutions_are_served_as_they_are(self):
+        generator, _ = problems.networks(0, 5, _LENGTH)
+        discriminator = ConvolutionalDiscriminator(5, _LENGTH, 3)
+        path = publishing.publish(
+            generator, discriminator, grammar.VOCABULARY, self.get_temp_dir() + "/cnn"
+        )
+        served = tf.saved_model.load(str(path)).signatures["discriminate"]
+        found = served(tokens=tf.constant([[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]))
+        real = discriminator.probability(tf.constant([[0, 1, 2, 3], [4, 4, 4, 4]]))
+        self.assertAllClose(found["p_real"], [*real, 0], rtol=1e-5)
+        self.assertAllEqual(found["valid"], [True, True, False])
 
     def test_manifest(self):
         generator, _ = problems.networks(0, 5, 3)

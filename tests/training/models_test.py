@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest import mock
 
 import tensorflow as tf
+from absl.testing import parameterized
 
 from regan_tf.config import Config, UserError
 from regan_tf.tasks.registry import task_of
@@ -41,7 +42,7 @@ def _save_as_earlier_versions_did(path, experiment):
         workdir.save(tf.train.Checkpoint(**parts), 1)
 
 
-class ModelsTest(tf.test.TestCase):
+class ModelsTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.path = Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -94,8 +95,12 @@ class ModelsTest(tf.test.TestCase):
         self.assertTrue(restore(self.path, resumed.checkpoint))
         self.assertAllEqual(_weights(resumed.models), _weights(experiment.models))
 
-    def test_a_run_with_a_prior_goes_on_as_if_it_had_never_stopped(self):
-        self.config = _config("reinforce_loo", prior_kl=0.1, entropy=0.05)
+    @parameterized.parameters(
+        {"prior_kl": 0.1, "entropy": 0.05},
+        {"discriminator": "cnn", "discriminator_dropout": 0.5, "discriminator_weight_decay": 0.1},
+    )
+    def test_a_run_goes_on_as_if_it_had_never_stopped(self, **options):
+        self.config = _config("reinforce_loo", **options)
         first = Experiment(self.config)
         steps = algorithm.regan(first)
         while first.progress.iteration < 1:

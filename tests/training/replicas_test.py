@@ -90,7 +90,14 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             return work()
 
     @parameterized.parameters(
-        {"estimator": "reinforce_loo"}, {"estimator": "doubly_robust", "critic_replay": 2}
+        {"estimator": "reinforce_loo"},
+        {"estimator": "doubly_robust", "critic_replay": 2},
+        {
+            "estimator": "reinforce_loo",
+            "discriminator": "cnn",
+            "discriminator_dropout": 0.5,
+            "discriminator_weight_decay": 0.1,
+        },
     )
     def test_a_run_equals_that_on_one_device(self, **options):
         def work():

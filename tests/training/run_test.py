@@ -110,6 +110,7 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(self._records("whole")[-1]["critic_loss"], 0)
 
     @parameterized.parameters(
+        ({"estimator": "reinforce", "judge_prefixes": True, "discount": 0.5}, "no gradient of a"),
         ({"estimator": "all_actions_biased"}, "biased is biased .* doubly_robust, with the same"),
         ({"estimator": "straight_through"}, "straight_through is biased; reinforce"),
         ({"estimator": "rebar"}, "the paper's sequence form of rebar is biased"),

@@ -9,7 +9,9 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.config import Config, UserError
-from regan_tf.estimators import reuse
+from regan_tf.estimators import reuse, rewards
+from regan_tf.networks.convolutional import ConvolutionalDiscriminator
+from regan_tf.networks.noise import kept
 from regan_tf.spec import ESTIMATORS
 from regan_tf.tasks import data
 from regan_tf.training.run import run
@@ -162,6 +164,70 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(norm, tf.linalg.global_norm(gradient), rtol=1e-5)
         for found, each in zip(apply.call_args.args[0], gradient, strict=True):
             self.assertAllClose(found, each, atol=1e-6)
+
+    @parameterized.parameters(
+        {"estimator": "reinforce_loo", "judge_prefixes": True},
+        {"estimator": "reinforce_loo", "discriminator": "cnn", "discriminator_dim": 3},
+    )
+    def test_what_is_dropped_is_dropped_in_training_alone_by_a_seed_a_minibatch(self, **options):
+        options |= {"seq_len": 5, "discriminator_weight_decay": 0.1}
+        whole, byhand = (
+            small.experiment(discriminator_dropout=0.5, **options).trainer for _ in range(2)
+        )
+        plain = small.experiment(**options).trainer
+        batches = tf.random.stateless_uniform([3, 64, 5], [1, 2], 0, 5, tf.int32)
+        seed = tf.constant([7, 8])
+        scalars, sampled = whole.train_discriminator(batches, seed)
+        sampled, losses = tf.reshape(sampled, batches.shape), []
+        of_dropout = tf.random.experimental.stateless_fold_in(seed, 3)
+        for i in range(3):
+            of_step = tf.random.experimental.stateless_fold_in(of_dropout, i)
+            losses.append(byhand.discriminator_step(batches[i], sampled[i], of_step)[0])
+            if i == 0:
+                without, _ = plain.discriminator_step(batches[i], sampled[i], of_step)
+                self.assertGreater(np.abs(without - losses[0]), 1e-4)
+        self.assertAllClose(scalars["discriminator_loss"], tf.reduce_mean(losses), rtol=1e-5)
+        variables = [t.discriminator.variables for t in (whole, byhand)]
+        for one, other in zip(*variables, strict=True):
+            self.assertAllClose(one, other, atol=1e-5)
+        logits = whole.discriminator(sampled[0])
+        expected = logits if "judge_prefixes" in options else tf.sigmoid(logits)
+        rewarded = rewards.of_tokens(whole.reward, sampled[0], 5, tf.float32)
+        self.assertAllClose(rewarded, expected, atol=1e-5)
+
+    def test_the_loss_with_dropped_units_has_the_gradient_that_a_tape_says(self):
+        options = {"estimator": "reinforce_loo", "judge_prefixes": True, "seq_len": 5}
+        trainer = small.experiment(discriminator_dropout=0.5, **options).trainer
+        discriminator, size = trainer.discriminator, 4
+        real, fake = tf.split(tf.random.stateless_uniform([2 * size, 5], [1, 2], 0, 5, tf.int32), 2)
+        factors = kept([2 * size, discriminator.head_units], 0.5, [3, 4])
+        with tf.GradientTape() as tape:
+            _, states = discriminator.so_far(tf.pad(tf.concat([real, fake], 0), [[0, 0], [0, 1]]))
+            hidden = factors[:, tf.newaxis] * states[:, 1:, : discriminator.head_units]
+            logits = discriminator.head(hidden)[..., 0]
+            expected = tf.reduce_mean(tf.math.softplus(tf.concat([-logits[:4], logits[4:]], 0)))
+        phi = [v.value for v in discriminator.trainable_variables]
+        gradient = tape.gradient(expected, phi)
+        with mock.patch.object(trainer.discriminator_optimizer, "apply") as apply:
+            loss, _ = trainer.discriminator_step(real, fake, [3, 4])
+        self.assertAllClose(loss, expected, rtol=1e-5)
+        for found, each in zip(apply.call_args.args[0], gradient, strict=True):
+            self.assertAllClose(found, each, atol=1e-6)
+
+    def test_seqgan_a_token_is_worth_what_convolutions_say_of_whole_continuations(self):
+        options = {"estimator": "reinforce_rollout", "discriminator": "cnn", "rollouts": 2}
+        options |= {"pretrain_epochs": 0, "iterations": 2, "d_steps": 2, "discriminator_dim": 3}
+        experiment = small.experiment(discriminator_dropout=0.25, **options)
+        small.finish(experiment)
+        trainer, discriminator = experiment.trainer, experiment.models.discriminator
+        self.assertIsInstance(discriminator, ConvolutionalDiscriminator)
+        self.assertEqual(trainer.update_generator.experimental_get_tracing_count(), 1)
+        _, found = trainer.estimate(tf.constant([3, 4]), tf.zeros([64, 3], tf.int32))
+        says = discriminator.probability(found.tokens)
+        self.assertAllClose(found.reward, says, atol=1e-6)
+        self.assertAllClose(found.signal[:, -1], says, atol=1e-6)  # nothing is left to continue
+        self.assertAllInRange(found.signal, 0.0, 1.0)
+        self.assertGreater(np.abs(found.signal[:, 0] - says).max(), 1e-4)
 
     @parameterized.parameters(
         {"estimator": "mle"},
@@ -351,6 +417,31 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         (
             {"estimator": "reinforce", "judge_prefixes": True, "reward": "mine:reward"},
             "--judge_prefixes contradicts --reward=mine:reward, which is of whole sequences",
+        ),
+        (
+            {"estimator": "reinforce", "dense_reward": True},
+            "--dense_reward needs --judge_prefixes",
+        ),
+        ({"estimator": "reinforce", "discount": 0.9}, "--discount=0.9 needs --judge_prefixes"),
+        (
+            {"estimator": "actor_critic", "judge_prefixes": True, "discount": 0.9},
+            "--discount=0.9 contradicts --estimator=actor_critic, whose critic sums what is to",
+        ),
+        ({"discount": 0.0}, "--discount=0.0 is not allowed: it must be above 0"),
+        ({"discount": 1.1}, "--discount=1.1 is not allowed: it must be at most 1"),
+        (
+            {"estimator": "reinforce", "judge_prefixes": True, "discriminator": "cnn"},
+            "--judge_prefixes contradicts --discriminator=cnn, which judges whole sequences alone",
+        ),
+        (
+            {"estimator": "doubly_robust", "critic_reads": "next", "discriminator": "cnn"},
+            "--critic_reads=next contradicts --discriminator=cnn, which judges whole sequences",
+        ),
+        ({"discriminator": "gru"}, "--discriminator=gru is not allowed: it must be one of lstm, "),
+        ({"discriminator_dropout": 1.0}, "--discriminator_dropout=1.0 is not allowed: it must be"),
+        (
+            {"discriminator_weight_decay": -0.1},
+            "--discriminator_weight_decay=-0.1 is not allowed: it must be at least 0",
         ),
         ({"decay_iterations": -1}, "--decay_iterations=-1 is not allowed: it must be at least 0"),
         ({"reward_weight": 0.5}, "--reward_weight=0.5 needs --reward"),
