@@ -17,7 +17,7 @@ from typing import Any
 from regan_tf import combinations
 from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CALLS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import EstimatorSpec, PenaltyWeights
+from regan_tf.spec import ESTIMATORS, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "start_from")
 
@@ -222,6 +222,13 @@ class Config:
     pretrain_decay: bool = setting(
         False, "Let that rate fall to 0, by half a cosine over all of pre-training."
     )
+    dropout: float = same_as(EstimatorSpec, "dropout")
+    weight_decay: float = setting(
+        0.0,
+        "By how much the generator's matrices shrink at each step of maximum likelihood, in units "
+        "of its learning rate, as in AdamW.",
+        at_least=0,
+    )
     pretrain_patience: int | None = setting(
         None,
         "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
@@ -345,7 +352,10 @@ class Config:
         """The estimator that the flags describe. Raises SettingError where they do not fit."""
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
-        return EstimatorSpec(self.default("estimator"), **settings)
+        estimator = self.default("estimator")
+        if not ESTIMATORS[estimator].is_likelihood:  # it is pre-training's alone
+            del settings["dropout"]
+        return EstimatorSpec(estimator, **settings)
 
     @property
     def most_asked(self) -> int:

@@ -25,6 +25,11 @@ class Traits(NamedTuple):
     reward_per_token: bool = False  # by Monte Carlo continuation
 
     @property
+    def is_likelihood(self) -> bool:
+        """Whether it ascends the log-likelihood of data."""
+        return self.tokens == "data"
+
+    @property
     def relaxed(self) -> bool:
         """Whether there is a control variate c of relaxed tokens."""
         return self.signal in ("R - c", "R - Q - c")
@@ -167,6 +172,14 @@ class EstimatorSpec:
         "features and value of each (prefix), that after each next token, too (next), or nothing.",
         choices=("nothing", "prefix", "next"),
     )
+    dropout: float = setting(
+        0.0,
+        "Share of units that are dropped in maximum likelihood, in pre-training and by mle: of the "
+        "embedded tokens that the generator's cell reads, and of the states that its output layer "
+        "reads; for small data.",
+        at_least=0,
+        at_most=0.99,
+    )
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
@@ -201,6 +214,9 @@ class EstimatorSpec:
         elif self.traits.relaxed and self.control_variate == "sequence":
             reason = "which needs a control variate a token: step or rollout"
             self._contradiction("control_variate", "estimator", reason)
+        if not self.traits.is_likelihood and not is_zero(self.dropout):
+            reason = "which has no dropout; maximum likelihood, mle, has"
+            self._contradiction("dropout", "estimator", reason)
         if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
             self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.updates_per_batch == 1 and self.clip != EstimatorSpec.clip:
@@ -221,7 +237,7 @@ class EstimatorSpec:
     def _check_sampling(self):
         if self.sampling == "iid":
             return
-        if self.traits.tokens == "data":
+        if self.traits.is_likelihood:
             self._contradiction("sampling", "estimator", "which samples nothing")
         reason = "which needs the Gumbel noise that independent tokens are made of"
         if self.traits.tokens == "straight_through" and not self.traits.second_order:

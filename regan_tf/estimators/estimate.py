@@ -14,6 +14,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators import (
     control_variate,
+    likelihood,
     mixed_reward,
     relaxation,
     rewards,
@@ -321,7 +322,7 @@ class _Noise(NamedTuple):
 
     gumbel: tf.Tensor  # g [B, T, V], for z; for b, too, where the rows are independent
     uniform: tf.Tensor  # v [K B, T, V], for z~
-    seed: tf.Tensor  # of continuations
+    seed: tf.Tensor  # of continuations, and of dropout
     points: tf.Tensor | None = None  # for b where they are not, in (0, 1), [B, T]
 
     @property
@@ -346,13 +347,11 @@ def _noise(generator, batch_size, seed, copies=1, sampling="iid"):
 
 def _tokens(spec, generator, noise, data):
     """Samples of the generator, or the data, and the pullback of log-probabilities to theta."""
-
-    def run():
-        if spec.traits.tokens == "data":
-            return autoregressive.teacher_force(generator, replicas.own_rows(data))
-        return autoregressive.unroll(generator, noise.of_tokens)
-
-    return backprop.with_pullback(generator, run)
+    if spec.traits.is_likelihood:
+        return likelihood.read(generator, data, spec.dropout, noise.seed)
+    return backprop.with_pullback(
+        generator, lambda: autoregressive.unroll(generator, noise.of_tokens)
+    )
 
 
 def _control(spec, control):
@@ -388,7 +387,7 @@ def _check_critic(spec, critic):
 
 def _check_batch(spec, batch_size, data):
     spec.check_batch(batch_size)
-    if spec.traits.tokens == "data" and (data is None or data.shape[0] != batch_size):
+    if spec.traits.is_likelihood and (data is None or data.shape[0] != batch_size):
         raise ValueError(
             f"estimator={spec.estimator!r} needs data: int32 [B, T], with B = "
             f"batch_size={batch_size}"

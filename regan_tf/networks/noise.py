@@ -22,6 +22,14 @@ def gumbel_noise(shape, seed, dtype=tf.float32):
     return to_gumbel(uniform_noise(shape, seed, dtype))
 
 
+def dropout_masks(shape, widths, share, seed, dtype=tf.float32):
+    """Inverted dropout, for each width W [*shape, W]: 0 with the probability `share`, else
+    1 / (1 - share), each number drawn by itself. What is multiplied by it keeps its mean.
+    """
+    kept = tf.random.stateless_uniform([*shape, sum(widths)], seed, dtype=dtype) >= share
+    return tf.split(tf.cast(kept, dtype) / (1 - share), widths, axis=-1)
+
+
 def to_gumbel(u):
     """-log(-log u): Gumbel(0, 1) noise from uniform noise."""
     return -tf.math.log(-tf.math.log(u))

@@ -104,10 +104,12 @@ def _pretrain_epoch(experiment, size):
     started = time.perf_counter()
     epoch, first = divmod(progress.pretrained, progress.batches_per_epoch)
     minibatches = _epoch(experiment, epoch)
+    seed = streams.seed(experiment.config, streams.DROPOUT, epoch)
     last = min(progress.batches_per_epoch, progress.pretrain_batches - progress.pretrained + first)
     for start in range(first, last, size):
         steps = min(size, last - start)
-        losses = experiment.trainer.pretrain(minibatches, tf.constant(start), tf.constant(steps))
+        part = tf.constant(start), tf.constant(steps)
+        losses = experiment.trainer.pretrain(minibatches, seed, *part)
         _require_finite_losses(losses.numpy(), progress.pretrained)
         progress.count_pretraining(steps)
         seconds += time.perf_counter() - started

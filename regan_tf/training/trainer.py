@@ -7,15 +7,14 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators import reuse, variance
+from regan_tf.estimators import likelihood, reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading
 from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
-from regan_tf.networks.backprop import with_pullback
+from regan_tf.networks.autoregressive import AT_ONCE, alive, masked
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
@@ -44,11 +43,15 @@ class Trainer:
         self.control_variables = self.control.variables
         falls = pretrain_batches if config.pretrain_decay else 0
         self.pretrain_optimizer = adam(
-            _rate(config.pretrain_learning_rate, falls), generator.trainable_variables
+            _rate(config.pretrain_learning_rate, falls),
+            generator.trainable_variables,
+            weight_decay=config.weight_decay,
         )
         self._falls = config.decay_iterations * config.g_steps * config.updates_per_batch
         self.generator_optimizer = adam(
-            _rate(config.generator_learning_rate, self._falls), generator.trainable_variables
+            _rate(config.generator_learning_rate, self._falls),
+            generator.trainable_variables,
+            weight_decay=config.weight_decay if self.spec.traits.is_likelihood else 0.0,
         )
         self.discriminator_optimizer = adam(
             config.discriminator_learning_rate,
@@ -90,36 +93,29 @@ class Trainer:
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
-    def pretrain(self, batches, first, steps):
+    def pretrain(self, batches, seed, first, steps):
         """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number
-        `first` on.
+        `first` on. The stateless seed, int32 [2], is that of --dropout for all of them.
 
         Returns:
           Their losses [steps], in nats per sequence.
         """
 
         def step(i, losses):
-            return (losses.write(i, replicas.run(self.likelihood_step, batches[first + i])),)
+            number = first + i
+            args = batches[number], stateless_fold_in(seed, number)
+            return (losses.write(i, replicas.run(self.likelihood_step, *args)),)
 
         (losses,) = repeat(steps, step, (tf.TensorArray(tf.float32, steps),))
         return losses.stack()
 
-    def likelihood_step(self, tokens):
+    def likelihood_step(self, tokens, seed=None):
         """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per
-        sequence.
+        sequence. seed: of --dropout.
         """
-        generator, tokens = self.generator, replicas.own_rows(tokens)
-        unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
-        mask = alive(generator, tokens)
-        log_prob = tf.reduce_mean(
-            tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1)
-        )
-        gradient, _ = pullback(
-            masked(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)), mask)
-        )
-        *gradient, log_prob = replicas.mean([*gradient, log_prob])
-        self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
-        return -log_prob
+        gradient, loss = likelihood.descent(self.generator, tokens, self.config.dropout, seed)
+        self.pretrain_optimizer.apply(gradient, self.generator.trainable_variables)
+        return loss
 
     @compiled
     def update_generator(self, seed, real, replayed=None):

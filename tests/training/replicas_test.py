@@ -90,7 +90,8 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             return work()
 
     @parameterized.parameters(
-        {"estimator": "reinforce_loo"}, {"estimator": "doubly_robust", "critic_replay": 2}
+        {"estimator": "reinforce_loo", "dropout": 0.3, "weight_decay": 0.1},
+        {"estimator": "doubly_robust", "critic_replay": 2},
     )
     def test_a_run_equals_that_on_one_device(self, **options):
         def work():
@@ -104,7 +105,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         self._assert_equal(work)
 
     @parameterized.parameters(
-        {"estimator": "mle"},
+        {"estimator": "mle", "dropout": 0.3, "weight_decay": 0.1},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "reinforce_loo", "updates_per_batch": 3},
         {"estimator": "reinforce_loo", "sampling": "sobol"},

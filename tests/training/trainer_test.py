@@ -16,6 +16,11 @@ from regan_tf.training.run import run
 from tests.training import small
 
 
+def _start(variables):
+    """Weights from 1 to 2, of the variables' shapes."""
+    return [np.reshape(np.linspace(1, 2, v.shape.num_elements()), v.shape) for v in variables]
+
+
 class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*ESTIMATORS)
     @pytest.mark.slow
@@ -95,6 +100,41 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         constant = small.experiment(**options | {"pretrain_decay": False})
         constant.trainer.pretrain_optimizer.iterations.assign_add(8)
         self.assertAllClose(constant.trainer.pretrain_optimizer.learning_rate, 1e-3)
+
+    def test_dropout_is_traced_once_and_differs_from_minibatch_to_minibatch(self):
+        trainer = small.experiment(dropout=0.5, pretrain_learning_rate=1e-9).trainer
+        batches, seed = tf.zeros([3, 64, 3], tf.int32), tf.constant([0, 8])
+        losses = trainer.pretrain(batches, seed, tf.constant(0), tf.constant(3)).numpy()
+        self.assertLen(set(losses), 3)
+        later = trainer.pretrain(batches, seed, tf.constant(1), tf.constant(2)).numpy()
+        self.assertAllClose(later, losses[1:], atol=1e-6)
+        self.assertEqual(trainer.pretrain.experimental_get_tracing_count(), 1)
+        tokens = batches[0]
+        self.assertAllEqual(trainer.generator(tokens), trainer.generator(tokens))  # judged without
+
+    @parameterized.parameters("mle", "reinforce_loo")
+    def test_matrices_shrink_in_maximum_likelihood_by_the_rate_times_the_decay(self, estimator):
+        """With the same gradients, weights without decay less those with it are the share."""
+        options = {"estimator": estimator, "pretrain_epochs": 1, "pretrain_learning_rate": 1e-2}
+        options["generator_learning_rate"] = 2e-2
+        plain, decayed = (
+            small.experiment(**options, weight_decay=decay).trainer for decay in (0.0, 0.3)
+        )
+        theta = plain.generator.trainable_variables
+        gradient = [tf.fill(v.shape, 0.2) for v in theta]
+        is_likelihood = estimator == "mle"
+        for name, share in (
+            ("pretrain_optimizer", 1e-2 * 0.3),
+            ("generator_optimizer", 2e-2 * 0.3 * is_likelihood),
+        ):
+            for trainer in (plain, decayed):
+                for to, value in zip(trainer.generator.variables, _start(theta), strict=True):
+                    to.assign(value)
+                getattr(trainer, name).apply(gradient, trainer.generator.trainable_variables)
+            others = decayed.generator.trainable_variables
+            for start, one, other in zip(_start(theta), theta, others, strict=True):
+                shrunk = share * start * (len(start.shape) > 1)
+                self.assertAllClose(one - other, shrunk, atol=1e-6)
 
     def test_discriminator_learns_to_tell_random_from_real(self):
         experiment = small.experiment(seq_len=5, discriminator_learning_rate=1e-2)
