@@ -21,6 +21,7 @@ def complaint(config) -> str | None:
         _row_parts,
         _replay,
         _critic,
+        _mediator,
         _calls,
     )
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
@@ -86,7 +87,7 @@ def _alphabet(config):
 def _steps(config):
     if config.track_variance and config.batch_size == 1:
         yield "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
-    estimator = config.estimator_spec.estimator
+    spec = config.estimator_spec
     if config.reward_weight < 1 and not config.reward:
         yield f"--reward_weight={config.reward_weight} needs --reward"
     if config.d_steps == 0 and config.reward_weight < 1:
@@ -94,11 +95,11 @@ def _steps(config):
             f"--d_steps=0 contradicts --reward_weight={config.reward_weight}, by which the "
             "discriminator rewards, too; --reward_weight=1 leaves it out"
         )
-    if config.d_steps == 0 and estimator != "mle" and config.rewards_by_discriminator:
-        yield (
-            f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
-            "discriminator; mle is not"
+    if config.d_steps == 0 and not spec.traits.is_likelihood and config.rewards_by_discriminator:
+        follows = (
+            "follows its mediator" if spec.traits.mediator else "is rewarded by the discriminator"
         )
+        yield (f"--d_steps=0 contradicts --estimator={spec.estimator}, which {follows}; mle is not")
     if config.iterations == 0 and config.default("pretrain_epochs") == 0:
         yield "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
 
@@ -172,6 +173,15 @@ def _critic(config):
             f"--critic_replay={config.critic_replay} contradicts "
             f"--reward_weight={config.reward_weight}: what the discriminator thinks of a sequence "
             "does not last"
+        )
+
+
+def _mediator(config):
+    spec = config.estimator_spec
+    if spec.traits.mediator and config.reward:
+        yield (
+            f"--reward={config.reward} contradicts --estimator={spec.estimator}, which follows its "
+            "mediator instead"
         )
 
 

@@ -195,6 +195,12 @@ class Config:
     control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
+    mediator_dim: int | None = setting(
+        None,
+        "Hidden units of cot's mediator, a generator; by default the generator's. As large, it "
+        "starts as the pre-trained generator, else from random weights.",
+        at_least=1,
+    )
     critic_units: int = setting(32, "Units of a critic's hidden layers.", at_least=1)
     # Training, Algorithm 1.
     start_from: str = setting(
@@ -246,7 +252,7 @@ class Config:
     d_steps: int | None = setting(
         None,
         "Discriminator minibatches after each generator update; by default one epoch of the data, "
-        "10 for texts. 0: none (mle).",
+        "10 for texts; of cot its mediator's. 0: none (mle).",
         at_least=0,
     )
     generator_learning_rate: float | None = setting(
@@ -270,6 +276,9 @@ class Config:
     )
     control_learning_rate: float = setting(
         1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0
+    )
+    mediator_learning_rate: float = setting(
+        1e-3, "Adam's learning rate for cot's mediator.", above=0
     )
     critic_learning_rate: float = setting(1e-2, "Adam's learning rate for critics.", above=0)
     seed: int = setting(
@@ -394,6 +403,7 @@ class Config:
     @property
     def _defaults(self):
         found = DEFAULTS[self.dataset](self)
+        found["mediator_dim"] = self.generator_dim or found["generator_dim"]
         if self.start_from:
             found["pretrain_epochs"] = 0.0
         if self.reward_calls:

@@ -23,6 +23,7 @@ class Traits(NamedTuple):
     tokens: str = "sampled"  # or "data", or "straight_through"
     second_order: bool = False  # straight-through by ReinMax
     reward_per_token: bool = False  # by Monte Carlo continuation
+    mediator: bool = False  # follows one, instead of a reward: see `penalty.Mediation`
 
     @property
     def is_likelihood(self) -> bool:
@@ -46,10 +47,10 @@ class Traits(NamedTuple):
 
     @property
     def is_of_reward(self) -> bool:
-        """Whether the gradient is one of E[R] alone, biased or not: mle and reinvent follow
+        """Whether the gradient is one of E[R] alone, biased or not: mle, reinvent and cot follow
         another objective.
         """
-        return self.signal is None or self.signal.startswith("R")
+        return not self.mediator and (self.signal is None or self.signal.startswith("R"))
 
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
@@ -69,6 +70,8 @@ ESTIMATORS = {
     "all_actions_biased": Traits(None, all_actions=True),
     "straight_through": Traits(None, tokens="straight_through"),
     "reinmax": Traits(None, tokens="straight_through", second_order=True),
+    "cot": Traits(None, mediator=True),
+    "cot_unbiased": Traits("- KL", mediator=True, always_leave_one_out=True),
 }
 BASELINES = ("mean", "weighted")  # of leave-one-out: functions in `signals`
 SAMPLINGS = ("iid", "sobol", "lhs")  # the last two by points of `quasi_random`
@@ -252,6 +255,8 @@ class EstimatorSpec:
         """Raises SettingError if a weight is not 0 and the estimator cannot have a penalty."""
         if self.traits.reads_prior:
             reason = "which keeps to the prior by itself: a higher sigma keeps to it less"
+        elif self.traits.mediator:
+            reason = "which follows its mediator alone"
         elif not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
         else:

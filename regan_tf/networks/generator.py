@@ -11,7 +11,7 @@ from regan_tf.networks import backprop, lstm, samplers
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless, time_major
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
-from regan_tf.networks.noise import dropout_masks, gumbel_noise
+from regan_tf.networks.noise import gumbel_noise, kept
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
@@ -180,7 +180,8 @@ class Generator(keras.Model, Generates, FastGenerator):
         tokens, [T, B, E], and of states, [T, B, H], drawn anew for each step; seed: stateless.
         """
         widths = [self.embedding.output_dim, self.cell.units]
-        return dropout_masks([shape[1], shape[0]], widths, share, seed, self.compute_dtype)
+        both = kept([shape[1], shape[0], sum(widths)], share, seed, self.compute_dtype)
+        return tf.split(both, widths, axis=-1)
 
     def teacher_force(self, tokens: tf.Tensor, masks: Any = ()) -> Unrolled:
         """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass.

@@ -12,6 +12,14 @@ def uniform_noise(shape, seed, dtype=tf.float32):
     return tf.maximum(tf.random.stateless_uniform(shape, seed, dtype=dtype), tiny)
 
 
+def kept(shape, dropped, seed, dtype=tf.float32):
+    """Dropout's factors: 0 with the probability `dropped`, below 1, else 1 / (1 - dropped), so that
+    their mean is 1.
+    """
+    is_kept = uniform_noise(shape, seed, dtype) >= dropped
+    return tf.cast(is_kept, dtype) / (1 - dropped)
+
+
 def unit_interval(shape, seed):
     """Uniform float64 noise in (0, 1), from 2^-53 on: what `Generator.complete` inverts."""
     return tf.random.stateless_uniform(shape, seed, 2.0**-53, 1, tf.float64)
@@ -20,14 +28,6 @@ def unit_interval(shape, seed):
 def gumbel_noise(shape, seed, dtype=tf.float32):
     """Gumbel(0, 1) noise: one independent draw for each row, step and token."""
     return to_gumbel(uniform_noise(shape, seed, dtype))
-
-
-def dropout_masks(shape, widths, share, seed, dtype=tf.float32):
-    """Inverted dropout, for each width W [*shape, W]: 0 with the probability `share`, else
-    1 / (1 - share), each number drawn by itself. What is multiplied by it keeps its mean.
-    """
-    kept = tf.random.stateless_uniform([*shape, sum(widths)], seed, dtype=dtype) >= share
-    return tf.split(tf.cast(kept, dtype) / (1 - share), widths, axis=-1)
 
 
 def to_gumbel(u):

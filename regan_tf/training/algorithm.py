@@ -27,6 +27,8 @@ _WHERE_MEASURED = (
     "clipped",
     "ratio_kl",
     "critic_loss",
+    "mediator_kl",
+    "mediator_loss",
 )
 
 
@@ -62,9 +64,9 @@ def regan(experiment: Experiment) -> Iterator[dict | None]:
                 # 14-15: the variance of the gradient, to minimize which the annex network is
                 # trained.
                 updates.append(_update_generator(experiment, update, real))
-                if experiment.trains_discriminator:  # 16-18: for d-steps do: negatives, D's update
+                if experiment.has_negatives:  # 16-18: for d-steps do: negatives, D's update
                     seed = streams.seed(config, streams.NEGATIVES, update)
-                    losses, negatives = trainer.train_discriminator(real, seed)
+                    losses, negatives = trainer.train_opponent(real, seed)
                     updates[-1] |= losses
         is_whole = len(updates) == config.g_steps
         yield _end_iteration(experiment, updates, negatives, started) if is_whole else None
@@ -163,11 +165,13 @@ def _keep_best_of_pretraining(experiment, nll):
 
 
 def _measure_start(experiment):
-    """Iteration 0: the generator as pre-training left it, the prior from now on. Returns its
-    record.
+    """Iteration 0: the generator as pre-training left it, the prior from now on, and where a
+    mediator starts. Returns its record.
     """
     started = time.perf_counter()
     experiment.models.keep_prior()
+    if experiment.trainer.mediator:
+        experiment.trainer.mediator.start()
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
     record = _record(experiment, "adversarial", 0, samples, started) | experiment.describe_calls()

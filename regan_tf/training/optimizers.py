@@ -13,11 +13,8 @@ class ReducedAdam(keras.optimizers.Adam):
 
 
 def adam(learning_rate, variables, beta_2=0.999, weight_decay=0.0):
-    """Built, so that its state is part of the first checkpoint.
-
-    With a weight_decay matrices, but no biases and other vectors, shrink at each step besides by
-    the share learning_rate * weight_decay: decoupled from the gradient, as in AdamW (Loshchilov and
-    Hutter 2019).
+    """Built, so that its state is part of the first checkpoint. The decay is decoupled (AdamW): in
+    each step a matrix loses learning_rate x weight_decay of itself, a bias or vector nothing.
     """
     optimizer = ReducedAdam(learning_rate, beta_2=beta_2, weight_decay=weight_decay or None)
     optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])

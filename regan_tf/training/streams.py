@@ -5,7 +5,7 @@ checkpoint needs no random state.
 import tensorflow as tf
 
 PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY = range(2, 8)  # 0 and 1 are the data's
-DROPOUT = 8
+DROPOUT = 9
 
 
 def stream(config, number):

@@ -18,6 +18,7 @@ from regan_tf.networks.autoregressive import AT_ONCE, alive, masked
 from regan_tf.networks.noise import to_gumbel, uniform_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
+from regan_tf.training.mediator_trainer import MediatorTrainer
 from regan_tf.training.optimizers import adam
 
 
@@ -62,11 +63,19 @@ class Trainer:
         self.critic = None
         if self.spec.traits.critic:
             self.critic = CriticTrainer(config, generator, self.reward)
+        self.mediator = None
+        if self.spec.traits.mediator:
+            self.mediator = MediatorTrainer(config, generator)
+
+    @property
+    def _others(self):
+        """Who has variables and an optimizer besides."""
+        return [other for other in (self.critic, self.mediator) if other]
 
     @property
     def learned_variables(self):
         """Keras variables of what is learned besides the networks."""
-        return self.control_variables + (self.critic.variables if self.critic else [])
+        return self.control_variables + [v for other in self._others for v in other.variables]
 
     @property
     def penalty(self):
@@ -89,7 +98,7 @@ class Trainer:
             self.discriminator_optimizer,
             self.control_optimizer,
         ]
-        optimizers += [self.critic.optimizer] if self.critic else []
+        optimizers += [other.optimizer for other in self._others]
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
@@ -232,7 +241,8 @@ class Trainer:
         length = self.generator.seq_len
         tokens = array(tf.int32, [length])
         signal, log_prob = array(shape=[length]), array(shape=[length])
-        measured = {name: array() for name in measured_names(self.reward, self.penalty)}
+        given = self.reward, self.penalty, self.mediator and self.mediator.network
+        measured = {name: array() for name in measured_names(*given)}
         found = tokens, array(), signal, log_prob, measured
         lesson = ()
         if self.critic:
@@ -253,8 +263,14 @@ class Trainer:
             critic=self.critic and self.critic.network,
             data=real,
             penalty=self.penalty,
+            mediator=self.mediator and self.mediator.network,
             row_gradients=row_gradients,
         )
+
+    @property
+    def train_opponent(self):
+        """`train_mediator` where there is one, else `train_discriminator`."""
+        return self.train_mediator if self.mediator else self.train_discriminator
 
     @compiled
     def train_discriminator(self, batches, seed):
@@ -262,9 +278,26 @@ class Trainer:
         fresh negatives.
 
         Returns:
-          The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives,
-          int32 [S B, T].
+          The mean loss, in nats per sequence, and the mean norm of its gradient, by name; and the
+          negatives, int32 [S B, T].
         """
+        scalars, sampled = self._beside_negatives(
+            "discriminator",
+            lambda real, fake, _: self.discriminator_step(real, fake),
+            batches,
+            seed,
+        )
+        if self.critic:
+            self.critic.see_negatives(sampled)
+        return scalars, sampled
+
+    @compiled
+    def train_mediator(self, batches, seed):
+        """The same for cot's mediator."""
+        return self._beside_negatives("mediator", self.mediator.step, batches, seed)
+
+    def _beside_negatives(self, name, learn, batches, seed):
+        """learn(real, fake, seed) on each minibatch, as `train_discriminator` says."""
         steps, batch_size, seq_len = batches.shape
         at_once = steps * batch_size * seq_len * self.generator.vocab_size <= AT_ONCE
         fakes = (
@@ -273,25 +306,21 @@ class Trainer:
             else None
         )
 
+        of_dropout = stateless_fold_in(seed, steps)  # a number that no minibatch has
+
         def step(i, losses, norms, sampled):
             fake = (
                 fakes[i]
                 if at_once
                 else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
             )
-            loss, norm = replicas.run(self.discriminator_step, batches[i], fake)
+            loss, norm = replicas.run(learn, batches[i], fake, stateless_fold_in(of_dropout, i))
             return losses + loss, norms + norm, sampled.write(i, fake)
 
         sampled = tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
         losses, norms, sampled = repeat(steps, step, (0.0, 0.0, sampled))
-        scalars = {
-            "discriminator_loss": losses / steps,
-            "discriminator_gradient_norm": norms / steps,
-        }
-        sampled = tf.reshape(sampled.stack(), [-1, seq_len])
-        if self.critic:
-            self.critic.see_negatives(sampled)
-        return scalars, sampled
+        scalars = {f"{name}_loss": losses / steps, f"{name}_gradient_norm": norms / steps}
+        return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
 
     def _negatives(self, size, seed):
         """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""

@@ -67,16 +67,13 @@ class MasksTest(tf.test.TestCase):
     def test_what_they_multiply_keeps_its_mean_and_each_is_drawn_by_itself(self):
         """Means over n numbers, up to five standard deviations."""
         shape, share = [40, 50], 0.3
-        one, other = noise.dropout_masks(shape, [30, 20], share, [1, 2])
-        self.assertEqual((one.shape, other.shape), ([40, 50, 30], [40, 50, 20]))
-        self.assertAllClose(np.unique(one), [0, 1 / 0.7])
-        deviation = np.sqrt(share / (1 - share))  # of one number
-        for mask in (one, other):
-            n = mask.shape.num_elements()
-            self.assertAllClose(np.mean(mask), 1, atol=5 * deviation / np.sqrt(n))
-            for axis in range(3):  # neighbours in time, of rows, and of units
-                product = (mask - 1) * (np.roll(mask, 1, axis) - 1)
-                self.assertAllClose(np.mean(product), 0, atol=5 * deviation**2 / np.sqrt(n))
+        mask = noise.kept([*shape, 30], share, [1, 2])
+        self.assertAllClose(np.unique(mask), [0, 1 / 0.7])
+        deviation, n = np.sqrt(share / (1 - share)), mask.shape.num_elements()  # of one number
+        self.assertAllClose(np.mean(mask), 1, atol=5 * deviation / np.sqrt(n))
+        for axis in range(3):  # neighbours in time, of rows, and of units
+            product = (mask - 1) * (np.roll(mask, 1, axis) - 1)
+            self.assertAllClose(np.mean(product), 0, atol=5 * deviation**2 / np.sqrt(n))
 
     def test_logits_of_one_step_keep_their_mean(self):
         """The mean over masks of the states, without those of embeddings, which are within the

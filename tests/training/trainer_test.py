@@ -31,7 +31,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         experiment = small.experiment(estimator=estimator, **options)
         small.finish(experiment)
         trainer = experiment.trainer
-        for step in (trainer.update_generator, trainer.train_discriminator):
+        for step in (trainer.update_generator, trainer.train_opponent):
             self.assertEqual(step.experimental_get_tracing_count(), 1, step)
 
     def test_a_batch_serves_several_updates_in_one_trace(self):
