@@ -95,11 +95,16 @@ def _steps(config):
             f"--d_steps=0 contradicts --reward_weight={config.reward_weight}, by which the "
             "discriminator rewards, too; --reward_weight=1 leaves it out"
         )
-    if config.d_steps == 0 and not spec.traits.is_likelihood and config.rewards_by_discriminator:
-        follows = (
-            "follows its mediator" if spec.traits.mediator else "is rewarded by the discriminator"
+    if config.d_steps == 0 and spec.traits.mediator:
+        yield (
+            f"--d_steps=0 contradicts --estimator={spec.estimator}, which follows its mediator; "
+            "mle does not"
         )
-        yield (f"--d_steps=0 contradicts --estimator={spec.estimator}, which {follows}; mle is not")
+    elif config.d_steps == 0 and not spec.traits.is_likelihood and config.rewards_by_discriminator:
+        yield (
+            f"--d_steps=0 contradicts --estimator={spec.estimator}, which is rewarded by the "
+            "discriminator; mle is not"
+        )
     if config.iterations == 0 and config.default("pretrain_epochs") == 0:
         yield "--iterations=0 contradicts --pretrain_epochs=0: one of them must be above 0"
 

@@ -45,6 +45,10 @@ _ALL_ACTIONS = (
     "all_actions_biased is biased by what its critic gets wrong; "
     "doubly_robust, with the same critic, is not"
 )
+_COT = (
+    "cot leaves later divergences out, so its updates are no gradient of the whole one; "
+    "cot_unbiased has them"
+)
 _REUSE = (
     "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
 )
@@ -196,6 +200,8 @@ def _remark(config):
         return forms.get(spec.control_variate)
     if spec.updates_per_batch > 1 or config.replay:
         return _REUSE
+    if spec.traits.signal is None and spec.traits.mediator:
+        return _COT
     if spec.traits.all_actions and spec.traits.signal is None:
         return _ALL_ACTIONS
     is_straight_through = spec.traits.tokens == "straight_through"

@@ -157,6 +157,8 @@ class MutationTest(tf.test.TestCase):
 
     def test_it_finds_what_comes_after_the_end(self):
         with mock.patch.object(penalty, "masked", lambda x, mask: x):
+            self.assertGreater(self._error("cot_unbiased", _whole), 0.05)
+        with mock.patch.object(estimate.autoregressive, "alive", return_value=None):
             self.assertGreater(self._error(), 0.05)
 
     def test_it_finds_a_reward_that_is_followed(self):

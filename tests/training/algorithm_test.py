@@ -35,6 +35,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {},
         {"estimator": "reinforce_loo", "judge_prefixes": True, "decay_iterations": 3},
+        {"estimator": "cot", "dropout": 0.2},
     )
     def test_left_between_two_iterations_it_goes_on_with_the_same_numbers(self, **options):
         options |= {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 3}

@@ -92,6 +92,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {"estimator": "reinforce_loo", "dropout": 0.3, "weight_decay": 0.1},
         {"estimator": "doubly_robust", "critic_replay": 2},
+        {"estimator": "cot", "dropout": 0.3},
     )
     def test_a_run_equals_that_on_one_device(self, **options):
         def work():
@@ -134,6 +135,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             "sampling": "lhs",
         },
         {"estimator": "actor_critic", "updates_per_batch": 2, "critics": 2},
+        {"estimator": "cot_unbiased", "end_token": 4},
         {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
         {"estimator": "doubly_robust", "end_token": 4, "entropy": 0.5, "judge_prefixes": True},
     )

@@ -211,6 +211,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
         {"estimator": "doubly_robust", "critics": 2},
+        {"estimator": "cot"},
         {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
     )
     @pytest.mark.slow
@@ -443,6 +444,36 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--entropy=0.1 contradicts --estimator=reinvent, which keeps to the prior by itself",
         ),
         ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
+        ({"dropout": 1.0}, "--dropout=1.0 is not allowed: it must be at most 0.99"),
+        ({"weight_decay": -1.0}, "--weight_decay=-1.0 is not allowed: it must be at least 0"),
+        (
+            {"estimator": "cot", "reward": "a:b"},
+            "--reward=a:b contradicts --estimator=cot, which follows its mediator instead",
+        ),
+        (
+            {"estimator": "cot", "d_steps": 0},
+            "--d_steps=0 contradicts --estimator=cot, which follows its mediator; mle does not",
+        ),
+        (
+            {"estimator": "cot_unbiased", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=cot_unbiased, which follows its mediator alone",
+        ),
+        (
+            {"estimator": "cot", "leave_one_out": True},
+            "--leave_one_out=True contradicts --estimator=cot, which has no learning signal",
+        ),
+        (
+            {"estimator": "cot_unbiased", "updates_per_batch": 2},
+            "--updates_per_batch=2 contradicts --estimator=cot_unbiased, which needs fresh",
+        ),
+        (
+            {"estimator": "cot", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=cot: take",
+        ),
+        (
+            {"estimator": "cot_unbiased", "critic_reads": "next"},
+            "--critic_reads=next contradicts --estimator=cot_unbiased, which has no critic",
+        ),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
             "--iterations=0 contradicts --pretrain_epochs=0",
