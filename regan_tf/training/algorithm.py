@@ -165,17 +165,25 @@ def _keep_best_of_pretraining(experiment, nll):
 
 
 def _measure_start(experiment):
-    """Iteration 0: the generator as pre-training left it, the prior from now on, and where a
-    mediator starts. Returns its record.
+    """Iteration 0: the generator as pre-training left it, the prior from now on. Returns its
+    record.
     """
     started = time.perf_counter()
     experiment.models.keep_prior()
     if experiment.trainer.mediator:
-        experiment.trainer.mediator.start()
+        _start_mediator(experiment)
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
     record = _record(experiment, "adversarial", 0, samples, started) | experiment.describe_calls()
     return _kept_if_best(experiment, record)
+
+
+def _start_mediator(experiment):
+    """It learns first, as in CoT's own algorithm: the first update follows it already."""
+    trainer = experiment.trainer
+    trainer.mediator.start()
+    seed = streams.seed(experiment.config, streams.NEGATIVES, -1)  # that of no update
+    trainer.train_mediator(next(_minibatches(experiment, 0)), seed)
 
 
 def _update_generator(experiment, update, real):

@@ -31,7 +31,7 @@ class MediatorTrainer:
 
     def start(self):
         """The mediator becomes the generator as it is, where it is as large: it knows then what
-        pre-training has found, and the generator's first updates do not lead away from that.
+        pre-training has found.
         """
         pairs = list(zip(self.network.variables, self._generator.variables, strict=True))
         if all(own.shape == other.shape for own, other in pairs):
