@@ -25,6 +25,7 @@ def complaint(config) -> str | None:
         _row_parts,
         _replay,
         _critic,
+        _mediator,
         _calls,
     )
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
@@ -106,7 +107,7 @@ def _flag(config, name):
 def _steps(config):
     if config.track_variance and config.batch_size == 1:
         yield "--batch_size=1 is not allowed with --track_variance: it must be at least 2"
-    estimator = config.estimator_spec.estimator
+    spec = config.estimator_spec
     if config.reward_weight < 1 and not config.reward:
         yield f"--reward_weight={config.reward_weight} needs --reward"
     if config.d_steps == 0 and config.reward_weight < 1:
@@ -114,9 +115,14 @@ def _steps(config):
             f"--d_steps=0 contradicts --reward_weight={config.reward_weight}, by which the "
             "discriminator rewards, too; --reward_weight=1 leaves it out"
         )
-    if config.d_steps == 0 and estimator != "mle" and config.rewards_by_discriminator:
+    if config.d_steps == 0 and spec.traits.mediator:
         yield (
-            f"--d_steps=0 contradicts --estimator={estimator}, which is rewarded by the "
+            f"--d_steps=0 contradicts --estimator={spec.estimator}, which follows its mediator; "
+            "mle does not"
+        )
+    elif config.d_steps == 0 and not spec.traits.is_likelihood and config.rewards_by_discriminator:
+        yield (
+            f"--d_steps=0 contradicts --estimator={spec.estimator}, which is rewarded by the "
             "discriminator; mle is not"
         )
     if config.iterations == 0 and config.default("pretrain_epochs") == 0:
@@ -214,6 +220,15 @@ def _critic(config):
             f"--critic_replay={config.critic_replay} contradicts "
             f"--reward_weight={config.reward_weight}: what the discriminator thinks of a sequence "
             "does not last"
+        )
+
+
+def _mediator(config):
+    spec = config.estimator_spec
+    if spec.traits.mediator and config.reward:
+        yield (
+            f"--reward={config.reward} contradicts --estimator={spec.estimator}, which follows its "
+            "mediator instead"
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from regan_tf import combinations
 from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CALLS
 from regan_tf.settings import SettingError, check, same_as, setting
-from regan_tf.spec import EstimatorSpec, PenaltyWeights
+from regan_tf.spec import ESTIMATORS, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "oracle_file", "start_from")
 
@@ -238,6 +238,12 @@ class Config:
     control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
+    mediator_dim: int | None = setting(
+        None,
+        "Hidden units of cot's mediator, a generator; by default the generator's. As large, it "
+        "starts as the pre-trained generator, else from random weights.",
+        at_least=1,
+    )
     critic_units: int = setting(32, "Units of a critic's hidden layers.", at_least=1)
     # Training, Algorithm 1.
     start_from: str = setting(
@@ -266,6 +272,13 @@ class Config:
     pretrain_decay: bool = setting(
         False, "Let that rate fall to 0, by half a cosine over all of pre-training."
     )
+    dropout: float = same_as(EstimatorSpec, "dropout")
+    weight_decay: float = setting(
+        0.0,
+        "By how much the generator's matrices shrink at each step of maximum likelihood, in units "
+        "of its learning rate, as in AdamW.",
+        at_least=0,
+    )
     pretrain_patience: int | None = setting(
         None,
         "Epochs without a lower held-out NLL after which pre-training ends; the best generator "
@@ -283,7 +296,7 @@ class Config:
     d_steps: int | None = setting(
         None,
         "Discriminator minibatches after each generator update; by default one epoch of the data, "
-        "10 for texts and oracles. 0: none (mle).",
+        "10 for texts and oracles; of cot its mediator's. 0: none (mle).",
         at_least=0,
     )
     generator_learning_rate: float | None = setting(
@@ -323,6 +336,9 @@ class Config:
     )
     control_learning_rate: float = setting(
         1e-3, "Adam's learning rate for c_hat, eta and lambda.", above=0
+    )
+    mediator_learning_rate: float = setting(
+        1e-3, "Adam's learning rate for cot's mediator.", above=0
     )
     critic_learning_rate: float = setting(1e-2, "Adam's learning rate for critics.", above=0)
     seed: int = setting(
@@ -406,7 +422,10 @@ class Config:
         """The estimator that the flags describe. Raises SettingError where they do not fit."""
         names = {f.name for f in dataclasses.fields(EstimatorSpec)} - {"coupled", "estimator"}
         settings = {name: getattr(self, name) for name in names}
-        return EstimatorSpec(self.default("estimator"), **settings)
+        estimator = self.default("estimator")
+        if not ESTIMATORS[estimator].is_likelihood:  # it is pre-training's alone
+            del settings["dropout"]
+        return EstimatorSpec(estimator, **settings)
 
     @property
     def most_asked(self) -> int:
@@ -445,6 +464,7 @@ class Config:
     @property
     def _defaults(self):
         found = DEFAULTS[self.dataset](self)
+        found["mediator_dim"] = self.generator_dim or found["generator_dim"]
         if self.start_from:
             found["pretrain_epochs"] = 0.0
         if self.reward_calls:

@@ -23,6 +23,12 @@ class Traits(NamedTuple):
     tokens: str = "sampled"  # or "data", or "straight_through"
     second_order: bool = False  # straight-through by ReinMax
     reward_per_token: bool = False  # by Monte Carlo continuation
+    mediator: bool = False  # follows one, instead of a reward: see `penalty.Mediation`
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether it ascends the log-likelihood of data."""
+        return self.tokens == "data"
 
     @property
     def relaxed(self) -> bool:
@@ -41,10 +47,10 @@ class Traits(NamedTuple):
 
     @property
     def is_of_reward(self) -> bool:
-        """Whether the gradient is one of E[R] alone, biased or not: mle and reinvent follow
+        """Whether the gradient is one of E[R] alone, biased or not: mle, reinvent and cot follow
         another objective.
         """
-        return self.signal is None or self.signal.startswith("R")
+        return not self.mediator and (self.signal is None or self.signal.startswith("R"))
 
 
 # To add an estimator, add a row; a signal that is not there yet goes into `signals.SIGNALS`.
@@ -64,6 +70,8 @@ ESTIMATORS = {
     "all_actions_biased": Traits(None, all_actions=True),
     "straight_through": Traits(None, tokens="straight_through"),
     "reinmax": Traits(None, tokens="straight_through", second_order=True),
+    "cot": Traits(None, mediator=True),
+    "cot_unbiased": Traits("- KL", mediator=True, always_leave_one_out=True),
 }
 BASELINES = ("mean", "weighted")  # of leave-one-out: functions in `signals`
 SAMPLINGS = ("iid", "sobol", "lhs")  # the last two by points of `quasi_random`
@@ -167,6 +175,14 @@ class EstimatorSpec:
         "features and value of each (prefix), that after each next token, too (next), or nothing.",
         choices=("nothing", "prefix", "next"),
     )
+    dropout: float = setting(
+        0.0,
+        "Share of units that are dropped in maximum likelihood, in pre-training and by mle: of the "
+        "embedded tokens that the generator's cell reads, and of the states that its output layer "
+        "reads; for small data.",
+        at_least=0,
+        at_most=0.99,
+    )
     updates_per_batch: int = setting(
         1,
         "Generator updates that each batch serves, for a dear reward: those after the first by "
@@ -201,6 +217,9 @@ class EstimatorSpec:
         elif self.traits.relaxed and self.control_variate == "sequence":
             reason = "which needs a control variate a token: step or rollout"
             self._contradiction("control_variate", "estimator", reason)
+        if not self.traits.is_likelihood and not is_zero(self.dropout):
+            reason = "which has no dropout; maximum likelihood, mle, has"
+            self._contradiction("dropout", "estimator", reason)
         if not self.traits.reads_prior and self.sigma != EstimatorSpec.sigma:
             self._contradiction("sigma", "estimator", "which has none; reinvent has")
         if self.updates_per_batch == 1 and self.clip != EstimatorSpec.clip:
@@ -221,7 +240,7 @@ class EstimatorSpec:
     def _check_sampling(self):
         if self.sampling == "iid":
             return
-        if self.traits.tokens == "data":
+        if self.traits.is_likelihood:
             self._contradiction("sampling", "estimator", "which samples nothing")
         reason = "which needs the Gumbel noise that independent tokens are made of"
         if self.traits.tokens == "straight_through" and not self.traits.second_order:
@@ -236,6 +255,8 @@ class EstimatorSpec:
         """Raises SettingError if a weight is not 0 and the estimator cannot have a penalty."""
         if self.traits.reads_prior:
             reason = "which keeps to the prior by itself: a higher sigma keeps to it less"
+        elif self.traits.mediator:
+            reason = "which follows its mediator alone"
         elif not self.is_score_function:
             reason = "which has no learning signal of its own samples; the others have"
         else:
@@ -269,7 +290,7 @@ class EstimatorSpec:
     @property
     def reads_tokens_alone(self) -> bool:
         """Whether samples of the generator are hard tokens, without the z that they come of."""
-        return self.is_score_function and not self.traits.relaxed
+        return self.traits.tokens == "sampled" and not self.traits.relaxed
 
     @property
     def may_reuse(self) -> bool:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from regan_tf import replicas
 from regan_tf.estimators import (
     control_variate,
+    likelihood,
     mixed_reward,
     relaxation,
     rewards,
@@ -22,7 +23,7 @@ from regan_tf.estimators import (
 )
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
-from regan_tf.estimators.penalty import NO_TERMS, Penalty, fitting, later
+from regan_tf.estimators.penalty import NO_TERMS, Mediation, Penalty, fitting, later
 from regan_tf.estimators.rewards import Reward
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
@@ -51,8 +52,11 @@ class Diagnostics(NamedTuple):
     lesson: Lesson | tuple = ()  # what a critic is fitted to, with `tokens`; () where there is none
 
 
-def measured_names(reward: Reward, penalty: Penalty | None) -> tuple[str, ...]:
-    """Of `Diagnostics.measured`: a MixedReward's parts, and what a penalty weighs."""
+def measured_names(
+    reward: Reward, penalty: Penalty | None, mediator: SequenceGenerator | None = None
+) -> tuple[str, ...]:
+    """Of `Diagnostics.measured`: a MixedReward's parts, and what a penalty or a mediator gives."""
+    penalty = penalty if mediator is None else Mediation(mediator)
     return mixed_reward.measured(reward) + (penalty.names if penalty else ())
 
 
@@ -68,6 +72,7 @@ def estimate_gradient(
     critic: Callable[[Reading], tf.Tensor] | None = None,
     data: tf.Tensor | None = None,
     penalty: Penalty | None = None,
+    mediator: SequenceGenerator | None = None,
     row_gradients: bool = False,
     **settings: Any,
 ) -> tuple[list, Diagnostics]:
@@ -99,6 +104,8 @@ def estimate_gradient(
       data: real tokens int32 [B, T], for mle.
       penalty: what J has besides E[R], for estimators with a learning signal of their samples;
         for reinvent the prior alone.
+      mediator: M, a SequenceGenerator of the same tokens, which cot and cot_unbiased follow instead
+        of the reward: see `Mediation`. No gradient reaches it.
       row_gradients: also give the rows' gradient norms.
       **settings: fields of EstimatorSpec, such as leave_one_out=True.
     Returns:
@@ -114,7 +121,7 @@ def estimate_gradient(
     control = _control(spec, control)
     _check_critic(spec, critic)
     _check_batch(spec, batch_size, data)
-    penalty = fitting(spec, penalty, generator)
+    penalty = fitting(spec, penalty, generator, mediator)
     noise = _noise(spec, generator, batch_size, seed)
     phi = values(control.variables)
     is_straight_through = spec.traits.tokens == "straight_through"
@@ -258,6 +265,8 @@ def _credit(spec, generator, reward, b, dtype, seed=None):
     """
     options = generator.vocab_size, dtype, spec.critic_reads if spec.traits.critic else "nothing"
     told, parts = mixed_reward.tell(reward, b, *options)
+    if spec.traits.mediator:  # R is measured, and not followed
+        return told, tf.zeros_like(told.reward)[:, tf.newaxis], parts
     if told.to_go is not None and spec.may_credit_tokens:
         return told, told.to_go, parts
     if spec.traits.reward_per_token:
@@ -321,7 +330,7 @@ class _Noise(NamedTuple):
 
     gumbel: tf.Tensor  # g [B, T, V], for z; for b, too, where the rows are independent
     uniform: tf.Tensor  # v [K B, T, V], for z~
-    seed: tf.Tensor  # of continuations
+    seed: tf.Tensor  # of continuations, and of dropout
     points: tf.Tensor | None = None  # for b where they are not, or z is not asked for, [B, T]
 
     @property
@@ -347,13 +356,11 @@ def _noise(spec, generator, batch_size, seed):
 
 def _tokens(spec, generator, noise, data):
     """Samples of the generator, or the data, and the pullback of log-probabilities to theta."""
-
-    def run():
-        if spec.traits.tokens == "data":
-            return autoregressive.teacher_force(generator, replicas.own_rows(data))
-        return autoregressive.unroll(generator, noise.of_tokens)
-
-    return backprop.with_pullback(generator, run)
+    if spec.traits.is_likelihood:
+        return likelihood.read(generator, data, spec.dropout, noise.seed)
+    return backprop.with_pullback(
+        generator, lambda: autoregressive.unroll(generator, noise.of_tokens)
+    )
 
 
 def _control(spec, control):
@@ -389,7 +396,7 @@ def _check_critic(spec, critic):
 
 def _check_batch(spec, batch_size, data):
     spec.check_batch(batch_size)
-    if spec.traits.tokens == "data" and (data is None or data.shape[0] != batch_size):
+    if spec.traits.is_likelihood and (data is None or data.shape[0] != batch_size):
         raise ValueError(
             f"estimator={spec.estimator!r} needs data: int32 [B, T], with B = "
             f"batch_size={batch_size}"

@@ -57,10 +57,12 @@ class Penalty:
         elif not is_zero(prior_kl):
             raise SettingError("prior_kl", prior_kl, "it needs a prior")
 
+    role, divergence = "the penalty's prior", "prior_kl"  # in messages, and in what is measured
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of what is measured."""
-        return ("entropy",) if self.prior is None else ("prior_kl", "entropy")
+        return ("entropy",) if self.prior is None else (self.divergence, "entropy")
 
     def check(self, generator: SequenceGenerator) -> None:
         """Raises ValueError unless the prior writes the generator's sequences."""
@@ -73,7 +75,7 @@ class Penalty:
         ):
             if of(self.prior) != of(generator):
                 raise ValueError(
-                    f"the penalty's prior has {name}={of(self.prior)}: it must be the generator's, "
+                    f"{self.role} has {name}={of(self.prior)}: it must be the generator's, "
                     f"{of(generator)}"
                 )
 
@@ -99,20 +101,50 @@ class Penalty:
         by_token = {"entropy": masked(-_weighed(probs, log_probs), mask)}
         cost = -self.weights.entropy * by_token["entropy"]
         if of_prior is not None:
-            by_token["prior_kl"] = masked(_weighed(probs, log_probs - of_prior), mask)
-            cost += self.weights.prior_kl * by_token["prior_kl"]
+            divergence = masked(_weighed(probs, log_probs - of_prior), mask)
+            cost += self.weights.prior_kl * divergence
+            by_token[self.divergence] = divergence
         measured = {name: tf.reduce_sum(x, axis=1) for name, x in by_token.items()}
         return Terms(None if self.weights.are_zero else cost, measured)
 
 
-def fitting(
-    spec: EstimatorSpec, penalty: Penalty | None, generator: SequenceGenerator
-) -> Penalty | None:
-    """The penalty, if the estimator can have it for this generator; None where there is none, and
-    where an estimator has no signal that it could change.
+class Mediation(Penalty):
+    """What cooperative training follows (Lu et al. 2019): - KL(p_theta || p_m), step by step.
 
-    Raises SettingError, or another ValueError: they do not fit, or the estimator needs a prior.
+    The mediator p_m is a generator that learns the mixture of data and samples,
+    (p_data + p_theta) / 2, by maximum likelihood on as many of both. Where it is that, the
+    Jensen-Shannon divergence of p_data and p_theta has half of the gradient of KL(p_theta || p_m)
+    with p_m held. With KL_t that of p(. | b_<t), `cot` ascends the mean over prefixes b_<t of
+
+        - sum_t grad KL_t  =  sum_t sum_i grad p_t(i) [log m_t(i) - log p_t(i)],
+
+    in which b_<t is held, too. That is not the gradient of - KL(p_theta || p_m), which has
+    - sum_{s>t} KL_s grad log p(b_t | b_<t) besides: `cot_unbiased` has both.
     """
+
+    role, divergence = "the mediator", "mediator_kl"
+
+    def __init__(self, mediator: SequenceGenerator):
+        super().__init__(mediator, prior_kl=1.0)
+
+
+def fitting(
+    spec: EstimatorSpec,
+    penalty: Penalty | None,
+    generator: SequenceGenerator,
+    mediator: SequenceGenerator | None = None,
+) -> Penalty | None:
+    """The penalty, if the estimator can have it for this generator, or what it follows of its
+    mediator; None where there is neither, and where an estimator has no signal that a penalty
+    could change.
+
+    Raises SettingError, or another ValueError: they do not fit, or the estimator needs a prior or a
+    mediator.
+    """
+    if spec.traits.mediator:
+        return _mediation(spec, penalty, generator, mediator)
+    if mediator is not None:
+        raise ValueError(f"estimator={spec.estimator!r} has no mediator: pass none")
     if spec.traits.reads_prior and (penalty is None or penalty.prior is None):
         raise ValueError(
             f"estimator={spec.estimator!r} needs a prior: pass penalty=Penalty(prior), with no "
@@ -123,6 +155,19 @@ def fitting(
     spec.check_penalty(penalty.weights)
     penalty.check(generator)
     return penalty if spec.is_score_function else None
+
+
+def _mediation(spec, penalty, generator, mediator):
+    if mediator is None:
+        raise ValueError(
+            f"estimator={spec.estimator!r} needs a mediator: pass mediator=, a generator of the "
+            "same tokens"
+        )
+    if penalty is not None:
+        raise ValueError(f"estimator={spec.estimator!r} follows its mediator alone: no penalty")
+    found = Mediation(mediator)
+    found.check(generator)
+    return found
 
 
 def later(cost: tf.Tensor) -> tf.Tensor:

@@ -191,6 +191,7 @@ SIGNALS = {  # by name in the spec: of the reward, and of what is set against it
     "R - Q": controlled,
     "R - Q - c": controlled,
     "2 (sigma R - log p/p_0)": reinvent,
+    "- KL": reinforce,  # what is later of it, as of a penalty, where there is no R
 }
 
 

@@ -61,7 +61,8 @@ def through_generator(
     """Back through a pass of our `Generator` to the gradient in its weights.
 
     Args:
-      unrolled: as the generator's `unroll` or `teacher_force` gave it.
+      unrolled: as the generator's `unroll` or `teacher_force` gave it. Where that had masks, they
+        are in the weights' inputs, and in the cotangents of what they multiply.
       cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
       row_gradients: also give RowGradients.
     Returns:
@@ -69,17 +70,20 @@ def through_generator(
       None. Both are linear or quadratic in the cotangent, and differentiable in it.
     """
     cell, output = generator.cell, generator.output_layer
-    hidden, (trace, log_probs) = unrolled.states[0], unrolled.saved
+    hidden, (trace, log_probs, masks) = unrolled.states[0], unrolled.saved
+    shown = hidden * masks[1] if masks else hidden  # to the output layer
     d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
     d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
+    d_hidden = d_hidden * masks[1] if masks else d_hidden
     d = _through_cell(cell, trace, d_hidden, d_logits.shape[0])
     read, embedding = generator.tokens_read(unrolled.tokens), generator.embedding.embeddings
     d_embedded = lstm.product(d, cell.kernel.value, transpose=True)
-    used = _used_in_cell(cell, tf.gather(embedding.value, read), hidden, d)
-    used |= {id(output.kernel): (hidden, d_logits), id(output.bias): (None, d_logits)}
+    d_embedded = d_embedded * masks[0] if masks else d_embedded
+    used = _used_in_cell(cell, generator.embedded(read, masks), hidden, d)
+    used |= {id(output.kernel): (shown, d_logits), id(output.bias): (None, d_logits)}
     used |= {id(embedding): (read, d_embedded)}
     summed = used
-    if generator.reads_by_table:  # the few rows of the table give the same sums
+    if generator.reads_by_table and not masks:  # the few rows of the table give the same sums
         d_table = _weight_gradient(embedding, read, d)
         d_rows = lstm.product(d_table, cell.kernel.value, transpose=True)
         summed = used | {id(embedding): (None, d_rows), id(cell.kernel): (embedding.value, d_table)}
@@ -87,7 +91,7 @@ def through_generator(
     if not row_gradients:
         return gradient, None
     norms = [_squared_row_norms(*used[id(v)]) for v in generator.trainable_variables]
-    return gradient, RowGradients(norms, tf.reduce_sum(hidden[:, :, 0] * d_logits[:, :, 0], axis=0))
+    return gradient, RowGradients(norms, tf.reduce_sum(shown[:, :, 0] * d_logits[:, :, 0], axis=0))
 
 
 def through_discriminator(

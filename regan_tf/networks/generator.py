@@ -11,7 +11,7 @@ from regan_tf.networks import backprop, lstm, samplers
 from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless, time_major
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
-from regan_tf.networks.noise import for_drawing, token_noise
+from regan_tf.networks.noise import for_drawing, kept, token_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
@@ -175,24 +175,44 @@ class Generator(keras.Model, Generates, FastGenerator):
         (tokens, logits, states, trace), _ = lstm.unroll(step, start, inputs, length)
         return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
 
-    def teacher_force(self, tokens: tf.Tensor) -> Unrolled:
-        """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass."""
+    def dropout_masks(self, shape: Any, share: Any, seed: Any) -> list[tf.Tensor]:
+        """For `teacher_force` of tokens of the shape [B, T]: masks of inverted dropout, of embedded
+        tokens, [T, B, E], and of states, [T, B, H], drawn anew for each step; seed: stateless.
+        """
+        widths = [self.embedding.output_dim, self.cell.units]
+        both = kept([shape[1], shape[0], sum(widths)], share, seed, self.compute_dtype)
+        return tf.split(both, widths, axis=-1)
+
+    def teacher_force(self, tokens: tf.Tensor, masks: Any = ()) -> Unrolled:
+        """Reads tokens, int32 [B, T'], and gives the same as `unroll`: the likelihood's pass.
+
+        With masks, what the cell reads of the tokens is multiplied by the first, and what the
+        output layer reads of the states by the second; what the cell hands on from step to step is
+        as it was (Zaremba et al. 2014).
+        """
 
         def step(projected_t, state):
             state, trace = self.cell.traced(projected_t, state)
             return (state, trace), state
 
-        projected = self._project(self.tokens_read(tokens))
+        read = self.tokens_read(tokens)
+        projected = self.cell.project(self.embedded(read, masks)) if masks else self._project(read)
         (states, trace), _ = lstm.unroll(
             step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
         )
-        return self._unrolled(tokens, self._logits(lstm.stack(states[0])), states, trace)
+        hidden = lstm.stack(states[0])
+        logits = self._logits(hidden * masks[1] if masks else hidden)
+        return self._unrolled(tokens, logits, states, trace, masks)
 
-    def _unrolled(self, tokens, logits, states, trace):
+    def embedded(self, read: tf.Tensor, masks: Any = ()) -> tf.Tensor:
+        """The embeddings of tokens read, int32 [T, B] -> [T, B, E]; times the first mask."""
+        embedded = tf.gather(self.embedding.embeddings.value, read)
+        return embedded * masks[0] if masks else embedded
+
+    def _unrolled(self, tokens, logits, states, trace, masks=()):
         log_probs = tf.nn.log_softmax(logits)
-        return Unrolled(
-            tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), (trace, log_probs)
-        )
+        saved = trace, log_probs, masks
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), saved)
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)

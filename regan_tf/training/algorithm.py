@@ -27,6 +27,8 @@ _WHERE_MEASURED = (
     "clipped",
     "ratio_kl",
     "critic_loss",
+    "mediator_kl",
+    "mediator_loss",
 )
 
 
@@ -62,9 +64,9 @@ def regan(experiment: Experiment) -> Iterator[dict | None]:
                 # 14-15: the variance of the gradient, to minimize which the annex network is
                 # trained.
                 updates.append(_update_generator(experiment, update, real))
-                if experiment.trains_discriminator:  # 16-18: for d-steps do: negatives, D's update
+                if experiment.has_negatives:  # 16-18: for d-steps do: negatives, D's update
                     seed = streams.seed(config, streams.NEGATIVES, update)
-                    losses, negatives = trainer.train_discriminator(real, seed)
+                    losses, negatives = trainer.train_opponent(real, seed)
                     updates[-1] |= losses
         is_whole = len(updates) == config.g_steps
         yield _end_iteration(experiment, updates, negatives, started) if is_whole else None
@@ -104,10 +106,12 @@ def _pretrain_epoch(experiment, size):
     started = time.perf_counter()
     epoch, first = divmod(progress.pretrained, progress.batches_per_epoch)
     minibatches = _epoch(experiment, epoch)
+    seed = streams.seed(experiment.config, streams.DROPOUT, epoch)
     last = min(progress.batches_per_epoch, progress.pretrain_batches - progress.pretrained + first)
     for start in range(first, last, size):
         steps = min(size, last - start)
-        losses = experiment.trainer.pretrain(minibatches, tf.constant(start), tf.constant(steps))
+        part = tf.constant(start), tf.constant(steps)
+        losses = experiment.trainer.pretrain(minibatches, seed, *part)
         _require_finite_losses(losses.numpy(), progress.pretrained)
         progress.count_pretraining(steps)
         seconds += time.perf_counter() - started
@@ -166,10 +170,20 @@ def _measure_start(experiment):
     """
     started = time.perf_counter()
     experiment.models.keep_prior()
+    if experiment.trainer.mediator:
+        _start_mediator(experiment)
     experiment.progress.count_iteration()
     samples = experiment.evaluation.draw(0)
     record = _record(experiment, "adversarial", 0, samples, started) | experiment.describe_calls()
     return _kept_if_best(experiment, record)
+
+
+def _start_mediator(experiment):
+    """It learns first, as in CoT's own algorithm: the first update follows it already."""
+    trainer = experiment.trainer
+    trainer.mediator.start()
+    seed = streams.seed(experiment.config, streams.NEGATIVES, -1)  # that of no update
+    trainer.train_mediator(next(_minibatches(experiment, 0)), seed)
 
 
 def _update_generator(experiment, update, real):

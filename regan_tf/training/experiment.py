@@ -132,6 +132,8 @@ class Experiment:
             self.own_reward.close()
 
     @property
-    def trains_discriminator(self) -> bool:
-        """Whether the discriminator is trained: not where a reward of one's own replaces it."""
+    def has_negatives(self) -> bool:
+        """Whether the discriminator is trained, or cot's mediator: not where a reward of one's own
+        is in its place.
+        """
         return self.config.rewards_by_discriminator and self.config.d_steps > 0

@@ -48,6 +48,10 @@ _ALL_ACTIONS = (
 _DISCOUNT = (
     "with --discount below 1 an update is no gradient of a mean reward; --discount=1 has one"
 )
+_COT = (
+    "cot leaves later divergences out, so its updates are no gradient of the whole one; "
+    "cot_unbiased has them"
+)
 _REUSE = (
     "sequences that are used again make updates biased; --updates_per_batch=1 --replay=0 are not"
 )
@@ -201,6 +205,8 @@ def _remark(config):
         return _REUSE
     if config.discount < 1:
         return _DISCOUNT
+    if spec.traits.signal is None and spec.traits.mediator:
+        return _COT
     if spec.traits.all_actions and spec.traits.signal is None:
         return _ALL_ACTIONS
     is_straight_through = spec.traits.tokens == "straight_through"

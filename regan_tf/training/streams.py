@@ -5,7 +5,7 @@ checkpoint needs no random state.
 import tensorflow as tf
 
 # 0 and 1 are the data's.
-PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY, CURVE = range(2, 9)
+PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY, CURVE, DROPOUT = range(2, 10)
 
 
 def stream(config, number):

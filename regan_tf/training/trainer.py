@@ -7,18 +7,18 @@ import tensorflow as tf
 from tensorflow.random.experimental import stateless_fold_in
 
 from regan_tf import replicas
-from regan_tf.estimators import reuse, variance
+from regan_tf.estimators import likelihood, reuse, variance
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading
 from regan_tf.estimators.discriminator_rewards import reward_of
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, teacher_force
-from regan_tf.networks.backprop import with_pullback
+from regan_tf.networks.autoregressive import AT_ONCE, alive, masked
 from regan_tf.networks.noise import for_drawing, kept, token_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
+from regan_tf.training.mediator_trainer import MediatorTrainer
 from regan_tf.training.optimizers import adam
 
 
@@ -45,11 +45,15 @@ class Trainer:
         self.control_variables = self.control.variables
         falls = pretrain_batches if config.pretrain_decay else 0
         self.pretrain_optimizer = adam(
-            _rate(config.pretrain_learning_rate, falls), generator.trainable_variables
+            _rate(config.pretrain_learning_rate, falls),
+            generator.trainable_variables,
+            weight_decay=config.weight_decay,
         )
         self._falls = config.decay_iterations * config.g_steps * config.updates_per_batch
         self.generator_optimizer = adam(
-            _rate(config.generator_learning_rate, self._falls), generator.trainable_variables
+            _rate(config.generator_learning_rate, self._falls),
+            generator.trainable_variables,
+            weight_decay=config.weight_decay if self.spec.traits.is_likelihood else 0.0,
         )
         self.discriminator_optimizer = adam(
             config.discriminator_learning_rate,
@@ -61,11 +65,19 @@ class Trainer:
         self.critic = None
         if self.spec.traits.critic:
             self.critic = CriticTrainer(config, generator, self.reward)
+        self.mediator = None
+        if self.spec.traits.mediator:
+            self.mediator = MediatorTrainer(config, generator)
+
+    @property
+    def _others(self):
+        """Who has variables and an optimizer besides."""
+        return [other for other in (self.critic, self.mediator) if other]
 
     @property
     def learned_variables(self):
         """Keras variables of what is learned besides the networks."""
-        return self.control_variables + (self.critic.variables if self.critic else [])
+        return self.control_variables + [v for other in self._others for v in other.variables]
 
     @property
     def penalty(self):
@@ -88,40 +100,33 @@ class Trainer:
             self.discriminator_optimizer,
             self.control_optimizer,
         ]
-        optimizers += [self.critic.optimizer] if self.critic else []
+        optimizers += [other.optimizer for other in self._others]
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
-    def pretrain(self, batches, first, steps):
+    def pretrain(self, batches, seed, first, steps):
         """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number
-        `first` on.
+        `first` on. The stateless seed, int32 [2], is that of --dropout for all of them.
 
         Returns:
           Their losses [steps], in nats per sequence.
         """
 
         def step(i, losses):
-            return (losses.write(i, replicas.run(self.likelihood_step, batches[first + i])),)
+            number = first + i
+            args = batches[number], stateless_fold_in(seed, number)
+            return (losses.write(i, replicas.run(self.likelihood_step, *args)),)
 
         (losses,) = repeat(steps, step, (tf.TensorArray(tf.float32, steps),))
         return losses.stack()
 
-    def likelihood_step(self, tokens):
+    def likelihood_step(self, tokens, seed=None):
         """One Adam step on the negative log-likelihood of int32 [B, T]; returns it, in nats per
-        sequence.
+        sequence. seed: of --dropout.
         """
-        generator, tokens = self.generator, replicas.own_rows(tokens)
-        unrolled, pullback = with_pullback(generator, lambda: teacher_force(generator, tokens))
-        mask = alive(generator, tokens)
-        log_prob = tf.reduce_mean(
-            tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1)
-        )
-        gradient, _ = pullback(
-            masked(tf.fill(tokens.shape, tf.cast(1 / tokens.shape[0], log_prob.dtype)), mask)
-        )
-        *gradient, log_prob = replicas.mean([*gradient, log_prob])
-        self.pretrain_optimizer.apply([-g for g in gradient], generator.trainable_variables)
-        return -log_prob
+        gradient, loss = likelihood.descent(self.generator, tokens, self.config.dropout, seed)
+        self.pretrain_optimizer.apply(gradient, self.generator.trainable_variables)
+        return loss
 
     @compiled
     def update_generator(self, seed, real, replayed=None):
@@ -238,7 +243,8 @@ class Trainer:
         length = self.generator.seq_len
         tokens = array(tf.int32, [length])
         signal, log_prob = array(shape=[length]), array(shape=[length])
-        measured = {name: array() for name in measured_names(self.reward, self.penalty)}
+        given = self.reward, self.penalty, self.mediator and self.mediator.network
+        measured = {name: array() for name in measured_names(*given)}
         found = tokens, array(), signal, log_prob, measured
         lesson = ()
         if self.critic:
@@ -259,8 +265,14 @@ class Trainer:
             critic=self.critic and self.critic.network,
             data=real,
             penalty=self.penalty,
+            mediator=self.mediator and self.mediator.network,
             row_gradients=row_gradients,
         )
+
+    @property
+    def train_opponent(self):
+        """`train_mediator` where there is one, else `train_discriminator`."""
+        return self.train_mediator if self.mediator else self.train_discriminator
 
     @compiled
     def train_discriminator(self, batches, seed):
@@ -268,9 +280,23 @@ class Trainer:
         fresh negatives.
 
         Returns:
-          The mean loss, in nats per sequence, the mean norm of its gradient, and the negatives,
-          int32 [S B, T].
+          The mean loss, in nats per sequence, and the mean norm of its gradient, by name; and the
+          negatives, int32 [S B, T].
         """
+        scalars, sampled = self._beside_negatives(
+            "discriminator", self.discriminator_step, batches, seed
+        )
+        if self.critic:
+            self.critic.see_negatives(sampled)
+        return scalars, sampled
+
+    @compiled
+    def train_mediator(self, batches, seed):
+        """The same for cot's mediator."""
+        return self._beside_negatives("mediator", self.mediator.step, batches, seed)
+
+    def _beside_negatives(self, name, learn, batches, seed):
+        """learn(real, fake, seed) on each minibatch, as `train_discriminator` says."""
         steps, batch_size, seq_len = batches.shape
         at_once = steps * batch_size * seq_len * self.generator.vocab_size <= AT_ONCE
         fakes = (
@@ -286,21 +312,13 @@ class Trainer:
                 if at_once
                 else replicas.run(self._negatives, batch_size, stateless_fold_in(seed, i))
             )
-            loss, norm = replicas.run(
-                self.discriminator_step, batches[i], fake, stateless_fold_in(of_dropout, i)
-            )
+            loss, norm = replicas.run(learn, batches[i], fake, stateless_fold_in(of_dropout, i))
             return losses + loss, norms + norm, sampled.write(i, fake)
 
         sampled = tf.TensorArray(tf.int32, steps, element_shape=[batch_size, seq_len])
         losses, norms, sampled = repeat(steps, step, (0.0, 0.0, sampled))
-        scalars = {
-            "discriminator_loss": losses / steps,
-            "discriminator_gradient_norm": norms / steps,
-        }
-        sampled = tf.reshape(sampled.stack(), [-1, seq_len])
-        if self.critic:
-            self.critic.see_negatives(sampled)
-        return scalars, sampled
+        scalars = {f"{name}_loss": losses / steps, f"{name}_gradient_norm": norms / steps}
+        return scalars, tf.reshape(sampled.stack(), [-1, seq_len])
 
     def _negatives(self, size, seed):
         """Fresh samples, int32 [size, T]: each replica draws its part, and has all."""

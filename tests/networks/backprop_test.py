@@ -51,6 +51,36 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
                 [n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9
             )
 
+    @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
+    def test_generator_with_dropout(self, vocab_size, in_graph_loop):
+        """The tape's generator is written once more here, step by step, with the same masks."""
+        generator, _, tokens = self._problem(vocab_size, in_graph_loop)
+        of_embedded, of_hidden = masks = generator.dropout_masks([3, 6], 0.4, [1, 2])
+        read, theta = generator.tokens_read(tokens), generator.trainable_variables
+        output = generator.output_layer
+        with tf.GradientTape() as tape:
+            state, logits = generator.initial_state(3), []
+            for t in range(6):
+                embedded = of_embedded[t] * tf.gather(generator.embedding.embeddings.value, read[t])
+                state = generator.cell.advance(generator.cell.project(embedded), state)
+                shown = of_hidden[t] * state[0]
+                logits.append(shown @ output.kernel.value + output.bias.value)
+            log_probs = tf.nn.log_softmax(tf.stack(logits, axis=1))
+        cotangent = tf.random.stateless_normal([3, 6, vocab_size], [1, 2], dtype=tf.float64)
+        expected = tape.gradient(log_probs, [v.value for v in theta], cotangent)
+        unrolled = generator.teacher_force(tokens, masks)
+        self.assertAllClose(unrolled.log_probs, log_probs, rtol=1e-9)
+        found, rows = generator.pullback(unrolled, cotangent, row_gradients=True)
+        for a, b in zip(found, expected, strict=True):
+            self.assertAllClose(a, tf.convert_to_tensor(b), rtol=1e-9, atol=1e-9)
+        for j in range(3):
+            own = [mask[:, j : j + 1] for mask in masks]
+            alone = generator.teacher_force(tokens[j : j + 1], own)
+            gradient, _ = generator.pullback(alone, cotangent[j : j + 1])
+            norms = [tf.reduce_sum(g**2) for g in gradient]
+            self.assertAllClose([n[j] for n in rows.squared_norms], norms, rtol=1e-9)
+            self.assertAllClose(rows.last_layer_first[j], gradient[4][0, 0], rtol=1e-9)
+
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True], end_token=[None, 1])
     def test_discriminator(self, vocab_size, in_graph_loop, end_token):
         _, discriminator, tokens = self._problem(vocab_size, in_graph_loop, end_token)

@@ -35,6 +35,7 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         {},
         {"estimator": "reinforce_loo", "judge_prefixes": True, "decay_iterations": 3},
+        {"estimator": "cot", "dropout": 0.2},
     )
     def test_left_between_two_iterations_it_goes_on_with_the_same_numbers(self, **options):
         options |= {"pretrain_epochs": 0, "iterations": 3, "g_steps": 2, "d_steps": 3}
@@ -44,6 +45,21 @@ class AlgorithmTest(tf.test.TestCase, parameterized.TestCase):
         resumed.checkpoint.read(whole.checkpoint.write(f"{self.get_temp_dir()}/state"))
         for found, expected in zip(_records(resumed), steps, strict=True):
             self.assertEqual(found | {"seconds": 0}, expected | {"seconds": 0})
+
+    @parameterized.parameters("mle", "reinforce_loo")
+    def test_with_dropout_and_decay_it_goes_on_with_the_same_numbers_within_an_epoch(self, name):
+        options = {"estimator": name, "pretrain_epochs": 1.3, "iterations": 2, "d_steps": 1}
+        options |= {"dropout": 0.3, "weight_decay": 0.1, "eval_samples": 50}
+        whole, resumed = small.experiment(**options), small.experiment(**options)
+        with mock.patch.object(algorithm, "_LARGEST_GROUP", 3):
+            steps = algorithm.regan(whole)
+            next(steps)
+            resumed.checkpoint.read(whole.checkpoint.write(f"{self.get_temp_dir()}/state"))
+            self.assertEqual(resumed.progress.pretrained, 3)
+            for found, expected in zip(_records(resumed), filter(None, steps), strict=True):
+                self.assertEqual(found | {"seconds": 0}, expected | {"seconds": 0})
+        for one, other in zip(resumed.generator.variables, whole.generator.variables, strict=True):
+            self.assertAllEqual(one, other)
 
     def test_pretraining_learns_the_grammar(self):
         experiment = small.experiment(pretrain_epochs=10, pretrain_learning_rate=1e-2)

@@ -79,12 +79,13 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
             # Which forces its prefixes.
             self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")
 
-    @parameterized.parameters(5, 300)
-    def test_likelihood_and_discriminator(self, vocab_size):
-        trainer, batches = self._trainer(vocab_size), tf.zeros([2, 8, 3], tf.int32)
+    @parameterized.parameters((5, {}), (300, {}), (300, {"estimator": "cot", "dropout": 0.3}))
+    def test_likelihood_and_discriminator(self, vocab_size, options):
+        trainer, batches = self._trainer(vocab_size, **options), tf.zeros([2, 8, 3], tf.int32)
+        seed, part = tf.constant([0, 0]), (tf.constant(0), tf.constant(2))
         steps = [
-            trainer.pretrain.get_concrete_function(batches, tf.constant(0), tf.constant(2)),
-            trainer.train_discriminator.get_concrete_function(batches, tf.constant([0, 0])),
+            trainer.pretrain.get_concrete_function(batches, seed, *part),
+            trainer.train_opponent.get_concrete_function(batches, seed),
         ]
         for step in steps:
             self.assertEmpty(self._ops(step) - set(_ON_GPU.split()))

@@ -90,8 +90,9 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             return work()
 
     @parameterized.parameters(
-        {"estimator": "reinforce_loo"},
+        {"estimator": "reinforce_loo", "dropout": 0.3, "weight_decay": 0.1},
         {"estimator": "doubly_robust", "critic_replay": 2},
+        {"estimator": "cot", "dropout": 0.3},
         {
             "estimator": "reinforce_loo",
             "discriminator": "cnn",
@@ -111,7 +112,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
         self._assert_equal(work)
 
     @parameterized.parameters(
-        {"estimator": "mle"},
+        {"estimator": "mle", "dropout": 0.3, "weight_decay": 0.1},
         {"estimator": "reinforce_rollout", "rollouts": 2},
         {"estimator": "reinforce_loo", "updates_per_batch": 3},
         {"estimator": "reinforce_loo", "sampling": "sobol"},
@@ -140,6 +141,7 @@ class TwoDevicesTest(tf.test.TestCase, parameterized.TestCase):
             "sampling": "lhs",
         },
         {"estimator": "actor_critic", "updates_per_batch": 2, "critics": 2},
+        {"estimator": "cot_unbiased", "end_token": 4},
         {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
         {"estimator": "doubly_robust", "end_token": 4, "entropy": 0.5, "judge_prefixes": True},
     )

@@ -119,6 +119,8 @@ class RunTest(tf.test.TestCase, parameterized.TestCase):
         ({"estimator": "actor_critic", "updates_per_batch": 2}, "used again make updates biased"),
         ({"estimator": "mle"}, None),
         ({"estimator": "reinvent"}, None),
+        ({"estimator": "cot"}, "cot leaves later divergences out.* cot_unbiased has them"),
+        ({"estimator": "cot_unbiased"}, None),
     )
     def test_a_run_says_what_is_biased(self, options, remark):
         found = run_module._remark(Config(**options))

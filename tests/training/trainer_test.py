@@ -18,6 +18,11 @@ from regan_tf.training.run import run
 from tests.training import small
 
 
+def _start(variables):
+    """Weights from 1 to 2, of the variables' shapes."""
+    return [np.reshape(np.linspace(1, 2, v.shape.num_elements()), v.shape) for v in variables]
+
+
 class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(*ESTIMATORS)
     @pytest.mark.slow
@@ -28,7 +33,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         experiment = small.experiment(estimator=estimator, **options)
         small.finish(experiment)
         trainer = experiment.trainer
-        for step in (trainer.update_generator, trainer.train_discriminator):
+        for step in (trainer.update_generator, trainer.train_opponent):
             self.assertEqual(step.experimental_get_tracing_count(), 1, step)
 
     def test_a_batch_serves_several_updates_in_one_trace(self):
@@ -97,6 +102,41 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         constant = small.experiment(**options | {"pretrain_decay": False})
         constant.trainer.pretrain_optimizer.iterations.assign_add(8)
         self.assertAllClose(constant.trainer.pretrain_optimizer.learning_rate, 1e-3)
+
+    def test_dropout_is_traced_once_and_differs_from_minibatch_to_minibatch(self):
+        trainer = small.experiment(dropout=0.5, pretrain_learning_rate=1e-9).trainer
+        batches, seed = tf.zeros([3, 64, 3], tf.int32), tf.constant([0, 8])
+        losses = trainer.pretrain(batches, seed, tf.constant(0), tf.constant(3)).numpy()
+        self.assertLen(set(losses), 3)
+        later = trainer.pretrain(batches, seed, tf.constant(1), tf.constant(2)).numpy()
+        self.assertAllClose(later, losses[1:], atol=1e-6)
+        self.assertEqual(trainer.pretrain.experimental_get_tracing_count(), 1)
+        tokens = batches[0]
+        self.assertAllEqual(trainer.generator(tokens), trainer.generator(tokens))  # judged without
+
+    @parameterized.parameters("mle", "reinforce_loo")
+    def test_matrices_shrink_in_maximum_likelihood_by_the_rate_times_the_decay(self, estimator):
+        """With the same gradients, weights without decay less those with it are the share."""
+        options = {"estimator": estimator, "pretrain_epochs": 1, "pretrain_learning_rate": 1e-2}
+        options["generator_learning_rate"] = 2e-2
+        plain, decayed = (
+            small.experiment(**options, weight_decay=decay).trainer for decay in (0.0, 0.3)
+        )
+        theta = plain.generator.trainable_variables
+        gradient = [tf.fill(v.shape, 0.2) for v in theta]
+        is_likelihood = estimator == "mle"
+        for name, share in (
+            ("pretrain_optimizer", 1e-2 * 0.3),
+            ("generator_optimizer", 2e-2 * 0.3 * is_likelihood),
+        ):
+            for trainer in (plain, decayed):
+                for to, value in zip(trainer.generator.variables, _start(theta), strict=True):
+                    to.assign(value)
+                getattr(trainer, name).apply(gradient, trainer.generator.trainable_variables)
+            others = decayed.generator.trainable_variables
+            for start, one, other in zip(_start(theta), theta, others, strict=True):
+                shrunk = share * start * (len(start.shape) > 1)
+                self.assertAllClose(one - other, shrunk, atol=1e-6)
 
     def test_discriminator_learns_to_tell_random_from_real(self):
         experiment = small.experiment(seq_len=5, discriminator_learning_rate=1e-2)
@@ -237,6 +277,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         {"estimator": "rebar"},
         {"estimator": "relax", "control_variate": "step"},
         {"estimator": "doubly_robust", "critics": 2},
+        {"estimator": "cot"},
         {"estimator": "doubly_robust_relax", "control_variate": "step", "prior_kl": 0.5},
     )
     @pytest.mark.slow
@@ -494,6 +535,36 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--entropy=0.1 contradicts --estimator=reinvent, which keeps to the prior by itself",
         ),
         ({"entropy": -0.1}, "--entropy=-0.1 is not allowed: it must be at least 0"),
+        ({"dropout": 1.0}, "--dropout=1.0 is not allowed: it must be at most 0.99"),
+        ({"weight_decay": -1.0}, "--weight_decay=-1.0 is not allowed: it must be at least 0"),
+        (
+            {"estimator": "cot", "reward": "a:b"},
+            "--reward=a:b contradicts --estimator=cot, which follows its mediator instead",
+        ),
+        (
+            {"estimator": "cot", "d_steps": 0},
+            "--d_steps=0 contradicts --estimator=cot, which follows its mediator; mle does not",
+        ),
+        (
+            {"estimator": "cot_unbiased", "prior_kl": 0.1},
+            "--prior_kl=0.1 contradicts --estimator=cot_unbiased, which follows its mediator alone",
+        ),
+        (
+            {"estimator": "cot", "leave_one_out": True},
+            "--leave_one_out=True contradicts --estimator=cot, which has no learning signal",
+        ),
+        (
+            {"estimator": "cot_unbiased", "updates_per_batch": 2},
+            "--updates_per_batch=2 contradicts --estimator=cot_unbiased, which needs fresh",
+        ),
+        (
+            {"estimator": "cot", "judge_prefixes": True},
+            "--judge_prefixes contradicts --estimator=cot: take",
+        ),
+        (
+            {"estimator": "cot_unbiased", "critic_reads": "next"},
+            "--critic_reads=next contradicts --estimator=cot_unbiased, which has no critic",
+        ),
         (
             {"iterations": 0, "pretrain_epochs": 0.0},
             "--iterations=0 contradicts --pretrain_epochs=0",
