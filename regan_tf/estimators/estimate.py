@@ -347,7 +347,7 @@ def _noise(spec, generator, batch_size, seed):
     uniform, points = replicas.own_rows(uniform, axis=1), None
     of_b = tf.random.experimental.stateless_fold_in(seeds[0], 1)
     if spec.sampling != "iid":
-        points = quasi_random.in_halves(spec.sampling, *shape[:2], of_b)
+        points = quasi_random.in_halves(spec.sampling, shape[0], shape[1], of_b)
     elif by_inversion(generator.vocab_size) and spec.reads_tokens_alone:
         points = unit_interval(shape[:2], of_b)
     points = None if points is None else replicas.own_rows(points)
