@@ -76,9 +76,10 @@ def read(path, directory, seeds=None):
       flagfile = "paper_15.flags"               # what all runs share (as --flagfile); optional
       seeds = 10                                # 0 to 9
       first_seed = 100                          # instead of 0: for tuning; optional
-      [[grid]]                                  # any number of grids; each is the product of its
-      flags' values estimator = ["rebar", "relax"]
+      [[grid]]                                  # any number, each the product of its values
+      estimator = ["rebar", "relax"]
       control_variate = "step"
+      start_from = "runs/mle/all/{seed}"        # the run's seed, or {flag} of the same grid
 
     Args:
       path: of the file.
@@ -89,7 +90,7 @@ def read(path, directory, seeds=None):
     """
     shared, (first_seed, file_seeds), points = _content(path)
     jobs = [
-        Job(f"{_name(point)}/{seed}", _config(path, [*shared, *_flags(point), f"--seed={seed}"]))
+        Job(f"{_name(point)}/{seed}", _config(path, [*shared, *_flags(point, seed)]))
         for seed in range(first_seed, first_seed + (seeds or file_seeds))
         for point in points
     ]
@@ -149,11 +150,22 @@ def _listed(value):
 
 
 def _name(point):
-    return ",".join(f"{name}={value}".replace("/", "_") for name, value in point.items()) or "all"
+    """Of a point of a grid, by what it says itself: not by what follows from the rest."""
+    own = [(name, value) for name, value in point.items() if _filled(value, point, 0) == value]
+    return ",".join(f"{name}={value}".replace("/", "_") for name, value in own) or "all"
 
 
-def _flags(point):
-    return [f"--{name}={value}" for name, value in point.items()]
+def _flags(point, seed):
+    filled = {name: _filled(value, point, seed) for name, value in point.items()}
+    return [f"--{name}={value}" for name, value in (filled | {"seed": seed}).items()]
+
+
+def _filled(value, point, seed):
+    """A value with the seed, and other flags of its point, in their places."""
+    if isinstance(value, str):
+        for name, other in (point | {"seed": seed}).items():
+            value = value.replace(f"{{{name}}}", str(other))
+    return value
 
 
 def _config(path, arguments):

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -162,12 +163,22 @@ def varying_fields(runs):
     return [
         name
         for name in names
-        if name != "seed" and len({getattr(run.config, name) for run in runs}) > 1
+        if name != "seed" and len({_value(run.config, name) for run in runs}) > 1
     ]
 
 
 def _values(config, fields):
-    return tuple(getattr(config, name) for name in fields)
+    return tuple(_value(config, name) for name in fields)
+
+
+def _value(config, name):
+    """A field as groups are told apart by it: where each seed starts from the same seed of another
+    group, these differ in their seed alone.
+    """
+    value = getattr(config, name)
+    if name == "start_from" and Path(value).name == str(config.seed):
+        return "/".join(Path(value).parts[-3:-1])
+    return value
 
 
 def _label(config, fields, members):
@@ -193,7 +204,7 @@ def _words(config, fields):
     """The estimator and the fields, as short as they can be told apart."""
     words = [config.estimator]
     for name in fields:
-        value = getattr(config, name)
+        value = _value(config, name)
         if isinstance(value, bool):
             words += [name.replace("_", "-")] if value else []
         elif name != "estimator" and value != UNTIL_CALLS:

@@ -276,6 +276,28 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual([job.name for job in jobs], ["all/100", "all/101"])
         self.assertEqual([job.config.seed for job in jobs], [100, 101])
 
+    def test_a_value_may_hold_the_seed_and_other_flags_of_its_grid(self):
+        for name in ("reinforce_0", "reinforce_1", "rebar_0", "rebar_1"):
+            (self.directory / name).mkdir()
+            (self.directory / name / "config.flags").write_text(
+                config_flags.to_text(Config().resolved())
+            )
+        start = f"{self.directory}/{{estimator}}_{{seed}}"
+        jobs = grid.read(
+            self._write(
+                f"seeds = 2\n[[grid]]\nestimator = ['reinforce', 'rebar']\nstart_from = '{start}'"
+            ),
+            self.directory / "runs",
+        )
+        self.assertEqual(
+            [job.name for job in jobs],
+            [f"estimator={name}/{seed}" for seed in (0, 1) for name in ("reinforce", "rebar")],
+        )
+        self.assertEqual(
+            [Path(job.config.start_from).name for job in jobs],
+            ["reinforce_0", "rebar_0", "reinforce_1", "rebar_1"],
+        )
+
     def test_directory_of_another_run_is_refused_and_more_iterations_go_on(self):
         def job(iterations, extra=""):
             path = self._write(f"seeds = 1\n[[grid]]\niterations = {iterations}\n{extra}")
@@ -446,6 +468,18 @@ class StatisticsTest(tf.test.TestCase):
             "mle d_steps=0",
         ]
         self.assertEqual([g.label for g in groups], labels)
+        self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
+
+    def test_seeds_that_start_from_the_same_seeds_of_another_group_are_one_group(self):
+        runs = [
+            self._run(seed, 0.9, estimator=estimator, start_from=f"/runs/mle/all/{seed}")
+            for seed in (0, 1)
+            for estimator in ("reinforce", "rebar")
+        ]
+        groups = grouping.grouped([*runs, self._run(0, 0.9, estimator="mle", d_steps=0)])[3]
+        labels = [g.label for g in groups]
+        self.assertLen(groups, 3)
+        self.assertEqual(labels[:2], ["reinforce mle/all", "rebar mle/all"])
         self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
 
     def test_lines_join_groups_that_differ_in_one_number(self):
