@@ -57,27 +57,40 @@ def plot_law_curves(curves, runs, entropy, level, path):
       level: of nll_oracle, marked by a line.
       path: of the PNG.
     """
-    figure, axes = drawing.subplots(figsize=(7.5, 5.4))
+    figure, both = drawing.subplots(1, 2, figsize=(13, 5.4))
     x, y = "nll_oracle", "nll_test"
-    for (label, points), style in zip(curves.items(), drawing.styles(len(curves)), strict=True):
-        for faint in runs[label] if len(runs[label]) > 1 else []:
-            xs, ys = ([p[name] for p in faint] for name in (x, y))
-            axes.plot(xs, ys, color=style["color"], alpha=0.25, linewidth=0.8)
-        axes.plot([p[x] for p in points], [p[y] for p in points], marker=".", label=label, **style)
-        ring = [(p[x], p[y]) for p in points if p["temperature"] == 1]
-        axes.plot(*np.reshape(ring, [-1, 2]).T, "o", mfc="none", ms=10, color=style["color"])
-    axes.axvline(level, color="0.6", linestyle=":", linewidth=1)
-    axes.plot(entropy, entropy, "k*", markersize=13, label="the oracle")
-    axes.set(
-        xlabel="NLL of samples under the oracle [nats a token]",
+    for axes in both:
+        for (label, points), style in zip(curves.items(), drawing.styles(len(curves)), strict=True):
+            for faint in runs[label] if len(runs[label]) > 1 else []:
+                xs, ys = ([p[name] for p in faint] for name in (x, y))
+                axes.plot(xs, ys, color=style["color"], alpha=0.25, linewidth=0.8)
+            xs, ys = ([p[name] for p in points] for name in (x, y))
+            axes.plot(xs, ys, marker=".", label=label, **style)
+            ring = [(p[x], p[y]) for p in points if p["temperature"] == 1]
+            axes.plot(*np.reshape(ring, [-1, 2]).T, "o", mfc="none", ms=10, color=style["color"])
+        axes.plot(entropy, entropy, "k*", markersize=13, label="the oracle")
+        axes.axvline(level, color="0.6", linestyle=":", linewidth=1)
+        axes.set(xlabel="NLL of samples under the oracle [nats a token]")
+        axes.grid(alpha=0.3)
+    both[0].set(
         ylabel="NLL of the oracle's data [nats a token]",
         title="Over temperatures: nearer to the star is better; rings: temperature 1",
     )
-    axes.grid(alpha=0.3)
-    drawing.legend_below(figure, axes)
+    _zoom(both[1], [p for points in curves.values() for p in points], level)
+    drawing.legend_below(figure, both[0])
     figure.draw_without_rendering()  # the layout: from here on a point's place in pixels is known
-    _label_temperatures(axes, curves, x, y)
+    _label_temperatures(both[0], curves, x, y)
     drawing.write(figure, path)
+
+
+def _zoom(axes, points, level):
+    """Shows what is within a nat of the level, if there is something."""
+    near = [p["nll_test"] for p in points if abs(p["nll_oracle"] - level) < 1]
+    axes.set_title(f"Near NLL oracle {level:g}, at which generators are compared")
+    if near:
+        margin = 0.05 + 0.1 * (max(near) - min(near))
+        axes.set_xlim(level - 1, level + 1)
+        axes.set_ylim(min(near) - margin, max(near) + margin)
 
 
 def _label_temperatures(axes, curves, x, y):

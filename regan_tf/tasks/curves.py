@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 _RESAMPLES = 200
 _SEED = 0  # of resampling, so that a number can be repeated
@@ -42,6 +41,9 @@ def at_levels(
 
 def _crossing(temperatures, x, y, level):
     """y at the highest temperature at which x, [K], is at the level; None: there is none."""
+    # It takes half a second to load, which runs without a curve do without.
+    from scipy.interpolate import PchipInterpolator
+
     found = PchipInterpolator(temperatures, x).solve(level, extrapolate=False)
     found = found[np.isfinite(found)]
     return float(PchipInterpolator(temperatures, y)(found.max())) if len(found) else None

@@ -108,10 +108,11 @@ class RunTest(tf.test.TestCase):
         super().setUp()
         self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-    def _config(self, name, iterations):
+    def _config(self, name, iterations, **options):
         return _config(
             iterations=iterations, eval_every=2, pretrain_epochs=2.0, d_steps=1,
             workdir=str(self.directory / name), export_dir=str(self.directory / "export"),
+            **options,
         )  # fmt: skip
 
     def _command(self, module, *arguments):
@@ -120,9 +121,9 @@ class RunTest(tf.test.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr[-2000:])
         return done.stdout
 
-    def _run(self, name, iterations):
+    def _run(self, name, iterations, **options):
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            self.assertEqual(running.run(self._config(name, iterations)), 0)
+            self.assertEqual(running.run(self._config(name, iterations, **options)), 0)
         return output.getvalue(), self._records(name)
 
     def _records(self, name):
@@ -136,7 +137,7 @@ class RunTest(tf.test.TestCase):
             for name in ("iterations", "eval_every", "pretrain_epochs", "d_steps", "workdir")
         ]
         self._command("main", *flags, "--export_generator=none")
-        printed, parts = self._run("parts", 4)
+        printed, parts = self._run("parts", 4, export_generator="none")
         self.assertEqual(parts, self._run("whole", 4)[1])
         with_error = r" +\d\.\d{4} \+- 0\.\d+"
         self.assertRegex(printed, rf"\nnll_test({with_error}){{3}} +\d\.\d+\n")
