@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from regan_tf.config import UserError
+from regan_tf.networks.convolutional import EMBED_DIM, filters_of_widths
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -26,7 +27,8 @@ def update_bytes(config, vocab_size, replicas=1):
         copies *= config.seq_len / 2
     if traits.reward_per_token:
         copies *= config.rollouts * config.seq_len
-    units = config.generator_dim + config.discriminator_dim
+    is_lstm = config.discriminator == "lstm"
+    units = config.generator_dim + is_lstm * config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)
     if traits.critic:  # Q and its weights; what it reads, and its own hidden layers
         per_cell, per_state = per_cell + 3, per_state + 7
@@ -35,6 +37,7 @@ def update_bytes(config, vocab_size, replicas=1):
     if config.reads_prior:  # its pass, and what the penalty's gradient keeps
         per_cell, per_state = per_cell + 8, per_state + 7
     floats = copies * steps * (per_cell * vocab_size + per_state * units)
+    floats += 0 if is_lstm else copies * steps * _of_convolutions(config, vocab_size)
     sizes = vocab_size * (config.embed_dim + config.generator_dim) + 4 * config.generator_dim * (
         config.embed_dim + config.generator_dim
     )
@@ -57,6 +60,18 @@ def _alive_at_once(traits):
     if traits.relaxed:
         return 19, 50
     return (14, 50) if traits.tokens == "straight_through" else (6, 25)
+
+
+def _of_convolutions(config, vocab_size):
+    """Floats of a convolutional discriminator a row and step: what it embeds and finds. In the step
+    form it reads T sequences a row, since it has no verdicts on prefixes.
+    """
+    filters = filters_of_widths(config.seq_len, config.discriminator_dim)
+    width, spec = EMBED_DIM + sum(filters.values()), config.estimator_spec
+    if not spec.differentiates_reward:
+        return width
+    by_prefix = spec.traits.relaxed and spec.control_variate == "step"
+    return config.seq_len * (4 * width + 3 * vocab_size) if by_prefix else 4 * width
 
 
 def require(config, vocab_size, replicas=1):
