@@ -1,5 +1,7 @@
 """The estimate of an update's memory, where the discriminator is made of convolutions."""
 
+import itertools
+
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -22,7 +24,7 @@ class ConvolutionsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_filters_count(self):
         of_filters = [_bytes(estimator="reinforce", discriminator_dim=n) for n in (100, 200, 300)]
-        more = [b - a for a, b in zip(of_filters, of_filters[1:], strict=False)]
+        more = [b - a for a, b in itertools.pairwise(of_filters)]
         self.assertAllEqual(more, [4 * 64 * 20 * 1720] * 2)
 
 
