@@ -17,6 +17,7 @@ _PUBLISHED = {
     1: 100, 2: 200, 3: 200, 4: 200, 5: 200, 6: 100, 7: 100, 8: 100, 9: 100, 10: 100, 15: 160,
     20: 160,
 }  # fmt: skip
+EMBED_DIM = 64  # SeqGAN's, too
 _CARRIES = -2.0  # the bias of a highway's gate: at the start it lets most of its input pass
 
 
@@ -60,7 +61,7 @@ class ConvolutionalDiscriminator(keras.Model):
       vocab_size, seq_len: V and T.
       filters: of width 1; those of 2 to 5 have twice as many, those of 15 and 20 1.6 times. With
         100 they are SeqGAN's.
-      embed_dim: size of x_t; SeqGAN has 64.
+      embed_dim: size of x_t.
       end_token: see `autoregressive.alive`; None: all sequences have T tokens.
     Raises:
       ValueError: the dtype policy is neither float32 nor float64.
@@ -71,7 +72,7 @@ class ConvolutionalDiscriminator(keras.Model):
         vocab_size: int,
         seq_len: int,
         filters: int = 32,
-        embed_dim: int = 64,
+        embed_dim: int = EMBED_DIM,
         end_token: int | None = None,
         **kwargs: Any,
     ):

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from regan_tf.config import UserError
+from regan_tf.networks.convolutional import EMBED_DIM, filters_of_widths
 from regan_tf.networks.noise import by_inversion
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -25,9 +26,13 @@ def update_bytes(config, vocab_size, replicas=1):
     traits, copies = config.estimator_spec.traits, config.control_samples
     if config.control_variate == "rollout":
         copies *= config.seq_len / 2
-    if traits.reward_per_token and not by_inversion(vocab_size):  # else one after the other
+    judged = 1  # times as many sequences as are drawn
+    if traits.reward_per_token and by_inversion(vocab_size):  # a continuation after the other
+        judged = config.seq_len
+    elif traits.reward_per_token:
         copies *= config.rollouts * config.seq_len
-    units = config.generator_dim + config.discriminator_dim
+    is_lstm = config.discriminator == "lstm"
+    units = config.generator_dim + is_lstm * config.discriminator_dim
     per_cell, per_state = _alive_at_once(traits)
     if traits.critic:  # Q and its weights; what it reads, and its own hidden layers
         per_cell, per_state = per_cell + 3, per_state + 7
@@ -36,6 +41,8 @@ def update_bytes(config, vocab_size, replicas=1):
     if config.reads_prior or traits.mediator:  # its pass, and what the penalty's gradient keeps
         per_cell, per_state = per_cell + 8, per_state + 7
     floats = copies * steps * (per_cell * vocab_size + per_state * units)
+    if not is_lstm:
+        floats += judged * copies * steps * _of_convolutions(config, vocab_size)
     sizes = vocab_size * (config.embed_dim + config.generator_dim) + 4 * config.generator_dim * (
         config.embed_dim + config.generator_dim
     )
@@ -58,6 +65,18 @@ def _alive_at_once(traits):
     if traits.relaxed:
         return 19, 50
     return (14, 50) if traits.tokens == "straight_through" else (6, 25)
+
+
+def _of_convolutions(config, vocab_size):
+    """Floats of a convolutional discriminator a row and step: what it embeds and finds. In the step
+    form it reads T sequences a row, since it has no verdicts on prefixes.
+    """
+    filters = filters_of_widths(config.seq_len, config.discriminator_dim)
+    width, spec = EMBED_DIM + sum(filters.values()), config.estimator_spec
+    if not spec.differentiates_reward:
+        return width
+    by_prefix = spec.traits.relaxed and spec.control_variate == "step"
+    return config.seq_len * (4 * width + 3 * vocab_size) if by_prefix else 4 * width
 
 
 def require(config, vocab_size, replicas=1):
