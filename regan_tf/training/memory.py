@@ -40,6 +40,8 @@ def update_bytes(config, vocab_size, replicas=1):
             per_cell += 12 * config.discriminator_dim
     if config.reads_prior or traits.mediator:  # its pass, and what the penalty's gradient keeps
         per_cell, per_state = per_cell + 8, per_state + 7
+    if traits.mediator:  # whose own step takes no more, with twice the rows
+        units += config.mediator_dim
     floats = copies * steps * (per_cell * vocab_size + per_state * units)
     if not is_lstm:
         floats += judged * copies * steps * _of_convolutions(config, vocab_size)

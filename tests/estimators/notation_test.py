@@ -37,6 +37,8 @@ class NotationTest(tf.test.TestCase, parameterized.TestCase):
         "rebarr",
         "mle",
         "reinvent",
+        "cot",
+        "cot_unbiased",
         "rebar:stp",
         "rebar:x0",
         "reinforce:eta",
