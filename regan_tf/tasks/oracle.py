@@ -95,7 +95,7 @@ class Oracle(Task):
         "In nats a token. NLL test: of sequences of the oracle under the generator; NLL oracle: of "
         "the generator's samples under the oracle, which a generator that writes little but what "
         "is likely makes low, too. NLL test at 8: at the sampling temperature at which NLL oracle "
-        "is 8, so that generators are compared at one quality; empty where none of the "
+        "is 8, so that generators are compared at one quality; nan where none of the "
         "temperatures from 0.3 to 1.2 gives it. KL(data || G) is NLL test less the oracle's "
         "entropy, KL(G || data) NLL oracle less the generator's. JS: the Jensen-Shannon divergence "
         "of whole sequences, at most ln 2 nats. Distinct: share of samples that are different. Log "
