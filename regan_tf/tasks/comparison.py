@@ -81,7 +81,8 @@ class Comparison:
           The metrics of all test sequences and as many samples; and the curve over TEMPERATURES, at
           which the generator is sampled and scored, each a dict: the same uniform numbers and test
           sequences for all. Where the curve has the levels of nll_oracle, the metrics have nll_test
-          there, as nll_test_at_8; None elsewhere.
+          there, as nll_test_at_8; None elsewhere. And nll_test_mixed_at_8, of the mixture of the
+          coldest of TEMPERATURES and 1 that has the level: see `curves.of_mixture`.
         """
         uniform = np.random.default_rng(seed).random(self._law.test.shape)
         test, samples = self._of_test(self._law.test, TEMPERATURES), []
@@ -90,13 +91,19 @@ class Comparison:
             tokens = self.sample(uniform[:size], temperature)
             samples.append(self._of_samples(tokens, temperature))
         metrics = self._metrics(samples[_AT_ONE], test[_AT_ONE])
+        length, ends = self._generator.seq_len, [0, _AT_ONE]
         x, y = (
-            np.stack([each.cross[:size] / self._generator.seq_len for each in scores], axis=1)
+            np.stack([each.cross[:size] / length for each in scores], axis=1)
             for scores, size in ((samples, _CURVE_SAMPLES), (test, None))
         )
-        for level, (value, error) in curves.at_levels(TEMPERATURES, x, y, _LEVELS).items():
-            metrics[f"nll_test_at_{level:g}"] = value
-            metrics["standard_error"][f"nll_test_at_{level:g}"] = error
+        log_q = np.stack([test[i].log_q for i in ends], axis=1)
+        for name, found in (
+            ("nll_test_at", curves.at_levels(TEMPERATURES, x, y, _LEVELS)),
+            ("nll_test_mixed_at", curves.of_mixture(x[:, ends], log_q, length, _LEVELS)),
+        ):
+            for level, (value, error) in found.items():
+                metrics[f"{name}_{level:g}"] = value
+                metrics["standard_error"][f"{name}_{level:g}"] = error
         points = zip(TEMPERATURES, samples, test, strict=True)
         return metrics, [{"temperature": t} | self._metrics(a, b) for t, a, b in points]
 

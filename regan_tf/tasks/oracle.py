@@ -16,6 +16,7 @@ from regan_tf.tasks.text import SEPARATORS, Vocabulary
 
 _NLLS = {"nll_test": "NLL of the oracle's data", "nll_oracle": "NLL of samples, under the oracle"}
 _KLS = {"kl_data_generator": "KL(data || generator)", "kl_generator_data": "KL(generator || data)"}
+_AT_8 = ("nll_test_at_8", "nll_test_mixed_at_8")
 _NATS = "[nats a token]"
 
 
@@ -26,12 +27,13 @@ class Oracle(Task):
     """
 
     headline = "nll_test"
-    lower_is_better = frozenset({"nll", "nll_per_token", "js", "nll_test_at_8", *_NLLS, *_KLS})
+    lower_is_better = frozenset({"nll", "nll_per_token", "js", *_AT_8, *_NLLS, *_KLS})
     judges_each_iteration = False  # its metrics take long
     end_scores = (*_NLLS, *_KLS, "js", "generator_entropy", "distinct", "nll_per_token")
     tested = (
         ("nll_test", "NLL of the oracle's data at the end"),
         ("nll_test_at_8", "the same at the temperature at which samples have 8 under the oracle"),
+        ("nll_test_mixed_at_8", "the same of the mixture of two temperatures that has 8"),
         ("kl_data_generator", "KL(data || generator) at the end"),
         ("kl_generator_data", "KL(generator || data) at the end"),
         ("js", "Jensen-Shannon divergence at the end"),
@@ -48,6 +50,7 @@ class Oracle(Task):
         Column("nll_test", "NLL test", printed=True),
         Column("nll_oracle", "NLL oracle", printed=True),
         Column("nll_test_at_8", "NLL test at 8", printed=True),
+        Column("nll_test_mixed_at_8", "mixed at 8", printed=True),
         Column("kl_data_generator", "KL(data || G)", printed=True),
         Column("kl_generator_data", "KL(G || data)", printed=True),
         Column("js", "JS"),
@@ -96,7 +99,8 @@ class Oracle(Task):
         "the generator's samples under the oracle, which a generator that writes little but what "
         "is likely makes low, too. NLL test at 8: at the sampling temperature at which NLL oracle "
         "is 8, so that generators are compared at one quality; nan where none of the "
-        "temperatures from 0.3 to 1.2 gives it. KL(data || G) is NLL test less the oracle's "
+        "temperatures from 0.3 to 1.2 gives it; mixed at 8: of the mixture of temperatures 0.3 and "
+        "1, sequence by sequence, that has 8. KL(data || G) is NLL test less the oracle's "
         "entropy, KL(G || data) NLL oracle less the generator's. JS: the Jensen-Shannon divergence "
         "of whole sequences, at most ln 2 nats. Distinct: share of samples that are different. Log "
         "var: the logarithm of the gradient's variance between the rows of a minibatch [nats], of "
@@ -141,8 +145,8 @@ class Oracle(Task):
         )
 
     def more_scores(self, end, records):
-        value = end.get("nll_test_at_8")
-        return {"nll_test_at_8": np.nan if value is None else value}
+        values = {name: end.get(name) for name in _AT_8}
+        return {name: np.nan if value is None else value for name, value in values.items()}
 
 
 def _vocabulary(size):

@@ -55,5 +55,40 @@ class AtLevelsTest(tf.test.TestCase):
         self.assertAllClose(np.mean(values), 12.0, atol=4 * expected / np.sqrt(12))
 
 
+class OfMixtureTest(tf.test.TestCase):
+    """Beside a law of three sequences of two tokens, by hand."""
+
+    def setUp(self):
+        super().setUp()
+        self.law = np.array([0.5, 0.3, 0.2])
+        self.cold, self.warm = np.array([0.9, 0.08, 0.02]), np.array([0.4, 0.3, 0.3])
+        # Sequences as often as each law has them; a sequence's number is - log law, a token.
+        of_sequence = -np.log(self.law) / 2
+        counts = [(1_000 * q).astype(int) for q in (self.cold, self.warm)]
+        self.x = np.stack([np.repeat(of_sequence, n) for n in counts], axis=1)
+        tests = np.repeat(np.arange(3), (1_000 * self.law).astype(int))
+        self.log_q = np.log(np.stack([self.cold, self.warm], axis=1))[tests]
+
+    def test_it_is_the_mixture_with_that_mean(self):
+        cold, warm = self.x.mean(axis=0)
+        for share in (0.25, 0.6):
+            level = share * cold + (1 - share) * warm
+            value, error = curves.of_mixture(self.x, self.log_q, 2, (level,))[level]
+            mixture = share * self.cold + (1 - share) * self.warm
+            self.assertAllClose(value, -np.sum(self.law * np.log(mixture)) / 2, rtol=1e-6)
+            self.assertBetween(error, 0.0005, 0.02)
+
+    def test_of_no_cold_ones_it_is_the_warm_one(self):
+        level = float(self.x[:, 1].mean())
+        value, _ = curves.of_mixture(self.x, self.log_q, 2, (level,))[level]
+        self.assertAllClose(value, -np.sum(self.law * np.log(self.warm)) / 2, rtol=1e-6)
+
+    def test_outside_there_is_none(self):
+        cold, warm = self.x.mean(axis=0)
+        levels = float(cold) - 0.01, float(warm) + 0.01
+        found = curves.of_mixture(self.x, self.log_q, 2, levels)
+        self.assertEqual(found, dict.fromkeys(levels, (None, None)))
+
+
 if __name__ == "__main__":
     tf.test.main()

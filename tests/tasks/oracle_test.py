@@ -97,8 +97,9 @@ class OracleTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_a_level_that_is_not_reached_is_no_number(self):
         task = task_of(_config())
-        self.assertEqual(task.more_scores({"nll_test_at_8": 8.5}, []), {"nll_test_at_8": 8.5})
-        self.assertTrue(np.isnan(task.more_scores({"nll_test_at_8": None}, [])["nll_test_at_8"]))
+        found = task.more_scores({"nll_test_at_8": 8.5, "nll_test_mixed_at_8": None}, [])
+        self.assertEqual(found["nll_test_at_8"], 8.5)
+        self.assertTrue(np.isnan(found["nll_test_mixed_at_8"]))
         self.assertIsInstance(task, Oracle)
 
 
