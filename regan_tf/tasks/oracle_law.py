@@ -46,7 +46,8 @@ def _drawn(config):
     """Normal with standard deviation --oracle_scale, by NumPy, in float32: the same parameters on
     every machine.
     """
-    rng, dim = np.random.default_rng(config.oracle_seed), config.oracle_dim
+    # A stream that is not one of `data_of`, whose seed may be the same number.
+    rng, dim = np.random.default_rng([config.oracle_seed, 3]), config.oracle_dim
     shapes = _shapes(config.vocab_size, dim, dim)
     return {
         name: (config.oracle_scale * rng.standard_normal(shape)).astype(np.float32)

@@ -4,7 +4,8 @@ checkpoint needs no random state.
 
 import tensorflow as tf
 
-# 0 and 1 are the data's.
+# The data take 0 and 1, those of an oracle 0 to 2 and its parameters 3. These are NumPy's streams;
+# here only CURVE is one.
 PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY, CURVE, DROPOUT = range(2, 10)
 
 

@@ -78,6 +78,12 @@ class LawTest(tf.test.TestCase):
         self.assertEqual(oracle_law.digest(again), oracle_law.digest(found))
         self.assertNotEqual(oracle_law.digest(other), oracle_law.digest(found))
 
+    def test_drawn_parameters_share_no_numbers_with_data_of_the_same_seed(self):
+        found = oracle_law.parameters(_config(oracle_seed=7))["embeddings"]
+        for stream in range(3):
+            other = np.random.default_rng([7, stream]).standard_normal(found.shape)
+            self.assertNotAllClose(found, other, atol=0.1)
+
 
 class FileTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
