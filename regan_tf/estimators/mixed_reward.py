@@ -52,13 +52,15 @@ class MixedReward(TokenReward, PrefixReward):
         return self.mixed(own, of_discriminator), tf.concat([own_features, features], axis=-1)
 
     def features(self, tokens: tf.Tensor, last_rows: tf.Tensor) -> tf.Tensor:
-        """The features alone: R is not asked for its values, which it may not have."""
+        """The features alone, [B, T, 0] where neither has some: R is not asked for its values,
+        which it may not have.
+        """
         found = [
             part.features(tokens, last_rows)
             for part in (self._own, self._of_discriminator)
             if isinstance(part, PrefixReward)
         ]
-        return tf.concat(found, axis=-1)
+        return tf.concat([last_rows[..., :0], *found], axis=-1)
 
     def tell(self, tokens: tf.Tensor, vocab_size: int, dtype: Any, ahead: bool = False) -> Told:
         """See PrefixReward; of beginnings what is none says 0."""

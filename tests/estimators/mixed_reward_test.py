@@ -14,6 +14,7 @@ from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.mixed_reward import MixedReward
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.estimators.rewards import UnsuitableError
+from regan_tf.networks.convolutional import ConvolutionalDiscriminator
 from regan_tf.spec import EstimatorSpec
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
@@ -143,6 +144,14 @@ class PrefixTest(tf.test.TestCase):
             reward.features(self.tokens, self.last),
             of_discriminator.features(self.tokens, self.last),
         )
+        convolutional = ConvolutionalDiscriminator(4, 3, 5)
+        neither = MixedReward(_black_box(), convolutional, 0.5)
+        self.assertEqual(neither.features(self.tokens, self.last).shape, (3, 3, 0))
+        spec = EstimatorSpec("relax", eta=0, **_STEP)
+        control = ControlVariate.create(spec, self.generator, neither)
+        options = {"batch_size": 8, "seed": 1, "control": control}
+        gradient, _ = estimate_gradient(spec, self.generator, neither, **options)
+        self.assertGreater(tf.linalg.global_norm(gradient), 0)
         with self.assertRaisesRegex(UnsuitableError, "reads tokens, so it has no gradient"):
             reward(self.last)
 
