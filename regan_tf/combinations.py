@@ -6,6 +6,9 @@ import re
 
 from regan_tf.spec import NO_CRITIC, NO_REUSE
 
+_OF_DISCRIMINATORS = ("discriminator", "discriminator_dropout", "discriminator_weight_decay")
+_OF_MEDIATORS = ("mediator_dim", "mediator_learning_rate")
+_OF_LIKELIHOOD = ("dropout", "weight_decay")
 _OF_ORACLES = ("oracle_file", "oracle_seed", "oracle_dim", "oracle_scale", "test_size")
 
 
@@ -26,6 +29,8 @@ def complaint(config) -> str | None:
         _replay,
         _critic,
         _mediator,
+        _discriminator,
+        _likelihood,
         _calls,
     )
     return next(itertools.chain.from_iterable(check(config) for check in checks), None)
@@ -89,7 +94,7 @@ def _alphabet(config):
 
 
 def _oracle(config):
-    given = [n for n in _OF_ORACLES if getattr(config, n) != getattr(type(config), n)]
+    given = _given(config, _OF_ORACLES)
     if given and config.dataset != "oracle":
         yield f"{_flag(config, given[0])} needs --dataset=oracle (now {config.dataset})"
     drawn = [name for name in given if name.startswith("oracle_") and name != "oracle_file"]
@@ -98,6 +103,14 @@ def _oracle(config):
             f"{_flag(config, drawn[0])} contradicts --oracle_file={config.oracle_file}, which has "
             "the parameters"
         )
+    size, most = config.default("eval_samples"), config.test_size
+    if config.dataset == "oracle" and size > most:
+        yield f"--eval_samples={size} is not allowed: at most --test_size={most}"
+
+
+def _given(config, names):
+    """Those that are not as they are by default."""
+    return [name for name in names if getattr(config, name) != getattr(type(config), name)]
 
 
 def _flag(config, name):
@@ -229,6 +242,40 @@ def _mediator(config):
         yield (
             f"--reward={config.reward} contradicts --estimator={spec.estimator}, which follows its "
             "mediator instead"
+        )
+    given = _given(config, _OF_MEDIATORS)
+    if config.mediator_dim == config.default("generator_dim"):  # as runs without one may record
+        given = [name for name in given if name != "mediator_dim"]
+    if given and not spec.traits.mediator:
+        yield (
+            f"{_flag(config, given[0])} contradicts --estimator={spec.estimator}, which has no "
+            "mediator; cot and cot_unbiased have"
+        )
+
+
+def _discriminator(config):
+    given = _given(config, _OF_DISCRIMINATORS)
+    if not given or config.trains_discriminator:
+        return
+    flag, estimator = _flag(config, given[0]), f"--estimator={config.estimator_spec.estimator}"
+    if config.estimator_spec.traits.mediator:
+        yield f"{flag} contradicts {estimator}, which has a mediator and no discriminator"
+    elif config.reward:
+        yield (
+            f"{flag} contradicts --reward={config.reward}, without which the discriminator would "
+            "be trained; a --reward_weight below 1 trains it beside"
+        )
+    else:
+        yield f"{flag} contradicts --d_steps=0, by which no discriminator is trained"
+
+
+def _likelihood(config):
+    given, traits = _given(config, _OF_LIKELIHOOD), config.estimator_spec.traits
+    has_some = config.default("pretrain_epochs") or traits.is_likelihood or traits.mediator
+    if given and not has_some:
+        yield (
+            f"{_flag(config, given[0])} needs maximum likelihood: --pretrain_epochs above 0, or "
+            "--estimator=mle or cot"
         )
 
 

@@ -175,7 +175,7 @@ class Config:
     vocab_size: int = setting(
         5_000,
         "Of texts: the most frequent tokens that occur twice are kept, so many with the end and "
-        "the unknown token. Of an oracle: its words.",
+        "the unknown token. Of an oracle: its words; of an --oracle_file as many as it has.",
         at_least=3,
         inherited=True,
     )
@@ -275,8 +275,8 @@ class Config:
     dropout: float = same_as(EstimatorSpec, "dropout")
     weight_decay: float = setting(
         0.0,
-        "By how much the generator's matrices shrink at each step of maximum likelihood, in units "
-        "of its learning rate, as in AdamW.",
+        "By how much the matrices of the generator, and of cot's mediator, shrink at each step of "
+        "maximum likelihood, in units of its learning rate, as in AdamW.",
         at_least=0,
     )
     pretrain_patience: int | None = setting(
@@ -439,7 +439,13 @@ class Config:
     @property
     def rewards_by_discriminator(self) -> bool:
         """Whether the discriminator is the reward, or part of it."""
-        return not self.reward or self.reward_weight < 1
+        is_asked = not self.reward or self.reward_weight < 1
+        return is_asked and not self.estimator_spec.traits.mediator
+
+    @property
+    def trains_discriminator(self) -> bool:
+        """Whether the run does."""
+        return self.rewards_by_discriminator and self.default("d_steps") != 0
 
     @property
     def penalty_weights(self) -> PenaltyWeights:

@@ -177,9 +177,9 @@ class EstimatorSpec:
     )
     dropout: float = setting(
         0.0,
-        "Share of units that are dropped in maximum likelihood, in pre-training and by mle: of the "
-        "embedded tokens that the generator's cell reads, and of the states that its output layer "
-        "reads; for small data.",
+        "Share of units that are dropped in maximum likelihood, in pre-training, by mle and of "
+        "cot's mediator: of the embedded tokens that the cell reads, and of the states that the "
+        "output layer reads; for small data.",
         at_least=0,
         at_most=0.99,
     )

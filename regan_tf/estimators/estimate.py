@@ -24,7 +24,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Mediation, Penalty, fitting, later
-from regan_tf.estimators.rewards import Reward
+from regan_tf.estimators.rewards import Reward, Told
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
@@ -42,7 +42,7 @@ class Diagnostics(NamedTuple):
     """What an estimate leaves behind besides the gradient."""
 
     tokens: tf.Tensor  # b, int32 [B, T]; for mle the data's
-    reward: tf.Tensor  # R, [B]
+    reward: tf.Tensor  # R, [B]; 0 for cot and cot_unbiased
     signal: tf.Tensor  # what weighs grad log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
     log_prob: tf.Tensor  # log p(b_t | b_<t), [B, T]; 0 for straight_through, reinmax
     measured: dict[str, tf.Tensor]  # what else there is of each row, by `measured_names`, [B]
@@ -64,7 +64,7 @@ def measured_names(
 def estimate_gradient(
     estimator: str | EstimatorSpec,
     generator: SequenceGenerator,
-    reward: Reward,
+    reward: Reward | None,
     *,
     batch_size: int,
     seed: Any,
@@ -94,7 +94,7 @@ def estimate_gradient(
       reward: maps rows [B, T, V] to [B]. Where `EstimatorSpec.differentiates_reward`, it must be
         differentiable in relaxed rows, and continuous: where it jumps, rebar and relax are biased
         (`reward_trial.discontinuity` tells). Faster where it is a TokenReward and
-        a PrefixReward.
+        a PrefixReward. cot and cot_unbiased do not call it: it may be None.
       batch_size: B, of all replicas together: under a `tf.distribute` strategy each has B / count
         rows, and estimate, leave-one-out and variance are those of the whole batch.
       seed: an int, or a stateless seed, int32 [2].
@@ -116,8 +116,9 @@ def estimate_gradient(
         what it must have, or the reward cannot be called.
     """
     check_generator(generator)
-    check_reward(reward)
     spec = EstimatorSpec.of(estimator, **settings)
+    if not spec.traits.mediator:
+        check_reward(reward)
     control = _control(spec, control)
     _check_critic(spec, critic)
     _check_batch(spec, batch_size, data)
@@ -263,10 +264,11 @@ def _credit(spec, generator, reward, b, dtype, seed=None):
     """What R tells; what is known of each token's worth, R or sigma R, [B, 1], or one a token,
     [B, T]; and what is measured of R.
     """
+    if spec.traits.mediator:  # which is followed instead
+        nothing = tf.zeros(b.shape[0], dtype)
+        return Told(nothing, *[tf.zeros([*b.shape, 0], dtype)] * 3), nothing[:, tf.newaxis], {}
     options = generator.vocab_size, dtype, spec.critic_reads if spec.traits.critic else "nothing"
     told, parts = mixed_reward.tell(reward, b, *options)
-    if spec.traits.mediator:  # R is measured, and not followed
-        return told, tf.zeros_like(told.reward)[:, tf.newaxis], parts
     if told.to_go is not None and spec.may_credit_tokens:
         return told, told.to_go, parts
     if spec.traits.reward_per_token:

@@ -47,8 +47,8 @@ def _placed(continued, before):
     """Sequences from what follows their beginnings.
 
     Args:
-      continued: for each distance from t, from 0 on, what stands there: [T (t), B, ...], where
-        t has that distance from the end nothing that counts.
+      continued: for each distance k = 0, ..., T - 1 what stands at position t + k, [T (t), B, ...].
+        Where t + k is beyond the end, any numbers: they are not read.
       before: what stands before t, [B, T, ...].
     Returns:
       [B, T (t), T (position), ...].

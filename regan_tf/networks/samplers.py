@@ -67,7 +67,8 @@ def inverted_in_blocks(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
 
 def drawn(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """A draw from softmax(logits [B, V]), int32 [B]: by the Gumbel-max trick, argmax(logits + g),
-    from Gumbel noise g [B, V]; or from uniform noise, float64 [B], by `inverted`.
+    from Gumbel noise g [B, V]; or from uniform noise, float64 [B], by `inverted`, for more than 256
+    tokens by `inverted_in_blocks`.
     """
     if noise.shape.rank == 1 and by_inversion(logits.shape[-1]):
         return inverted_in_blocks(

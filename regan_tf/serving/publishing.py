@@ -52,7 +52,7 @@ def publish_run(models, progress, which, metrics, run, directory):
         "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
     }
     # Else it was never trained.
-    discriminator = models.discriminator if config.rewards_by_discriminator else None
+    discriminator = models.discriminator if config.trains_discriminator else None
     return publish(models.named(which), discriminator, models.vocabulary, directory, about)
 
 

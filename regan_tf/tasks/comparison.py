@@ -1,8 +1,9 @@
 """A generator compared with the law of the data: likelihoods both ways, entropies, divergences.
 
 All by Monte Carlo. Of a sequence that is drawn from p, each token gives to a mean of log p or log q
-what all V tokens that p could have written there give, each by its probability: the same
-expectation as that of the token's own, with less noise (Rao and Blackwell). The two terms of a
+what all V tokens that p could have written there give, each by its probability. That has the same
+expectation as the token's own, and each such term has less noise (Rao and Blackwell). That their
+sum over a sequence has less noise, too, is usual, but no law: it was measured. The two terms of a
 divergence are of the same sequences.
 """
 
@@ -60,8 +61,8 @@ class Comparison:
         return self._by_parts(lambda rows: self._write(rows, temperature), uniform)[0]
 
     def describe(self, tokens: np.ndarray) -> dict:
-        """The generator's metrics, from samples int32 [N, T] and as many test sequences; in nats a
-        token, but for js.
+        """The generator's metrics, from samples int32 [N, T] and as many test sequences (all, if
+        there are fewer); in nats a token, but for js.
 
         nll_test: of the law's sequences under the generator. nll_oracle: of the samples under the
           law. oracle_entropy, generator_entropy: of the two.

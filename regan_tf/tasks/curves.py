@@ -73,7 +73,10 @@ def of_mixture(
 
 
 def _mixed(means, log_q, level, weights=None):
-    """- log q of the mixture whose x, of which both parts' means are given, is at the level."""
+    """The mean of - log q of the mixture whose mean of x is the level; None: no mixture's is.
+
+    means: of x, of the cold and of the warm part. log_q: [M, 2]. weights: of its rows, [M].
+    """
     cold, warm = means
     share = (warm - level) / (warm - cold) if warm != cold else np.nan
     if not 0 <= share < 1:

@@ -92,8 +92,9 @@ def writer(model: Generator) -> Callable:
     the model draws by inverting its distribution function: tokens int32 [B, T], and the sum of
     their conditional entropies, float64 [B, 1].
 
-    The mean of these sums is the entropy of the model's law, as that of -log p is, with less noise:
-    each token's is the mean over all that could stand there.
+    The mean of these sums is the entropy of the model's law, as that of -log p is. Each of a sum's
+    terms has less noise than the token's own -log p, since it is the mean over all that could stand
+    there; that the sum has less noise is usual, and measured.
     """
 
     def write(uniform, temperature):

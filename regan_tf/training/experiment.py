@@ -136,4 +136,4 @@ class Experiment:
         """Whether the discriminator is trained, or cot's mediator: not where a reward of one's own
         is in its place.
         """
-        return self.config.rewards_by_discriminator and self.config.d_steps > 0
+        return self.config.trains_discriminator or self.trainer.mediator is not None

@@ -160,9 +160,10 @@ class Trainer:
         config = self.config
         # Lines 6-12, and what 14-15 need.
         estimate, diagnostics = self.estimate(seed, real, row_gradients=config.track_variance)
-        by_row = {"reward": diagnostics.reward} | diagnostics.measured
+        of_reward = {} if self.mediator else {"reward": diagnostics.reward}
+        by_row = of_reward | diagnostics.measured
         scalars = replicas.mean({name: tf.reduce_mean(x) for name, x in by_row.items()})
-        gradient = self._with_replayed(estimate, scalars["reward"], replayed)
+        gradient = self._with_replayed(estimate, scalars.get("reward"), replayed)
         # Line 13: theta goes up.
         self.generator_optimizer.apply([-g for g in gradient], self.generator.trainable_variables)
         scalars["gradient_norm"] = tf.linalg.global_norm(gradient)
@@ -349,8 +350,11 @@ class Trainer:
         return loss, tf.linalg.global_norm(gradient)
 
     def _dropout(self, sizes, seed):
-        """What the units that D's head reads are multiplied by, a part below the other for as many
-        rows each, of which this replica has its own; None without --discriminator_dropout.
+        """The factors, [rows, units], by which dropout multiplies the units that D's head reads:
+        for this replica's rows of a first set of sequences, then for its rows of the next. None
+        without --discriminator_dropout.
+
+        sizes: of the sets, all replicas' rows together.
         """
         dropped, discriminator = self.config.discriminator_dropout, self.discriminator
         if not dropped:

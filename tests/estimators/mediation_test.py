@@ -9,15 +9,11 @@ from absl.testing import parameterized
 from regan_tf.estimators import estimate, penalty
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.penalty import Mediation, Penalty
+from regan_tf.estimators.rewards import Told
 from regan_tf.networks.autoregressive import alive, chosen, teacher_force
 from tests import exact_mean, problems
 
 _TOLERANCE = 1e-9
-
-
-def _nothing(rows):
-    """A reward that cot does not follow."""
-    return tf.reduce_sum(rows[:, :, 1], axis=1) * 1e3
 
 
 def _problem(length=3, end_token=None):
@@ -73,7 +69,7 @@ def _whole(generator, mediator):
 
 
 def _mean(estimator, generator, mediator, rows=1, **options):
-    of_tokens = exact_mean.of_tokens(estimator, generator, _nothing, mediator=mediator, **options)
+    of_tokens = exact_mean.of_tokens(estimator, generator, None, mediator=mediator, **options)
     return exact_mean.mean(of_tokens, *exact_mean.batches(generator, rows))
 
 
@@ -119,7 +115,7 @@ class MeanTest(tf.test.TestCase, parameterized.TestCase):
         generator, _ = _problem()
         for estimator in ("cot", "cot_unbiased"):
             found, _ = estimate_gradient(
-                estimator, generator, _nothing, batch_size=8, seed=1, mediator=generator
+                estimator, generator, None, batch_size=8, seed=1, mediator=generator
             )
             self.assertAllClose(problems.flat(found), tf.zeros_like(problems.flat(found)))
 
@@ -131,7 +127,7 @@ class MeanTest(tf.test.TestCase, parameterized.TestCase):
 
         def draw(seed):
             options["seed"] = seed
-            return problems.flat(estimate_gradient(estimator, generator, _nothing, **options)[0])
+            return problems.flat(estimate_gradient(estimator, generator, None, **options)[0])
 
         found = problems.Comparison(problems.batch_means(draw, 40), expected)
         self.assertLess(found.relative_noise, 0.05, str(found))
@@ -163,8 +159,8 @@ class MutationTest(tf.test.TestCase):
 
     def test_it_finds_a_reward_that_is_followed(self):
         def credit(spec, generator, reward, b, *_):
-            told, parts = estimate.mixed_reward.tell(reward, b, 3, tf.float64, "nothing")
-            return told, told.reward[:, tf.newaxis], parts
+            told = Told(1e3 * tf.reduce_sum(tf.cast(b, tf.float64), axis=1), (), (), ())
+            return told, told.reward[:, tf.newaxis], {}
 
         with mock.patch.object(estimate, "_credit", credit):
             self.assertGreater(self._error("cot_unbiased", _whole, None), 0.05)
@@ -178,10 +174,10 @@ class DiagnosticsTest(tf.test.TestCase, parameterized.TestCase):
     def test_what_is_measured(self):
         generator, mediator = _problem(end_token=2)
         options = {"batch_size": 16, "seed": 3, "mediator": mediator}
-        _, found = estimate_gradient("cot", generator, _nothing, row_gradients=True, **options)
+        _, found = estimate_gradient("cot", generator, None, row_gradients=True, **options)
         self.assertEqual(found.measured.keys(), {"mediator_kl", "entropy"})
         self.assertAllEqual(found.signal, tf.zeros([16, 3], tf.float64))
-        self.assertAllClose(found.reward, _nothing(tf.one_hot(found.tokens, 3, dtype=tf.float64)))
+        self.assertAllEqual(found.reward, tf.zeros([16], tf.float64))
         # Its mean over all sequences is the divergence of the laws.
         tokens, p = exact_mean.sequences(generator)
         measured = (
@@ -201,7 +197,7 @@ class DiagnosticsTest(tf.test.TestCase, parameterized.TestCase):
         generator, mediator = _problem()
         options = {"batch_size": 16, "seed": 3}
         found = [
-            estimate_gradient("cot", one, _nothing, mediator=other, **options)[0]
+            estimate_gradient("cot", one, None, mediator=other, **options)[0]
             for one, other in (
                 (generator, mediator),
                 (problems.Protocol(generator), problems.Protocol(mediator)),
@@ -223,9 +219,9 @@ class DiagnosticsTest(tf.test.TestCase, parameterized.TestCase):
             ),
         ):
             with self.assertRaisesRegex(ValueError, message):
-                estimate_gradient(estimator, generator, _nothing, **options, **given)
+                estimate_gradient(estimator, generator, None, **options, **given)
         with self.assertRaisesRegex(ValueError, "'reinforce' has no mediator: pass none"):
-            estimate_gradient("reinforce", generator, _nothing, mediator=mediator, **options)
+            estimate_gradient("reinforce", generator, len, mediator=mediator, **options)
 
 
 if __name__ == "__main__":

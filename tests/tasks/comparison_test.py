@@ -3,10 +3,12 @@ error, and found out where it is wrong.
 """
 
 import math
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from scipy import optimize
 
 from regan_tf.tasks import comparison, oracle_law
 from regan_tf.tasks.law import Law
@@ -32,6 +34,25 @@ def _exact(temperature=1.0):
         "js": oracles.T * (np.sum(p * (log_p - middle)) + np.sum(q * (log_q - middle))) / 2,
     }
     return {name: value / oracles.T for name, value in found.items()}
+
+
+def _exact_at(level):
+    """nll_test by enumeration, in nats a token, where nll_oracle is at the level: of the generator
+    at the temperature that has it, and of the mixture of temperatures 0.3 and 1.
+    """
+
+    def above(temperature):
+        return _exact(temperature)["nll_oracle"] - level
+
+    by_temperature = _exact(optimize.brentq(above, 0.3, 1.0, xtol=1e-6))["nll_test"]
+    share = above(1.0) / (above(1.0) - above(0.3))
+    p = np.exp(np.sum(oracles.model().log_prob(oracles.SEQUENCES), axis=1))
+    cold, warm = (
+        np.exp(np.sum(oracles.generator().log_prob(oracles.SEQUENCES, t), axis=1))
+        for t in (0.3, 1.0)
+    )
+    mixture = share * cold + (1 - share) * warm
+    return by_temperature, -np.sum(p * np.log(mixture)) / oracles.T
 
 
 def _law(size=_SIZE):
@@ -105,6 +126,17 @@ class ComparisonTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(metrics["nll_test"], self.metrics["nll_test"])
         self.assertIsNone(metrics["nll_test_at_8"])  # so far from these laws
         self.assertIsNone(metrics["standard_error"]["nll_test_at_8"])
+
+    @parameterized.parameters(1.33, 1.5)
+    def test_at_a_level_it_is_what_enumeration_gives(self, level):
+        """Cold and warm, or test and samples, exchanged are off by 4 errors and more."""
+        with mock.patch.object(comparison, "_LEVELS", (level,)):
+            metrics, _ = self.compared.conclude([0, 2])
+        for name, exact in zip(("at", "mixed_at"), _exact_at(level), strict=True):
+            name = f"nll_test_{name}_{level}"
+            found, error = metrics[name], metrics["standard_error"][name]
+            self.assertBetween(error, 1e-3, 0.02)
+            self.assertLess(abs(found - exact), 4 * error)
 
 
 if __name__ == "__main__":

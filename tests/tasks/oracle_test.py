@@ -70,8 +70,13 @@ class OracleTest(tf.test.TestCase, parameterized.TestCase):
         ({"dataset": "grammar", "oracle_dim": 8}, "--oracle_dim=8 needs --dataset=oracle"),
         ({"dataset": "pydoc", "test_size": 9}, r"--test_size=9 needs .* \(now pydoc\)"),
         ({"oracle_file": "a.npz", "oracle_seed": 2}, "--oracle_seed=2 contradicts --oracle_file"),
+        ({"test_size": 900}, "--eval_samples=1000 is not allowed: at most --test_size=900"),
         ({"oracle_scale": 0.0}, "--oracle_scale=0.0 is not allowed"),
         ({"metric": "nll_test"}, "--metric=nll_test"),  # nothing is chosen by the test data
+        (
+            {"metric": "kl_generator_data"},
+            "--metric=kl_generator_data is not allowed",
+        ),  # or the law
     )
     def test_what_does_not_fit_is_refused(self, options, message):
         given = {"dataset": "oracle"} | options

@@ -11,10 +11,11 @@ from tests.training import small
 class MediatorTrainerTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(0.0, 0.3)
     def test_a_step_is_one_of_maximum_likelihood_on_both_halves(self, dropout):
-        rates = {"mediator_learning_rate": 0.02, "pretrain_learning_rate": 0.02}
-        options = rates | {"dropout": dropout, "weight_decay": 0.1}
-        mediator = small.experiment(estimator="cot", **options).trainer.mediator
-        other = small.experiment(estimator="mle", **options).trainer
+        options = {"dropout": dropout, "weight_decay": 0.1}
+        mediator = small.experiment(
+            estimator="cot", mediator_learning_rate=0.02, **options
+        ).trainer.mediator
+        other = small.experiment(estimator="mle", pretrain_learning_rate=0.02, **options).trainer
         for to, value in zip(other.generator.variables, mediator.network.variables, strict=True):
             to.assign(value.value)
         real, fake = np.random.default_rng(0).integers(0, 5, [2, 64, 3], np.int32)
@@ -37,7 +38,9 @@ class MediatorTrainerTest(tf.test.TestCase, parameterized.TestCase):
         rows = tf.concat([tf.reshape(batches, [-1, 3]), fakes], axis=0)
         expected = -tf.reduce_mean(tf.reduce_sum(network.log_prob(rows), axis=1))
         self.assertAllClose(scalars["mediator_loss"], expected, rtol=1e-4)
-        self.assertLen(np.unique(fakes.numpy(), axis=0), len({tuple(b) for b in fakes.numpy()}))
+        first, second, third = np.split(fakes.numpy(), 3)
+        for one, other in ((first, second), (first, third), (second, third)):
+            self.assertLess(np.mean(np.all(one == other, axis=1)), 0.5)  # by chance 1 in 125
         self.assertGreater(len(np.unique(fakes.numpy(), axis=0)), 50)
 
     def test_it_starts_as_the_generator_where_it_is_as_large_and_learns_first(self):
@@ -59,6 +62,7 @@ class MediatorTrainerTest(tf.test.TestCase, parameterized.TestCase):
             self.assertGreater(record["mediator_loss"], 0)
             self.assertGreater(record["mediator_kl"], 1e-5)
             self.assertIsNone(record["discriminator_loss"])
+            self.assertIsNone(record["reward"])
             self.assertEqual(mediator.optimizer.iterations, 2)
 
     @parameterized.parameters("cot", "cot_unbiased")

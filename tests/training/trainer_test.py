@@ -550,6 +550,34 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--prior_kl=0.1 contradicts --estimator=cot_unbiased, which follows its mediator alone",
         ),
         (
+            {"estimator": "reinforce", "mediator_dim": 64},
+            "--mediator_dim=64 contradicts --estimator=reinforce, which has no mediator; cot and",
+        ),
+        (
+            {"estimator": "mle", "mediator_learning_rate": 0.1},
+            "--mediator_learning_rate=0.1 contradicts --estimator=mle, which has no mediator",
+        ),
+        (
+            {"estimator": "cot_unbiased", "discriminator": "cnn"},
+            "--discriminator=cnn contradicts --estimator=cot_unbiased, which has a mediator and no",
+        ),
+        (
+            {"estimator": "reinforce", "reward": "a:b", "discriminator_dropout": 0.5},
+            "--discriminator_dropout=0.5 contradicts --reward=a:b, without which the",
+        ),
+        (
+            {"estimator": "mle", "d_steps": 0, "discriminator_weight_decay": 0.1},
+            "--discriminator_weight_decay=0.1 contradicts --d_steps=0, by which no discriminator",
+        ),
+        (
+            {"dropout": 0.5, "pretrain_epochs": 0.0},
+            "--dropout=0.5 needs maximum likelihood: --pretrain_epochs above 0, or --estimator=mle",
+        ),
+        (
+            {"weight_decay": 0.1, "start_from": "elsewhere"},
+            "--weight_decay=0.1 needs maximum likelihood: --pretrain_epochs above 0, or",
+        ),
+        (
             {"estimator": "cot", "leave_one_out": True},
             "--leave_one_out=True contradicts --estimator=cot, which has no learning signal",
         ),
@@ -574,6 +602,16 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaises(UserError) as caught:
             Config(**values)
         self.assertStartsWith(str(caught.exception), message)
+
+    @parameterized.parameters(
+        {"estimator": "cot", "mediator_dim": 64, "mediator_learning_rate": 0.1, "dropout": 0.1},
+        {"estimator": "cot", "weight_decay": 0.1, "pretrain_epochs": 0.0},
+        {"estimator": "mle", "weight_decay": 0.1, "pretrain_epochs": 0.0, "discriminator": "cnn"},
+        {"reward": "a:b", "reward_weight": 0.5, "discriminator_dropout": 0.5},
+        {"weight_decay": 0.1, "start_from": "elsewhere", "pretrain_epochs": 1.0},
+    )
+    def test_what_has_an_effect_is_allowed(self, **values):
+        Config(**values).resolved().resolved()
 
     def test_an_update_that_cannot_fit_is_refused_at_the_start(self):
         options = {
