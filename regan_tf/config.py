@@ -238,11 +238,11 @@ class Config:
     control_units: int = setting(
         64, "Units of relax's hidden layers (step and rollout form).", at_least=1
     )
-    mediator_dim: int | None = setting(
-        None,
-        "Hidden units of cot's mediator, a generator; by default the generator's. As large, it "
-        "starts as the pre-trained generator, else from random weights.",
-        at_least=1,
+    mediator_dim: int = setting(
+        0,
+        "Hidden units of cot's mediator, a generator; 0: the generator's. As large, it starts as "
+        "the pre-trained generator, else from random weights.",
+        at_least=0,
     )
     critic_units: int = setting(32, "Units of a critic's hidden layers.", at_least=1)
     # Training, Algorithm 1.
@@ -470,7 +470,6 @@ class Config:
     @property
     def _defaults(self):
         found = DEFAULTS[self.dataset](self)
-        found["mediator_dim"] = self.generator_dim or found["generator_dim"]
         if self.start_from:
             found["pretrain_epochs"] = 0.0
         if self.reward_calls:

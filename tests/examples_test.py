@@ -36,12 +36,12 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
     def test_its_gradient_is_the_librarys(self, estimator, form):
         generator, discriminator, network = self._networks(form)
         seed, temperature = tf.constant([3, 4]), 0.7
-        gumbel, uniform, *_ = estimate._noise(generator, _BATCH, seed)
+        of_control = {} if estimator == "reinforce" else {"control_variate": form, "coupled": False}
+        spec = EstimatorSpec(estimator, temperature=temperature, **of_control)
+        gumbel, uniform, *_ = estimate._noise(spec, generator, _BATCH, seed)
         found, of_phi = one_file.estimate(
             estimator, form, generator, discriminator, network, gumbel, uniform, temperature
         )
-        of_control = {} if estimator == "reinforce" else {"control_variate": form, "coupled": False}
-        spec = EstimatorSpec(estimator, temperature=temperature, **of_control)
         expected, diagnostics = regan_tf.estimate_gradient(
             spec, generator, lambda rows: discriminator(rows), batch_size=_BATCH, seed=seed,
             control=ControlVariate(spec, network),

@@ -5,6 +5,7 @@ its own.
 import dataclasses
 import itertools
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from absl import flags
 
 from regan_tf.cli import command, config_flags, flagfiles
 from regan_tf.config import Config, UserError
+
+_PLACE = re.compile(r"{([a-z_]+)}")  # of the seed or another flag, in a value
 
 # The sweep says these itself.
 _NOT_IN_A_GRID = {"seed", *(f.name for f in dataclasses.fields(Config) if f.metadata["local"])}
@@ -94,13 +97,19 @@ def read(path, directory, seeds=None):
         for seed in range(first_seed, first_seed + (seeds or file_seeds))
         for point in points
     ]
-    seen = {}
+    seen, names = {}, set()
     for job in jobs:
         if job.config in seen:
             raise UserError(
                 f"--sweep={path} asks for one run twice: {seen[job.config]} and {job.name}"
             )
+        if job.name in names:
+            raise UserError(
+                f"--sweep={path} asks for two runs in one directory, {job.name}: they differ only "
+                "in what holds the seed; put them into two files"
+            )
         seen[job.config] = job.name
+        names.add(job.name)
     return [
         dataclasses.replace(job, config=_placed(job.config, Path(directory) / job.name))
         for job in jobs
@@ -142,6 +151,13 @@ def _content(path):
         for g in grids
         for values in itertools.product(*map(_listed, g.values()))
     ]
+    for point in points:
+        for name, place in ((n, p) for n, value in point.items() for p in _places(value)):
+            if place not in {"seed", *point} - {name}:
+                refuse(
+                    f"has {name} = {point[name]} in a grid, where {{{place}}} is neither {{seed}} "
+                    "nor another flag of that grid"
+                )
     return [f"--flagfile={flagfile}"] if flagfile else [], (first_seed, seeds), points
 
 
@@ -151,20 +167,24 @@ def _listed(value):
 
 def _name(point):
     """Of a point of a grid, by what it says itself: not by what follows from the rest."""
-    own = [(name, value) for name, value in point.items() if _filled(value, point, 0) == value]
+    own = [(name, value) for name, value in point.items() if not _places(value)]
     return ",".join(f"{name}={value}".replace("/", "_") for name, value in own) or "all"
 
 
 def _flags(point, seed):
-    filled = {name: _filled(value, point, seed) for name, value in point.items()}
-    return [f"--{name}={value}" for name, value in (filled | {"seed": seed}).items()]
+    known = point | {"seed": seed}
+    return [f"--{name}={_filled(value, known)}" for name, value in known.items()]
 
 
-def _filled(value, point, seed):
+def _places(value):
+    """The names that stand in braces in a value."""
+    return _PLACE.findall(value) if isinstance(value, str) else []
+
+
+def _filled(value, known):
     """A value with the seed, and other flags of its point, in their places."""
-    if isinstance(value, str):
-        for name, other in (point | {"seed": seed}).items():
-            value = value.replace(f"{{{name}}}", str(other))
+    for name in _places(value):
+        value = value.replace(f"{{{name}}}", str(known[name]))
     return value
 
 

@@ -16,6 +16,7 @@ from regan_tf.tasks.registry import TASKS
 from regan_tf.tasks.task import Task
 
 _POINTS = 200  # of a curve over calls
+_OF_EACH_SEED = "{seed}"  # a directory's name, in the place of a seed
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def grouped(runs, over=()):
     Raises:
       UserError: `over` has no such flag, or one of the data, which are compared apart.
     """
+    runs = _from_each_seed(runs)
     possible = set(config_flags.recorded(runs[0].config)) - {"seed"}
     for name in over:
         if name not in possible or any(name in run.task.data_fields for run in runs):
@@ -115,6 +117,27 @@ def grouped(runs, over=()):
         key = task.name if times[task.name] == 1 else task.full_name
         result[key] = _groups(members, tuple(over))
     return result
+
+
+def _from_each_seed(runs):
+    """The runs, of which those that each start from the run of their own seed in one directory have
+    the same --start_from: they differ in their seed alone.
+    """
+    starts = collections.defaultdict(list)
+    for run in runs:
+        path = Path(run.config.start_from)
+        starts[path.parent].append(path.name == str(run.config.seed))
+
+    def with_place(run):
+        path = Path(run.config.start_from)
+        if not (run.config.start_from and all(starts[path.parent])):
+            return run
+        start_from = str(path.with_name(_OF_EACH_SEED))
+        return dataclasses.replace(
+            run, config=dataclasses.replace(run.config, start_from=start_from)
+        )
+
+    return [with_place(run) for run in runs]
 
 
 def _groups(runs, over):
@@ -163,22 +186,12 @@ def varying_fields(runs):
     return [
         name
         for name in names
-        if name != "seed" and len({_value(run.config, name) for run in runs}) > 1
+        if name != "seed" and len({getattr(run.config, name) for run in runs}) > 1
     ]
 
 
 def _values(config, fields):
-    return tuple(_value(config, name) for name in fields)
-
-
-def _value(config, name):
-    """A field as groups are told apart by it: where each seed starts from the same seed of another
-    group, these differ in their seed alone.
-    """
-    value = getattr(config, name)
-    if name == "start_from" and Path(value).name == str(config.seed):
-        return "/".join(Path(value).parts[-3:-1])
-    return value
+    return tuple(getattr(config, name) for name in fields)
 
 
 def _label(config, fields, members):
@@ -204,12 +217,19 @@ def _words(config, fields):
     """The estimator and the fields, as short as they can be told apart."""
     words = [config.estimator]
     for name in fields:
-        value = _value(config, name)
+        value = getattr(config, name)
         if isinstance(value, bool):
             words += [name.replace("_", "-")] if value else []
         elif name != "estimator" and value != UNTIL_CALLS:
-            words.append(value if isinstance(value, str) else f"{name}={value:.12g}")
+            words.append(_word(name, value))
     return words
+
+
+def _word(name, value):
+    if not isinstance(value, str):
+        return f"{name}={value:.12g}"
+    path = Path(value)
+    return "/".join(path.parts[-3:-1]) if path.name == _OF_EACH_SEED else value
 
 
 def _default(config, name):

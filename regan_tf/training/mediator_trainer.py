@@ -16,7 +16,8 @@ class MediatorTrainer:
 
     def __init__(self, config, generator):
         self._generator, self._dropout = generator, config.dropout
-        sizes = generator.get_config() | {"hidden_dim": config.mediator_dim, "name": "mediator"}
+        hidden_dim = config.mediator_dim or config.generator_dim
+        sizes = generator.get_config() | {"hidden_dim": hidden_dim, "name": "mediator"}
         self.network = type(generator).from_config(sizes)
         self.optimizer = adam(
             config.mediator_learning_rate,

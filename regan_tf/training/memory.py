@@ -41,7 +41,7 @@ def update_bytes(config, vocab_size, replicas=1):
     if config.reads_prior or traits.mediator:  # its pass, and what the penalty's gradient keeps
         per_cell, per_state = per_cell + 8, per_state + 7
     if traits.mediator:  # whose own step takes no more, with twice the rows
-        units += config.mediator_dim
+        units += config.mediator_dim or config.generator_dim
     floats = copies * steps * (per_cell * vocab_size + per_state * units)
     if not is_lstm:
         floats += judged * copies * steps * _of_convolutions(config, vocab_size)

@@ -329,7 +329,7 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
             row_gradients=True,
             **options,
         )
-        noise = estimate._noise(generator, batch_size, seed)
+        noise = estimate._noise(spec, generator, batch_size, seed)
         rows = []
         for j in range(batch_size):
             one_row = noise._replace(

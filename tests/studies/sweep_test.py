@@ -298,6 +298,13 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
             ["reinforce_0", "rebar_0", "reinforce_1", "rebar_1"],
         )
 
+    def test_what_holds_the_seed_names_no_directory(self):
+        text = "seeds = 1\n[[grid]]\nreward = ['a_{seed}:f', 'b_{seed}:f']"
+        with self.assertRaisesRegex(UserError, "two runs in one directory, all/0"):
+            grid.read(self._write(text), self.directory / "runs")
+        with self.assertRaisesRegex(UserError, r"{sead} is neither {seed} nor another flag"):
+            grid.read(self._write("seeds = 1\n[[grid]]\ndata_file = 'a_{sead}'"), self.directory)
+
     def test_directory_of_another_run_is_refused_and_more_iterations_go_on(self):
         def job(iterations, extra=""):
             path = self._write(f"seeds = 1\n[[grid]]\niterations = {iterations}\n{extra}")
@@ -481,6 +488,23 @@ class StatisticsTest(tf.test.TestCase):
         self.assertLen(groups, 3)
         self.assertEqual(labels[:2], ["reinforce mle/all", "rebar mle/all"])
         self.assertEqual([run.config.seed for run in groups[0].runs], [0, 1])
+
+    def test_seeds_that_start_from_one_run_are_one_group_and_from_two_directories_two(self):
+        of_one = [self._run(seed, 0.9, start_from="/runs/mle/all/0") for seed in range(3)]
+        (group,) = grouping.grouped(of_one)[3]
+        self.assertLen(group.runs, 3)
+        of_two = [
+            self._run(seed, 0.9, start_from=f"/{name}/mle/all/{seed}")
+            for seed in range(2)
+            for name in ("first", "second")
+        ]
+        self.assertLen(grouping.grouped(of_two)[3], 2)
+
+    def test_a_generators_size_is_one_flag(self):
+        runs = [self._run(0, 0.9, generator_dim=dim) for dim in (8, 16, 32)]
+        groups = grouping.grouped(runs)[3]
+        self.assertTrue(groups[0].label.endswith(" generator_dim=8"), groups[0].label)
+        self.assertEqual(list(grouping.lines(groups)), ["generator_dim"])
 
     def test_lines_join_groups_that_differ_in_one_number(self):
         runs = [
