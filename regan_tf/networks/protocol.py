@@ -124,7 +124,7 @@ def check_generator(generator: SequenceGenerator) -> None:
         generator.check()
 
 
-def check_reward(reward: Callable) -> None:
+def check_reward(reward: Callable | None) -> None:
     """Raises TypeError unless a reward can be called with rows alone."""
     if isinstance(reward, type):
         raise TypeError(f"the reward is the class {reward.__name__}: give an instance of it")

@@ -18,7 +18,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from tensorflow_serving.apis import prediction_log_pb2
 
-from regan_tf.config import UserError
+from regan_tf.config import Config, UserError
 from regan_tf.networks.convolutional import ConvolutionalDiscriminator
 from regan_tf.serving import counter_rng, publishing
 from regan_tf.serving.signatures import ServedModel
@@ -473,7 +473,22 @@ class LawTest(tf.test.TestCase, parameterized.TestCase):
         )
 
 
-class PublishingTest(tf.test.TestCase):
+class PublishingTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ({"estimator": "reinforce"}, True),
+        ({"estimator": "mle"}, True),
+        ({"estimator": "mle", "d_steps": 0}, False),
+        ({"estimator": "cot"}, False),
+        ({"estimator": "reinforce", "reward": "a:b"}, False),
+        ({"estimator": "reinforce", "reward": "a:b", "reward_weight": 0.5}, True),
+    )
+    def test_a_discriminator_that_was_never_trained_is_left_out(self, options, has_one):
+        models, progress = mock.Mock(config=Config(**options).resolved()), mock.Mock()
+        with mock.patch.object(publishing, "publish") as publish:
+            publishing.publish_run(models, progress, "last", {}, "run", "directory")
+        _, discriminator, *_ = publish.call_args.args
+        self.assertIs(discriminator, models.discriminator if has_one else None)
+
     def test_versions_grow_and_are_never_overwritten(self):
         directory = pathlib.Path(self.get_temp_dir()) / "model"
         generator, _ = problems.networks(0, 5, 3)

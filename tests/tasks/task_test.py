@@ -82,7 +82,14 @@ class TaskTest(parameterized.TestCase, tf.test.TestCase):
         {"dataset": "grammar"},
         {"dataset": "pydoc"},
         {"dataset": "uniform", "alphabet": "ACGU", "seq_len": 5},
-        {"dataset": "oracle", "vocab_size": 9, "oracle_dim": 3, "seq_len": 4, "test_size": 60},
+        {
+            "dataset": "oracle",
+            "vocab_size": 9,
+            "oracle_dim": 3,
+            "seq_len": 4,
+            "test_size": 60,
+            "eval_samples": 60,
+        },
     )
     def test_it_names_no_metric_that_a_run_does_not_have(self, dataset, **options):
         config = Config(dataset=dataset, data_size=128, **options).resolved()

@@ -46,7 +46,7 @@ class MediatorTrainerTest(tf.test.TestCase, parameterized.TestCase):
     def test_it_starts_as_the_generator_where_it_is_as_large_and_learns_first(self):
         options = {"estimator": "cot", "pretrain_epochs": 0, "iterations": 1, "d_steps": 1}
         options |= {"mediator_learning_rate": 1e-2}
-        for dim, is_same in ((None, True), (11, False)):
+        for dim, is_same in ((0, True), (11, False)):
             experiment = small.experiment(mediator_dim=dim, **options)
             mediator, generator = experiment.trainer.mediator, experiment.generator
             self.assertEqual(mediator.network.cell.units, dim or 8)
