@@ -287,7 +287,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             file.write_bytes(content)
 
     @parameterized.parameters(
-        (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|.*\|reinmax>"),
+        (["--estimator=rebarr"], r"estimator=rebarr.*<mle\|reinforce\|.*\|reinmax\|.*>"),
         (["--seq_len=2"], "error: --seq_len=2 is not allowed: it must be at least 3"),
         (["--temperature=0"], "error: --temperature=0.0 is not allowed: it must be above 0"),
         (["--d_steps=0"], "error: --d_steps=0 contradicts --estimator=rebar"),
