@@ -295,7 +295,7 @@ def _steps(sizes, updates):
     config, seed = trainer.config, tf.constant([0, 0])
     batches = tf.tile(real[tf.newaxis], [_D_STEPS.value, 1, 1])
     likelihood_step = compiled(trainer.likelihood_step)
-    discriminator_step = compiled(trainer.discriminator_step)
+    discriminator_step = compiled(trainer.discriminator.step)
     multiply, operations = yardsticks.products(config, sizes["vocab_size"])
 
     def update():

@@ -14,10 +14,11 @@ from regan_tf.estimators.discriminator_rewards import reward_of
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
-from regan_tf.networks.autoregressive import AT_ONCE, alive, masked
-from regan_tf.networks.noise import for_drawing, kept, token_noise
+from regan_tf.networks.autoregressive import AT_ONCE
+from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import RowGradients
 from regan_tf.training.critic_trainer import CriticTrainer
+from regan_tf.training.discriminator_trainer import DiscriminatorTrainer
 from regan_tf.training.mediator_trainer import MediatorTrainer
 from regan_tf.training.optimizers import adam
 
@@ -33,7 +34,7 @@ class Trainer:
         self, config, generator, discriminator, reward=None, prior=None, pretrain_batches=0
     ):
         self.config = config
-        self.generator, self.discriminator = generator, discriminator
+        self.generator = generator
         self.reward = reward or reward_of(
             discriminator, config.judge_prefixes, config.dense_reward, config.discount
         )
@@ -55,12 +56,7 @@ class Trainer:
             generator.trainable_variables,
             weight_decay=config.weight_decay if self.spec.traits.is_likelihood else 0.0,
         )
-        self.discriminator_optimizer = adam(
-            config.discriminator_learning_rate,
-            discriminator.trainable_variables,
-            config.discriminator_beta_2,
-            config.discriminator_weight_decay,
-        )
+        self.discriminator = DiscriminatorTrainer(config, discriminator)
         self.control_optimizer = adam(config.control_learning_rate, self.control_variables)
         self.critic = None
         if self.spec.traits.critic:
@@ -97,7 +93,7 @@ class Trainer:
         optimizers = [
             self.pretrain_optimizer,
             self.generator_optimizer,
-            self.discriminator_optimizer,
+            self.discriminator.optimizer,
             self.control_optimizer,
         ]
         optimizers += [other.optimizer for other in self._others]
@@ -285,7 +281,7 @@ class Trainer:
           negatives, int32 [S B, T].
         """
         scalars, sampled = self._beside_negatives(
-            "discriminator", self.discriminator_step, batches, seed
+            "discriminator", self.discriminator.step, batches, seed
         )
         if self.critic:
             self.critic.see_negatives(sampled)
@@ -327,48 +323,6 @@ class Trainer:
         shape, vocab_size = [size, generator.seq_len], generator.vocab_size
         noise = replicas.own_rows(token_noise(shape, vocab_size, seed, generator.compute_dtype))
         return replicas.gather(generator.unroll(for_drawing(noise, vocab_size)).tokens)
-
-    def discriminator_step(self, real, fake, seed=(0, 0)):
-        """One Adam step on the mean of -log D(real) and -log(1 - D(fake)), tokens int32 [B, T];
-        returns loss and gradient norm. With --judge_prefixes a sequence's part in the mean is
-        that of its prefixes, up to its end. seed: a stateless one, of --discriminator_dropout.
-        """
-        factors = self._dropout([real.shape[0], fake.shape[0]], seed)
-        real, fake = replicas.own_rows(real), replicas.own_rows(fake)
-        labels = tf.concat([tf.ones(real.shape[0]), tf.zeros(fake.shape[0])], axis=0)
-        tokens, prefixes = tf.concat([real, fake], axis=0), self.config.judge_prefixes
-        logits, pullback = self.discriminator.with_pullback(tokens, prefixes, factors)
-        weights = None
-        if prefixes:
-            labels = tf.repeat(labels[:, tf.newaxis], tokens.shape[1], axis=1)
-            weights = _shares(alive(self.discriminator, tokens))
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-        loss = tf.reduce_mean(masked(losses, weights))
-        of_logits = masked(tf.sigmoid(logits) - labels, weights) / labels.shape.num_elements()
-        *gradient, loss = replicas.mean([*pullback(of_logits), loss])
-        self.discriminator_optimizer.apply(gradient, self.discriminator.trainable_variables)
-        return loss, tf.linalg.global_norm(gradient)
-
-    def _dropout(self, sizes, seed):
-        """The factors, [rows, units], by which dropout multiplies the units that D's head reads:
-        for this replica's rows of a first set of sequences, then for its rows of the next. None
-        without --discriminator_dropout.
-
-        sizes: of the sets, all replicas' rows together.
-        """
-        dropped, discriminator = self.config.discriminator_dropout, self.discriminator
-        if not dropped:
-            return None
-        shape = [sum(sizes), discriminator.head_units]
-        drawn = tf.split(kept(shape, dropped, seed, discriminator.compute_dtype), sizes)
-        return tf.concat([replicas.own_rows(x) for x in drawn], axis=0)
-
-
-def _shares(mask):
-    """Weights of tokens, 1 in the mean over all, by which each row of a mask [B, T] has the same;
-    None for None.
-    """
-    return None if mask is None else mask / tf.reduce_mean(mask, axis=1, keepdims=True)
 
 
 def _rate(rate, steps):

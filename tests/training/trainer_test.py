@@ -151,7 +151,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     def test_the_generators_rate_falls_by_half_a_cosine_of_its_updates_and_no_other_does(self):
         options = {"estimator": "reinforce_loo", "g_steps": 2, "updates_per_batch": 5}
         trainer = small.experiment(decay_iterations=4, **options).trainer
-        constant = trainer.discriminator_optimizer, trainer.control_optimizer
+        constant = trainer.discriminator.optimizer, trainer.control_optimizer
         found = []
         for _ in range(6):
             found.append(float(trainer.generator_optimizer.learning_rate))
@@ -198,8 +198,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             of_rows = [tf.reduce_mean(x[:n]) for x, n in zip(losses, ends, strict=True)]
             expected = tf.reduce_mean(of_rows)
         gradient = tape.gradient(expected, phi)
-        with mock.patch.object(experiment.trainer.discriminator_optimizer, "apply") as apply:
-            loss, norm = experiment.trainer.discriminator_step(real, fake)
+        with mock.patch.object(experiment.trainer.discriminator.optimizer, "apply") as apply:
+            loss, norm = experiment.trainer.discriminator.step(real, fake)
         self.assertAllClose(loss, expected, rtol=1e-5)
         self.assertAllClose(norm, tf.linalg.global_norm(gradient), rtol=1e-5)
         for found, each in zip(apply.call_args.args[0], gradient, strict=True):
@@ -222,15 +222,15 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
         of_dropout = tf.random.experimental.stateless_fold_in(seed, 3)
         for i in range(3):
             of_step = tf.random.experimental.stateless_fold_in(of_dropout, i)
-            losses.append(byhand.discriminator_step(batches[i], sampled[i], of_step)[0])
+            losses.append(byhand.discriminator.step(batches[i], sampled[i], of_step)[0])
             if i == 0:
-                without, _ = plain.discriminator_step(batches[i], sampled[i], of_step)
+                without, _ = plain.discriminator.step(batches[i], sampled[i], of_step)
                 self.assertGreater(np.abs(without - losses[0]), 1e-4)
         self.assertAllClose(scalars["discriminator_loss"], tf.reduce_mean(losses), rtol=1e-5)
-        variables = [t.discriminator.variables for t in (whole, byhand)]
+        variables = [t.discriminator.network.variables for t in (whole, byhand)]
         for one, other in zip(*variables, strict=True):
             self.assertAllClose(one, other, atol=1e-5)
-        logits = whole.discriminator(sampled[0])
+        logits = whole.discriminator.network(sampled[0])
         expected = logits if "judge_prefixes" in options else tf.sigmoid(logits)
         rewarded = rewards.of_tokens(whole.reward, sampled[0], 5, tf.float32)
         self.assertAllClose(rewarded, expected, atol=1e-5)
@@ -238,7 +238,7 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
     def test_the_loss_with_dropped_units_has_the_gradient_that_a_tape_says(self):
         options = {"estimator": "reinforce_loo", "judge_prefixes": True, "seq_len": 5}
         trainer = small.experiment(discriminator_dropout=0.5, **options).trainer
-        discriminator, size = trainer.discriminator, 4
+        discriminator, size = trainer.discriminator.network, 4
         real, fake = tf.split(tf.random.stateless_uniform([2 * size, 5], [1, 2], 0, 5, tf.int32), 2)
         factors = kept([2 * size, discriminator.head_units], 0.5, [3, 4])
         with tf.GradientTape() as tape:
@@ -248,8 +248,8 @@ class TrainingTest(tf.test.TestCase, parameterized.TestCase):
             expected = tf.reduce_mean(tf.math.softplus(tf.concat([-logits[:4], logits[4:]], 0)))
         phi = [v.value for v in discriminator.trainable_variables]
         gradient = tape.gradient(expected, phi)
-        with mock.patch.object(trainer.discriminator_optimizer, "apply") as apply:
-            loss, _ = trainer.discriminator_step(real, fake, [3, 4])
+        with mock.patch.object(trainer.discriminator.optimizer, "apply") as apply:
+            loss, _ = trainer.discriminator.step(real, fake, [3, 4])
         self.assertAllClose(loss, expected, rtol=1e-5)
         for found, each in zip(apply.call_args.args[0], gradient, strict=True):
             self.assertAllClose(found, each, atol=1e-6)
