@@ -70,17 +70,25 @@ def through_generator(
       None. Both are linear or quadratic in the cotangent, and differentiable in it.
     """
     cell, output = generator.cell, generator.output_layer
-    hidden, (trace, log_probs, masks) = unrolled.states[0], unrolled.saved
+    hidden, (trace, log_probs, of_tokens, masks) = unrolled.states[0], unrolled.saved
     shown = hidden * masks[1] if masks else hidden  # to the output layer
-    d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
+    factor = None
+    if of_tokens and cotangent.shape.rank == 2:
+        # The logits' cotangent is this factor, [T, B, 1], times what is at hand. It goes to the
+        # other side of each product, which is far smaller where V is large.
+        factor, d_logits = -tf.transpose(cotangent)[..., tf.newaxis], of_tokens.minus_slope
+    else:
+        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
     d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
+    d_hidden = d_hidden if factor is None else d_hidden * factor
     d_hidden = d_hidden * masks[1] if masks else d_hidden
+    shown = shown if factor is None else shown * factor
     d = _through_cell(cell, trace, d_hidden, d_logits.shape[0])
     read, embedding = generator.tokens_read(unrolled.tokens), generator.embedding.embeddings
     d_embedded = lstm.product(d, cell.kernel.value, transpose=True)
     d_embedded = d_embedded * masks[0] if masks else d_embedded
     used = _used_in_cell(cell, generator.embedded(read, masks), hidden, d)
-    used |= {id(output.kernel): (shown, d_logits), id(output.bias): (None, d_logits)}
+    used |= {id(output.kernel): (shown, d_logits), id(output.bias): (factor, d_logits)}
     used |= {id(embedding): (read, d_embedded)}
     summed = used
     if generator.reads_by_table and not masks:  # the few rows of the table give the same sums
@@ -122,11 +130,7 @@ def _through_log_softmax(log_probs, tokens, cotangent):
         return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
     d, tokens = tf.transpose(cotangent), tf.transpose(tokens)
     others, size = tf.exp(log_probs) * -d[..., tf.newaxis], log_probs.shape[-1]
-    if size <= lstm.ONE_HOT_LIMIT:
-        return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
-    flat = tf.reshape(others, [-1, size])
-    places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tokens, [-1])], axis=1)
-    return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
+    return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
 
 
 def _through_cell(cell, trace, cotangent, length):
@@ -185,7 +189,8 @@ def _weight_gradient(weight, x, d):
     if x.dtype.is_integer and size > lstm.ONE_HOT_LIMIT:
         return tf.math.unsorted_segment_sum(d, tf.reshape(x, [-1]), size)
     x = tf.one_hot(x, size, dtype=d.dtype) if x.dtype.is_integer else x
-    return tf.matmul(tf.reshape(x, [-1, size]), d, transpose_a=True)
+    summed = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), d, transpose_a=True)
+    return summed[0] if len(weight.shape) == 1 else summed
 
 
 def _squared_row_norms(x, d):
