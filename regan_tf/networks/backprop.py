@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, lstm, softmax
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.protocol import (
     FastGenerator,
@@ -76,14 +76,14 @@ def through_generator(
     if of_tokens and cotangent.shape.rank == 2:
         # The logits' cotangent is this factor, [T, B, 1], times what is at hand. It goes to the
         # other side of each product, which is far smaller where V is large.
-        factor, d_logits = -tf.transpose(cotangent)[..., tf.newaxis], of_tokens.minus_slope
+        factor, d_logits = -tf.transpose(cotangent)[..., tf.newaxis], of_tokens
+        d_hidden = of_tokens.through(output.kernel.value) * factor
+        shown = shown * factor
     else:
         d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-    d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
-    d_hidden = d_hidden if factor is None else d_hidden * factor
+        d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
     d_hidden = d_hidden * masks[1] if masks else d_hidden
-    shown = shown if factor is None else shown * factor
-    d = _through_cell(cell, trace, d_hidden, d_logits.shape[0])
+    d = _through_cell(cell, trace, d_hidden, hidden.shape[0])
     read, embedding = generator.tokens_read(unrolled.tokens), generator.embedding.embeddings
     d_embedded = lstm.product(d, cell.kernel.value, transpose=True)
     d_embedded = d_embedded * masks[0] if masks else d_embedded
@@ -98,6 +98,9 @@ def through_generator(
     gradient = _gradient(generator, summed)
     if not row_gradients:
         return gradient, None
+    if factor is not None:  # once in full: the norms of what is nearly 0 would cancel
+        d_logits = of_tokens.minus_slope()
+        used |= {id(output.kernel): (shown, d_logits), id(output.bias): (factor, d_logits)}
     norms = [_squared_row_norms(*used[id(v)]) for v in generator.trainable_variables]
     return gradient, RowGradients(norms, tf.reduce_sum(shown[:, :, 0] * d_logits[:, :, 0], axis=0))
 
@@ -183,14 +186,15 @@ def _gradient(network, used):
 
 def _weight_gradient(weight, x, d):
     """The sum of x (outer) d, or of d, over all leading axes: of the weight's shape."""
+    if isinstance(d, softmax.OfTokens):
+        return tf.reshape(d.weighed(x), weight.shape)
     if x is None:
         return tf.reduce_sum(d, axis=list(range(d.shape.rank - len(weight.shape))))
     d, size = tf.reshape(d, [-1, d.shape[-1]]), weight.shape[0]
     if x.dtype.is_integer and size > lstm.ONE_HOT_LIMIT:
         return tf.math.unsorted_segment_sum(d, tf.reshape(x, [-1]), size)
     x = tf.one_hot(x, size, dtype=d.dtype) if x.dtype.is_integer else x
-    summed = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), d, transpose_a=True)
-    return summed[0] if len(weight.shape) == 1 else summed
+    return tf.matmul(tf.reshape(x, [-1, size]), d, transpose_a=True)
 
 
 def _squared_row_norms(x, d):
