@@ -173,12 +173,12 @@ class Generator(keras.Model, Generates, FastGenerator):
             token = draw(logits, inputs_t)
             if self.end_token is not None:
                 token = tf.where(previous == self.end_token, self.end_token, token)
-            return (token, logits, self._of_tokens(logits, token), state, trace), (state, token)
+            return (token, logits, self._probs(logits), state, trace), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
         collected, _ = lstm.unroll(step, start, inputs, length)
-        tokens, logits, of_tokens, states, trace = lstm.stack(collected)
-        return self._unrolled(tf.transpose(tokens), logits, of_tokens, states, trace)
+        tokens, logits, probs, states, trace = lstm.stack(collected)
+        return self._unrolled(tf.transpose(tokens), logits, probs, states, trace)
 
     def dropout_masks(self, shape: Any, share: Any, seed: Any) -> list[tf.Tensor]:
         """For `teacher_force` of tokens of the shape [B, T]: masks of inverted dropout, of embedded
@@ -207,22 +207,23 @@ class Generator(keras.Model, Generates, FastGenerator):
         )
         states = lstm.stack(states)
         logits = self._logits(states[0] * masks[1] if masks else states[0])
-        of_tokens = self._of_tokens(logits, tf.transpose(tokens))
-        return self._unrolled(tokens, logits, of_tokens, states, trace, masks)
+        return self._unrolled(tokens, logits, self._probs(logits), states, trace, masks)
 
     def embedded(self, read: tf.Tensor, masks: Any = ()) -> tf.Tensor:
         """The embeddings of tokens read, int32 [T, B] -> [T, B, E]; times the first mask."""
         embedded = tf.gather(self.embedding.embeddings.value, read)
         return embedded * masks[0] if masks else embedded
 
-    def _of_tokens(self, logits, tokens):
-        """A softmax.OfTokens, where V is large; else ()."""
-        return softmax.of_tokens(logits, tokens) if by_inversion(self.vocab_size) else ()
+    def _probs(self, logits):
+        """Where V is large, what the log-probabilities of tokens alone are made of; else ()."""
+        return tf.nn.softmax(logits) if by_inversion(self.vocab_size) else ()
 
-    def _unrolled(self, tokens, logits, of_tokens, states, trace, masks=()):
-        log_probs = tf.nn.log_softmax(logits)
+    def _unrolled(self, tokens, logits, probs, states, trace, masks=()):
+        log_probs, of_tokens, log_prob = tf.nn.log_softmax(logits), None, None
+        if by_inversion(self.vocab_size):
+            of_tokens = softmax.of_tokens(logits, probs, tf.transpose(tokens))
+            log_prob = tf.transpose(of_tokens.log_prob)
         saved = trace, log_probs, of_tokens, masks
-        log_prob = tf.transpose(of_tokens.log_prob) if of_tokens else None
         return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, saved, log_prob)
 
     def _begin(self, batch_size):

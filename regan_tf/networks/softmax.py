@@ -14,6 +14,9 @@ from regan_tf.networks import lstm
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.noise import by_inversion
 
+# Above it float32 has its full precision, and to spare.
+_RARE = 1e-30
+
 
 class OfTokens(NamedTuple):
     """The softmax p of logits, and one token b in each place; leading axes [...] are the same."""
@@ -41,27 +44,33 @@ class OfTokens(NamedTuple):
         return tf.matmul(x, _flat(self.probs), transpose_a=True) - tf.transpose(of_tokens)
 
 
-def of_tokens(logits: tf.Tensor, tokens: tf.Tensor) -> OfTokens:
-    """OfTokens of logits l [..., V] and tokens int32 [...]. With v the likeliest token, of which
-    p(v) is at least 1 / V,
-
-        log p(b) = l_b - l_v + log p(v)
-
-    Gradients flow through p and log p(b) to the logits.
+def of_tokens(logits: tf.Tensor, probs: tf.Tensor, tokens: tf.Tensor) -> OfTokens:
+    """OfTokens of logits l and their softmax p, [..., V], and tokens int32 [...]. Gradients flow
+    through both to log p(b).
     """
-    flat, places = _flat(logits), tf.reshape(tokens, [-1])
-    probs, likeliest = tf.nn.softmax(flat), tf.argmax(flat, axis=-1, output_type=tf.int32)
-    below = tf.gather(flat, places, batch_dims=1) - tf.gather(flat, likeliest, batch_dims=1)
-    log_prob = below + tf.math.log(tf.gather(probs, likeliest, batch_dims=1))
-    shape = tf.shape(logits)
-    return OfTokens(tokens, tf.reshape(probs, shape), tf.reshape(log_prob, shape[:-1]))
+    log_prob = _log_prob(_flat(logits), _flat(probs), tf.reshape(tokens, [-1]))
+    return OfTokens(tokens, probs, tf.reshape(log_prob, tf.shape(tokens)))
 
 
 def log_prob(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     """log p(b) of tokens int32 [B, T] under softmax(logits [B, T, V]): [B, T], differentiable."""
     if by_inversion(logits.shape[-1]):
-        return of_tokens(logits, tokens).log_prob
+        return of_tokens(logits, tf.nn.softmax(logits), tokens).log_prob
     return chosen(tf.nn.log_softmax(logits), tokens)
+
+
+def _log_prob(logits, probs, tokens):
+    """log p(b) = l_b - l_v + log p(v), [N], with any token v whose p(v) a float can hold: b itself,
+    or where it is too rare in one place, the likeliest of every place, which is one more pass.
+    """
+    of_tokens = tf.gather(probs, tokens, batch_dims=1)
+    reference = tf.cond(
+        tf.reduce_all(of_tokens > _RARE),
+        lambda: tokens,
+        lambda: tf.argmax(logits, axis=-1, output_type=tf.int32),
+    )
+    below = tf.gather(logits, tokens, batch_dims=1) - tf.gather(logits, reference, batch_dims=1)
+    return below + tf.math.log(tf.gather(probs, reference, batch_dims=1))
 
 
 def _flat(x):
