@@ -203,9 +203,10 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     told, credit, parts = _credit(spec, generator, reward, b, log_probs.dtype, noise.seed)
     context = control.context(spec, generator, reward, unrolled, noise.gumbel)
     of_prior = penalty and penalty.prior_log_probs(b, log_probs.dtype)
+    log_p = autoregressive.log_prob(unrolled)  # line 8: log p(b_t | b_<t)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
-        log_p = chosen(log_probs, b)  # line 8: log p(b_t | b_<t)
+        picked = chosen(log_probs, b)
         if spec.traits.relaxed:  # line 9: z ~ p(z), z~ ~ p(z | b), section 3.2
             z, z_tilde = relaxation.pair(
                 context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
@@ -237,7 +238,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
             signal -= _weighted_mean(spec, signal, probs, log_p, mask, batch_size)
         else:
             signal = _less_mean(spec, signal, batch_size)
-    signal = tf.broadcast_to(signal, tf.shape(log_p))
+    signal = tf.broadcast_to(signal, tf.shape(b))
     found = b, told.reward, signal, log_p, parts | measured
     if not others:
         return _Draw(*found, signal, pullback, lesson)  # line 11: equation (7)
@@ -245,7 +246,7 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl; and - dh/dl of the penalty. Signal and
     # slopes are made outside this tape: nothing in them reaches theta, but the variance tape sees
     # phi in them.
-    targets, factors = zip((log_p, signal), *others, strict=True)
+    targets, factors = zip((picked, signal), *others, strict=True)
     weights = tape.gradient(list(targets), log_probs, output_gradients=list(factors))
     return _Draw(*found, weights, pullback, lesson)
 

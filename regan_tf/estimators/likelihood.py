@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from regan_tf import replicas
-from regan_tf.networks.autoregressive import alive, chosen, masked, teacher_force
+from regan_tf.networks.autoregressive import alive, log_prob, masked, teacher_force
 from regan_tf.networks.backprop import with_pullback
 from regan_tf.networks.protocol import SequenceGenerator, Unrolled
 from regan_tf.spec import is_zero
@@ -57,10 +57,8 @@ def descent(
     unrolled, pullback = read(generator, data, dropout, seed)
     tokens = unrolled.tokens
     mask = alive(generator, tokens)
-    log_prob = tf.reduce_mean(
-        tf.reduce_sum(masked(chosen(unrolled.log_probs, tokens), mask), axis=1)
-    )
-    share = tf.constant(1 / tokens.shape[0], log_prob.dtype)
+    mean = tf.reduce_mean(tf.reduce_sum(masked(log_prob(unrolled), mask), axis=1))
+    share = tf.constant(1 / tokens.shape[0], mean.dtype)
     gradient, _ = pullback(masked(tf.fill(tokens.shape, share), mask))
-    *gradient, log_prob = replicas.mean([*gradient, log_prob])
-    return [-g for g in gradient], -log_prob
+    *gradient, mean = replicas.mean([*gradient, mean])
+    return [-g for g in gradient], -mean

@@ -82,9 +82,10 @@ def further_gradient(
     )
     log_probs, mask = unrolled.log_probs, autoregressive.alive(generator, tokens)
     of_prior = penalty and penalty.prior_log_probs(tokens, log_probs.dtype)
+    log_prob = autoregressive.log_prob(unrolled)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
-        log_prob = chosen(log_probs, tokens)
+        picked = chosen(log_probs, tokens)
         cost = penalty.terms(log_probs, of_prior, mask).cost if penalty else None
     log_ratio = log_prob - batch.log_prob
     if spec.traits.reads_prior:
@@ -93,7 +94,7 @@ def further_gradient(
     else:
         weights, is_clipped = _clipped(tf.exp(log_ratio), batch.signal, spec.clip)
     if cost is not None:
-        weights = tape.gradient([log_prob, cost], log_probs, [weights, -tf.ones_like(cost)])
+        weights = tape.gradient([picked, cost], log_probs, [weights, -tf.ones_like(cost)])
     summed, _ = pullback(masked(weights, mask))
     gradient = replicas.mean([g / tokens.shape[0] for g in summed])
     return gradient, Distance(*_means([is_clipped, -log_ratio], mask))
@@ -129,7 +130,7 @@ def replay_gradient(
     unrolled, pullback = with_pullback(
         generator, lambda: autoregressive.teacher_force(generator, tokens)
     )
-    log_prob, mask = chosen(unrolled.log_probs, tokens), autoregressive.alive(generator, tokens)
+    log_prob, mask = autoregressive.log_prob(unrolled), autoregressive.alive(generator, tokens)
     of_prior = penalty and penalty.prior_log_probs(tokens, log_prob.dtype)
     if spec.traits.reads_prior:
         signal = _of_reinvent(spec, reward, log_prob - chosen(of_prior, tokens), mask)

@@ -196,6 +196,15 @@ def chosen(log_probs: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     )
 
 
+def log_prob(unrolled: Unrolled) -> tf.Tensor:
+    """log p(b_t | b_<t) of a pass's own tokens, [B, T]: the generator's, or picked from all. As
+    long as nothing else reads `log_probs`, a graph need not hold them.
+    """
+    if unrolled.log_prob is None:
+        return chosen(unrolled.log_probs, unrolled.tokens)
+    return unrolled.log_prob
+
+
 def in_parts(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, width: int) -> tf.Tensor:
     """function(rows), int32 [N, T] -> float [N, T], over parts of the rows with n * width <=
     AT_ONCE. No gradient.

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, lstm, softmax
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.protocol import (
     FastGenerator,
@@ -70,17 +70,25 @@ def through_generator(
       None. Both are linear or quadratic in the cotangent, and differentiable in it.
     """
     cell, output = generator.cell, generator.output_layer
-    hidden, (trace, log_probs, masks) = unrolled.states[0], unrolled.saved
+    hidden, (trace, log_probs, of_tokens, masks) = unrolled.states[0], unrolled.saved
     shown = hidden * masks[1] if masks else hidden  # to the output layer
-    d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
-    d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
+    factor = None
+    if of_tokens and cotangent.shape.rank == 2:
+        # The logits' cotangent is this factor, [T, B, 1], times what is at hand. It goes to the
+        # other side of each product, which is far smaller where V is large.
+        factor, d_logits = -tf.transpose(cotangent)[..., tf.newaxis], of_tokens
+        d_hidden = of_tokens.through(output.kernel.value) * factor
+        shown = shown * factor
+    else:
+        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
+        d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
     d_hidden = d_hidden * masks[1] if masks else d_hidden
-    d = _through_cell(cell, trace, d_hidden, d_logits.shape[0])
+    d = _through_cell(cell, trace, d_hidden, hidden.shape[0])
     read, embedding = generator.tokens_read(unrolled.tokens), generator.embedding.embeddings
     d_embedded = lstm.product(d, cell.kernel.value, transpose=True)
     d_embedded = d_embedded * masks[0] if masks else d_embedded
     used = _used_in_cell(cell, generator.embedded(read, masks), hidden, d)
-    used |= {id(output.kernel): (shown, d_logits), id(output.bias): (None, d_logits)}
+    used |= {id(output.kernel): (shown, d_logits), id(output.bias): (factor, d_logits)}
     used |= {id(embedding): (read, d_embedded)}
     summed = used
     if generator.reads_by_table and not masks:  # the few rows of the table give the same sums
@@ -90,6 +98,9 @@ def through_generator(
     gradient = _gradient(generator, summed)
     if not row_gradients:
         return gradient, None
+    if factor is not None:  # once in full: the norms of what is nearly 0 would cancel
+        d_logits = of_tokens.minus_slope()
+        used |= {id(output.kernel): (shown, d_logits), id(output.bias): (factor, d_logits)}
     norms = [_squared_row_norms(*used[id(v)]) for v in generator.trainable_variables]
     return gradient, RowGradients(norms, tf.reduce_sum(shown[:, :, 0] * d_logits[:, :, 0], axis=0))
 
@@ -122,11 +133,7 @@ def _through_log_softmax(log_probs, tokens, cotangent):
         return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
     d, tokens = tf.transpose(cotangent), tf.transpose(tokens)
     others, size = tf.exp(log_probs) * -d[..., tf.newaxis], log_probs.shape[-1]
-    if size <= lstm.ONE_HOT_LIMIT:
-        return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
-    flat = tf.reshape(others, [-1, size])
-    places = tf.stack([tf.range(tf.shape(flat)[0]), tf.reshape(tokens, [-1])], axis=1)
-    return tf.reshape(tf.tensor_scatter_nd_add(flat, places, tf.reshape(d, [-1])), tf.shape(others))
+    return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
 
 
 def _through_cell(cell, trace, cotangent, length):
@@ -179,6 +186,8 @@ def _gradient(network, used):
 
 def _weight_gradient(weight, x, d):
     """The sum of x (outer) d, or of d, over all leading axes: of the weight's shape."""
+    if isinstance(d, softmax.OfTokens):
+        return tf.reshape(d.weighed(x), weight.shape)
     if x is None:
         return tf.reduce_sum(d, axis=list(range(d.shape.rank - len(weight.shape))))
     d, size = tf.reshape(d, [-1, d.shape[-1]]), weight.shape[0]

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import backprop, lstm, samplers
-from regan_tf.networks.autoregressive import AT_ONCE, alive, chosen, masked, stateless, time_major
+from regan_tf.networks import autoregressive, backprop, lstm, samplers, softmax
+from regan_tf.networks.autoregressive import AT_ONCE, alive, masked, stateless, time_major
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
-from regan_tf.networks.noise import for_drawing, kept, token_noise
+from regan_tf.networks.noise import by_inversion, for_drawing, kept, token_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled
 
 
@@ -124,7 +124,10 @@ class Generator(keras.Model, Generates, FastGenerator):
         """
 
         def draw(logits, noise_t):
-            return samplers.drawn(logits / temperature, noise_t)
+            # At 1 the pass has the softmax of the same logits, and the graph takes it once.
+            return samplers.drawn(logits if at_one else logits / temperature, noise_t)
+
+        at_one = isinstance(temperature, (int, float)) and temperature == 1
 
         return self._autoregress(draw, time_major(noise))
 
@@ -152,8 +155,9 @@ class Generator(keras.Model, Generates, FastGenerator):
             return tf.where(prefix_t < 0, drawn, prefix_t)
 
         drawn = self._autoregress(invert, (tf.transpose(prefix), tf.transpose(uniform)))
-        tempered = tf.nn.log_softmax(drawn.log_probs / temperature[:, tf.newaxis, tf.newaxis])
-        log_probs = masked(chosen(tempered, drawn.tokens), alive(self, drawn.tokens))
+        tempered = drawn.log_probs / temperature[:, tf.newaxis, tf.newaxis]
+        log_probs = softmax.log_prob(tempered, drawn.tokens)
+        log_probs = masked(log_probs, alive(self, drawn.tokens))
         return drawn.tokens, tf.where(prefix < 0, log_probs, 0.0)
 
     def _autoregress(self, draw, inputs):
@@ -169,11 +173,12 @@ class Generator(keras.Model, Generates, FastGenerator):
             token = draw(logits, inputs_t)
             if self.end_token is not None:
                 token = tf.where(previous == self.end_token, self.end_token, token)
-            return (token, logits, state, trace), (state, token)
+            return (token, logits, self._probs(logits), state, trace), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
-        (tokens, logits, states, trace), _ = lstm.unroll(step, start, inputs, length)
-        return self._unrolled(tf.transpose(lstm.stack(tokens)), lstm.stack(logits), states, trace)
+        collected, _ = lstm.unroll(step, start, inputs, length)
+        tokens, logits, probs, states, trace = lstm.stack(collected)
+        return self._unrolled(tf.transpose(tokens), logits, probs, states, trace)
 
     def dropout_masks(self, shape: Any, share: Any, seed: Any) -> list[tf.Tensor]:
         """For `teacher_force` of tokens of the shape [B, T]: masks of inverted dropout, of embedded
@@ -200,19 +205,26 @@ class Generator(keras.Model, Generates, FastGenerator):
         (states, trace), _ = lstm.unroll(
             step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
         )
-        hidden = lstm.stack(states[0])
-        logits = self._logits(hidden * masks[1] if masks else hidden)
-        return self._unrolled(tokens, logits, states, trace, masks)
+        states = lstm.stack(states)
+        logits = self._logits(states[0] * masks[1] if masks else states[0])
+        return self._unrolled(tokens, logits, self._probs(logits), states, trace, masks)
 
     def embedded(self, read: tf.Tensor, masks: Any = ()) -> tf.Tensor:
         """The embeddings of tokens read, int32 [T, B] -> [T, B, E]; times the first mask."""
         embedded = tf.gather(self.embedding.embeddings.value, read)
         return embedded * masks[0] if masks else embedded
 
-    def _unrolled(self, tokens, logits, states, trace, masks=()):
-        log_probs = tf.nn.log_softmax(logits)
-        saved = trace, log_probs, masks
-        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), lstm.stack(states), saved)
+    def _probs(self, logits):
+        """Where V is large, what the log-probabilities of tokens alone are made of; else ()."""
+        return tf.nn.softmax(logits) if by_inversion(self.vocab_size) else ()
+
+    def _unrolled(self, tokens, logits, probs, states, trace, masks=()):
+        log_probs, of_tokens, log_prob = tf.nn.log_softmax(logits), None, None
+        if by_inversion(self.vocab_size):
+            of_tokens = softmax.of_tokens(logits, probs, tf.transpose(tokens))
+            log_prob = tf.transpose(of_tokens.log_prob)
+        saved = trace, log_probs, of_tokens, masks
+        return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, saved, log_prob)
 
     def _begin(self, batch_size):
         return tf.fill([batch_size], self.vocab_size)
@@ -233,10 +245,13 @@ class Generator(keras.Model, Generates, FastGenerator):
         `sample` draws with it.
         """
         tokens = tf.cast(tokens, tf.int32)
-        log_probs = (
-            self(tokens) if temperature is None else tf.nn.log_softmax(self(tokens) / temperature)
+        unrolled = self.teacher_force(tokens)
+        log_prob = (
+            autoregressive.log_prob(unrolled)
+            if temperature is None
+            else softmax.log_prob(unrolled.log_probs / temperature, tokens)
         )
-        return masked(chosen(log_probs, tokens), alive(self, tokens))
+        return masked(log_prob, alive(self, tokens))
 
     def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows

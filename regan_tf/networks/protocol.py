@@ -47,6 +47,9 @@ class Unrolled(NamedTuple):
     # reads it. It is the state for `step`, but in a ParallelGenerator.
     states: Any
     saved: Any = ()  # what else the generator's own `pullback` wants
+    # log p(b_t | b_<t), [B, T], where the generator has it cheaper than by log_probs; read it by
+    # `autoregressive.log_prob`
+    log_prob: tf.Tensor | None = None
 
 
 class RowGradients(NamedTuple):

@@ -71,9 +71,7 @@ def drawn(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     tokens by `inverted_in_blocks`.
     """
     if noise.shape.rank == 1 and by_inversion(logits.shape[-1]):
-        return inverted_in_blocks(
-            tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), noise
-        )
+        return inverted_in_blocks(tf.nn.softmax(logits), noise)
     if noise.shape.rank == 1:
         return inverted(weights(logits, tf.ones([], logits.dtype)), noise)
     return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)

@@ -8,7 +8,7 @@ from absl.testing import parameterized
 
 import regan_tf
 from regan_tf.networks import autoregressive, lstm
-from regan_tf.networks.noise import kept
+from regan_tf.networks.noise import kept, unit_interval
 from tests import problems
 
 
@@ -50,6 +50,62 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(
                 [n[j] for n in rows.squared_norms], [tf.reduce_sum(g**2) for g in alone], rtol=1e-9
             )
+
+    @parameterized.parameters(
+        ("float32", None, False),
+        ("float32", 1, False),
+        ("float64", None, False),
+        ("float64", 1, True),
+    )
+    def test_many_tokens_log_prob(self, dtype, end_token, in_graph_loop):
+        """Of samples and of tokens given: log p, its gradient and the rows' are the tape's, and
+        differentiable in the cotangent, as those of all log-probabilities are.
+        """
+        if in_graph_loop:
+            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+        generator, _ = problems.networks(0, 300, 3, dtype=dtype, spread=0.5, end_token=end_token)
+        sampled = generator.unroll(unit_interval([4, 3], [1, 2]))
+        tokens, theta = sampled.tokens, [v.value for v in generator.trainable_variables]
+        mask = autoregressive.alive(generator, tokens)
+        cotangent = tf.random.stateless_normal([4, 3], [1, 2], dtype=dtype)
+        cotangent = autoregressive.masked(cotangent, mask)
+        one_hot = tf.one_hot(tokens, 300, dtype=dtype)
+        with tf.GradientTape(persistent=True) as tape:
+            log_prob = tf.reduce_sum(generator(tokens) * one_hot, axis=-1)
+            by_row = tf.unstack(tf.reduce_sum(log_prob * cotangent, axis=1))
+        tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-9}
+        of_rows = [[tf.convert_to_tensor(g) for g in tape.gradient(x, theta)] for x in by_row]
+        for unrolled in (sampled, generator.teacher_force(tokens)):
+            self.assertAllClose(autoregressive.log_prob(unrolled), log_prob, **tolerance)
+            self._assert_rows(generator, unrolled, cotangent, of_rows, tolerance)
+            self._assert_same_slopes(generator, unrolled, cotangent, one_hot, tolerance)
+        found = autoregressive.masked(log_prob, mask)
+        self.assertAllClose(generator.log_prob(tokens), found, **tolerance)
+
+    def _assert_rows(self, generator, unrolled, cotangent, of_rows, tolerance):
+        """The gradient and its rows' figures are those of the rows' gradients."""
+        found, rows = generator.pullback(unrolled, cotangent, row_gradients=True)
+        for a, *b in zip(found, *of_rows, strict=True):
+            self.assertAllClose(a, tf.add_n(b), **tolerance)
+        for j, gradient in enumerate(of_rows):
+            norms = [tf.reduce_sum(g**2) for g in gradient]
+            self.assertAllClose([n[j] for n in rows.squared_norms], norms, **tolerance)
+            self.assertAllClose(rows.last_layer_first[j], gradient[4][0, 0], **tolerance)
+
+    def _assert_same_slopes(self, generator, unrolled, cotangent, one_hot, tolerance):
+        """What is differentiated in the cotangent of the tokens alone, and of all."""
+
+        def slope(of_all):
+            with tf.GradientTape() as tape:
+                tape.watch(cotangent)
+                given = one_hot * cotangent[..., tf.newaxis] if of_all else cotangent
+                gradient, rows = generator.pullback(unrolled, given, row_gradients=True)
+                figures = tf.add_n([tf.reduce_sum(g**3) for g in gradient])
+                figures += tf.reduce_sum(tf.add_n(rows.squared_norms) * rows.last_layer_first)
+            return tape.gradient(figures, cotangent)
+
+        self.assertGreater(np.max(np.abs(slope(True))), 0.1)
+        self.assertAllClose(slope(False), slope(True), **tolerance)
 
     @parameterized.product(vocab_size=[4, 300], in_graph_loop=[False, True])
     def test_generator_with_dropout(self, vocab_size, in_graph_loop):
