@@ -123,11 +123,11 @@ class Generator(keras.Model, Generates, FastGenerator):
           earlier steps; the tokens, being an argmax, carry none.
         """
 
+        at_one = isinstance(temperature, (int, float)) and temperature == 1
+
         def draw(logits, noise_t):
             # At 1 the pass has the softmax of the same logits, and the graph takes it once.
             return samplers.drawn(logits if at_one else logits / temperature, noise_t)
-
-        at_one = isinstance(temperature, (int, float)) and temperature == 1
 
         return self._autoregress(draw, time_major(noise))
 
