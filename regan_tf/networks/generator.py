@@ -122,7 +122,6 @@ class Generator(keras.Model, Generates, FastGenerator):
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of
           earlier steps; the tokens, being an argmax, carry none.
         """
-
         at_one = isinstance(temperature, (int, float)) and temperature == 1
 
         def draw(logits, noise_t):
