@@ -76,8 +76,7 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertEmpty(self._ops(update) - set(_ON_GPU.split()))
         if estimator in ("mle", "reinforce", "reinforce_loo", "reinforce_rollout"):
-            # Which forces its prefixes.
-            self.assertEqual("OneHot" in self._ops(update), estimator == "reinforce_rollout")
+            self.assertNotIn("OneHot", self._ops(update))  # of many tokens
 
     @parameterized.parameters((5, {}), (300, {}), (300, {"estimator": "cot", "dropout": 0.3}))
     def test_likelihood_and_discriminator(self, vocab_size, options):
