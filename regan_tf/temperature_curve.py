@@ -91,7 +91,7 @@ def main(paths):
             drawn, ideal = _curves(run, temperatures)
             curves[group.label] += drawn
     baseline = next((group.label for group in groups if group.config.estimator == "mle"), None)
-    means = {label: _mean(of_label) for label, of_label in curves.items()}
+    means = {label: law_curves.mean_curve(of_label) for label, of_label in curves.items()}
     _print(curves, means, ideal, baseline)
     _print_untempered(means, curves, ideal)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
@@ -127,15 +127,6 @@ def _curves(run, temperatures):
             tokens = sample(tf.constant([_SEED.value, draw]), tensor).numpy()
             points.append({"temperature": temperature} | metrics.describe(tokens) | likelihood)
     return curves, metrics.ideal(size)
-
-
-def _mean(curves):
-    """The mean of several: a list of curves, each a list of dicts -> one list of dicts."""
-    return [
-        {name: float(np.mean([p[name] for p in points])) for name in points[0]}
-        | {"temperature": points[0]["temperature"]}
-        for points in zip(*curves, strict=True)
-    ]
 
 
 def _print(curves, means, ideal, baseline):

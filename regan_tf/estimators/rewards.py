@@ -227,10 +227,8 @@ def of_continuations(
       seed: a stateless seed, int32 [2].
     """
     (batch_size, length), vocab_size = tokens.shape, generator.vocab_size
-    shape, dtype = (
-        [rollouts, batch_size * replicas.count(), length, length],
-        generator.compute_dtype,
-    )
+    shape = [rollouts, batch_size * replicas.count(), length, length]
+    dtype = generator.compute_dtype
     noise = replicas.own_rows(token_noise(shape, vocab_size, seed, dtype), axis=1)
 
     def values(sequences):

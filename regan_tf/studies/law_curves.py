@@ -25,7 +25,7 @@ def show(groups, generator, output):
       output: a directory.
     """
     curves = {g.label: [_curve(run, generator) for run in g.runs] for g in groups}
-    means = {label: _mean(of_label) for label, of_label in curves.items()}
+    means = {label: mean_curve(of_label) for label, of_label in curves.items()}
     entropy = float(np.mean([run.end["oracle_entropy"] for g in groups for run in g.runs]))
     levels = [name for name in groups[0].runs[0].end if name.startswith(_AT)]
     rows = [
@@ -54,14 +54,13 @@ def _curve(run, generator):
     return run.summary["temperature_curve"][generator]
 
 
-def _mean(curves):
-    """Of several curves, lists of dicts, the mean of each number but for standard errors."""
+def mean_curve(curves: list) -> list:
+    """The mean of several curves over the same temperatures, each a list of dicts of numbers, point
+    by point; of standard errors there is none.
+    """
     return [
-        {
-            name: float(np.mean([p[name] for p in points]))
-            for name in points[0]
-            if name != "standard_error"
-        }
+        {n: float(np.mean([p[n] for p in points])) for n in points[0] if n != "standard_error"}
+        | {"temperature": points[0]["temperature"]}
         for points in zip(*curves, strict=True)
     ]
 

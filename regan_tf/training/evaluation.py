@@ -75,10 +75,8 @@ class Evaluation:
 
     def conclude(self, which="last") -> tuple[dict, list[dict]]:
         """Where the law of the data is known: a generator's metrics at the end of a run, and its
-        curve over temperatures; see `Comparison.conclude`. Else both are empty.
+        curve over temperatures; see `Comparison.conclude`.
         """
-        if not self._comparison:
-            return {}, []
         seed = [self._config.seed, streams.CURVE]
         return self._comparison[which].conclude(seed)
 

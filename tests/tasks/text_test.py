@@ -13,6 +13,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from regan_tf import temperature_curve
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
+from regan_tf.studies import law_curves
 from regan_tf.tasks import grammar, text_metrics
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.registry import task_of
@@ -399,7 +400,7 @@ class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):
             "mle": [curve(range(6), shift) for shift in baseline_shifts],
             "rebar": [curve(range(1, 5), 0.1 + shift) for shift in shifts],
         }
-        means = {name: temperature_curve._mean(of_name) for name, of_name in curves.items()}
+        means = {name: law_curves.mean_curve(of_name) for name, of_name in curves.items()}
         return temperature_curve._gain(curves, means, "rebar", "mle", "y", "x")
 
     @parameterized.parameters(
