@@ -22,6 +22,11 @@ from regan_tf.spec import ESTIMATORS, EstimatorSpec, PenaltyWeights
 _PATHS = ("data_file", "eval_file", "oracle_file", "start_from")
 
 
+def absolute(name: str, value: Any) -> Any:
+    """The value of a field, absolute if it is a path."""
+    return os.path.abspath(value) if value and name in _PATHS else value
+
+
 class UserError(Exception):
     """Something that the user can put right: shown as one line, without a traceback; the exit code
     is 1.
@@ -485,7 +490,7 @@ class Config:
         if self.iterations == UNTIL_CALLS:  # of a run's flagfile, perhaps without its budget
             missing["iterations"] = defaults["iterations"]
         found = dataclasses.replace(self, **missing)
-        paths = {n: os.path.abspath(p) for n in _PATHS if (p := getattr(self, n))}
+        paths = {name: absolute(name, getattr(self, name)) for name in _PATHS}
         model_name = self.model_name or f"regan-{found.name}"
         file, separator, function = self.reward.rpartition(":")
         if file.endswith(".py"):

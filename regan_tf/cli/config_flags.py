@@ -7,7 +7,7 @@ import typing
 
 from absl import flags
 
-from regan_tf.config import Config, UserError
+from regan_tf.config import Config, UserError, absolute
 
 FILE_NAME = "config.flags"
 _DEFINE = {
@@ -60,7 +60,8 @@ def _inherited(values, source):
     """The fields that a run takes over from its source. Raises UserError if it has others."""
     fields = [f for f in dataclasses.fields(Config) if f.metadata["inherited"]]
     for field in fields:
-        given, there = values.get(field.name, field.default), getattr(source, field.name)
+        given = absolute(field.name, values.get(field.name, field.default))
+        there = getattr(source, field.name)
         if given not in (field.default, there):
             raise UserError(
                 f"--{field.name}={given} contradicts --start_from={values['start_from']}, whose "

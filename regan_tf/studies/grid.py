@@ -79,10 +79,11 @@ def read(path, directory, seeds=None):
       flagfile = "paper_15.flags"               # what all runs share (as --flagfile); optional
       seeds = 10                                # 0 to 9
       first_seed = 100                          # instead of 0: for tuning; optional
+      [shared]                                  # flags of every run; optional
+      start_from = "runs/mle/all/{seed}"        # the run's seed, or {flag} of the same point
       [[grid]]                                  # any number, each the product of its values
       estimator = ["rebar", "relax"]
       control_variate = "step"
-      start_from = "runs/mle/all/{seed}"        # the run's seed, or {flag} of the same grid
 
     Args:
       path: of the file.
@@ -91,9 +92,9 @@ def read(path, directory, seeds=None):
     Raises:
       UserError: the file cannot be read, a flag is bad, or it asks for a run twice.
     """
-    shared, (first_seed, file_seeds), points = _content(path)
+    flagfile, (first_seed, file_seeds), shared, points = _content(path)
     jobs = [
-        Job(f"{_name(point)}/{seed}", _config(path, [*shared, *_flags(point, seed)]))
+        Job(f"{_name(point)}/{seed}", _config(path, [*flagfile, *_flags(shared | point, seed)]))
         for seed in range(first_seed, first_seed + (seeds or file_seeds))
         for point in points
     ]
@@ -117,7 +118,9 @@ def read(path, directory, seeds=None):
 
 
 def _content(path):
-    """Shared flags, the first seed and how many, and the grids' points, each a dict of flags."""
+    """The flag of a flagfile, if any; the first seed and how many; the flags that all share, a
+    dict; and the grids' points, each a dict of flags.
+    """
 
     def refuse(what):
         raise UserError(f"--sweep={path} {what}")
@@ -128,11 +131,11 @@ def _content(path):
         refuse(f"is not a sweep's file: {type(error).__name__}: {error}")
     seeds, first_seed = content.pop("seeds", None), content.pop("first_seed", 0)
     grids = content.pop("grid", [{}])
-    flagfile = content.pop("flagfile", None)
+    flagfile, shared = content.pop("flagfile", None), content.pop("shared", {})
     if content:
         refuse(
-            f"has {', '.join(content)}, which is not known there; flagfile, seeds, first_seed and "
-            "[[grid]] are"
+            f"has {', '.join(content)}, which is not known there; flagfile, seeds, first_seed, "
+            "[shared] and [[grid]] are"
         )
     if type(seeds) is not int or seeds < 1:
         refuse(f"has seeds={seeds}, which is not allowed: it must be a whole number, at least 1")
@@ -140,25 +143,34 @@ def _content(path):
         refuse(f"has first_seed={first_seed}, which is not allowed: it must be a whole number")
     if not grids or not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
         refuse("has a grid that is not a table: write [[grid]], then lines of flag = value")
+    if not isinstance(shared, dict):
+        refuse("has shared that is not a table: write [shared], then lines of flag = value")
     for name, value in ((name, value) for g in grids for name, value in g.items()):
         if name in _NOT_IN_A_GRID or isinstance(value, dict) or value == []:
             refuse(
                 f"has {name} = {value} in a grid, which is not allowed: a flag of the run with "
                 "its value, or a list of values"
             )
+    for name, value in shared.items():
+        if name in _NOT_IN_A_GRID or isinstance(value, dict | list):
+            refuse(
+                f"has {name} = {value} in [shared], which is not allowed: a flag of every run "
+                "with one value"
+            )
     points = [
         dict(zip(g, values, strict=True))
         for g in grids
         for values in itertools.product(*map(_listed, g.values()))
     ]
-    for point in points:
+    for point in (shared | point for point in points):
         for name, place in ((n, p) for n, value in point.items() for p in _places(value)):
             if place not in {"seed", *point} - {name}:
                 refuse(
-                    f"has {name} = {point[name]} in a grid, where {{{place}}} is neither {{seed}} "
-                    "nor another flag of that grid"
+                    f"has {name} = {point[name]}, where {{{place}}} is neither {{seed}} nor "
+                    "another flag of that grid"
                 )
-    return [f"--flagfile={flagfile}"] if flagfile else [], (first_seed, seeds), points
+    flagfile = [f"--flagfile={flagfile}"] if flagfile else []
+    return flagfile, (first_seed, seeds), shared, points
 
 
 def _listed(value):
