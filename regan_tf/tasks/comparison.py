@@ -22,7 +22,7 @@ from regan_tf.tasks.law import Law, Softmax, by_parts, walk, writer
 
 TEMPERATURES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)  # of the curve
 _AT_ONE = TEMPERATURES.index(1.0)
-_CURVE_SAMPLES = 5_000  # at each of them: cold ones vary much from sequence to sequence
+_CURVE_SAMPLES = 2_500  # at each of them: cold ones vary much from sequence to sequence
 _LEVELS = (7, 7.5, 8, 8.5, 9)  # of nll_oracle, at which nll_test is told
 
 
