@@ -141,36 +141,46 @@ def _content(path):
         refuse(f"has seeds={seeds}, which is not allowed: it must be a whole number, at least 1")
     if type(first_seed) is not int or first_seed < 0:
         refuse(f"has first_seed={first_seed}, which is not allowed: it must be a whole number")
-    if not grids or not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
-        refuse("has a grid that is not a table: write [[grid]], then lines of flag = value")
+    _check_tables(shared, grids, refuse)
+    points = [
+        dict(zip(g, values, strict=True))
+        for g in grids
+        for values in itertools.product(*map(_listed, g.values()))
+    ]
+    _check_places([shared | point for point in points], refuse)
+    flagfile = [f"--flagfile={flagfile}"] if flagfile else []
+    return flagfile, (first_seed, seeds), shared, points
+
+
+def _check_tables(shared, grids, refuse):
+    """Refuses what is not a table of flags."""
     if not isinstance(shared, dict):
         refuse("has shared that is not a table: write [shared], then lines of flag = value")
+    if not grids or not isinstance(grids, list) or not all(isinstance(g, dict) for g in grids):
+        refuse("has a grid that is not a table: write [[grid]], then lines of flag = value")
+    for name, value in shared.items():
+        if name in _NOT_IN_A_GRID or isinstance(value, dict | list):
+            refuse(
+                f"has {name} = {value} in [shared], which is not allowed: a flag of all runs with "
+                "its value"
+            )
     for name, value in ((name, value) for g in grids for name, value in g.items()):
         if name in _NOT_IN_A_GRID or isinstance(value, dict) or value == []:
             refuse(
                 f"has {name} = {value} in a grid, which is not allowed: a flag of the run with "
                 "its value, or a list of values"
             )
-    for name, value in shared.items():
-        if name in _NOT_IN_A_GRID or isinstance(value, dict | list):
-            refuse(
-                f"has {name} = {value} in [shared], which is not allowed: a flag of every run "
-                "with one value"
-            )
-    points = [
-        dict(zip(g, values, strict=True))
-        for g in grids
-        for values in itertools.product(*map(_listed, g.values()))
-    ]
-    for point in (shared | point for point in points):
+
+
+def _check_places(points, refuse):
+    """Refuses a value of a point that holds a place for nothing."""
+    for point in points:
         for name, place in ((n, p) for n, value in point.items() for p in _places(value)):
             if place not in {"seed", *point} - {name}:
                 refuse(
                     f"has {name} = {point[name]}, where {{{place}}} is neither {{seed}} nor "
                     "another flag of that grid"
                 )
-    flagfile = [f"--flagfile={flagfile}"] if flagfile else []
-    return flagfile, (first_seed, seeds), shared, points
 
 
 def _listed(value):

@@ -238,6 +238,16 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         ),
         ("seeds = 1\n[[grid]]\nseed = [1, 2]", r"seed = \[1, 2\] in a grid, which is not allowed"),
         ("seeds = 1\n[[grid]]\nworkdir = 'x'", "workdir = x in a grid, which is not allowed"),
+        ("seeds = 1\nshared = 1", r"write \[shared\]"),
+        (
+            "seeds = 1\n[shared]\nd_steps = [1, 2]",
+            r"d_steps = \[1, 2\] in \[shared\], which is not allowed",
+        ),
+        ("seeds = 1\n[shared]\nseed = 3", r"seed = 3 in \[shared\], which is not allowed"),
+        (
+            "seeds = 1\n[shared]\nstart_from = '{d_steps}'\n[[grid]]\nestimator = 'rebar'",
+            r"where {d_steps} is neither {seed} nor another flag of that grid",
+        ),
         ("seeds = 1\n[[grid]]\nestimator = 'rebarr'", "rebarr"),
         ("seeds = 1\n[[grid]]\ntemprature = 1", "temprature"),
         ("seeds = 1\nflagfile = 'none.flags'", "none.flags"),
@@ -275,6 +285,17 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         jobs = grid.read(self._write("seeds = 2\nfirst_seed = 100"), self.directory / "runs")
         self.assertEqual([job.name for job in jobs], ["all/100", "all/101"])
         self.assertEqual([job.config.seed for job in jobs], [100, 101])
+
+    def test_all_runs_have_what_is_shared_and_a_grid_may_say_otherwise(self):
+        text = "seeds = 1\n[shared]\nseq_len = 15\nd_steps = 3\n[[grid]]\nd_steps = [1, 2]"
+        jobs = grid.read(
+            self._write(text + "\n[[grid]]\nestimator = 'relax'"), self.directory / "runs"
+        )
+        self.assertEqual(
+            [job.name for job in jobs], ["d_steps=1/0", "d_steps=2/0", "estimator=relax/0"]
+        )
+        self.assertEqual([job.config.d_steps for job in jobs], [1, 2, 3])
+        self.assertEqual({job.config.seq_len for job in jobs}, {15})
 
     def test_a_value_may_hold_the_seed_and_other_flags_of_its_grid(self):
         for name in ("reinforce_0", "reinforce_1", "rebar_0", "rebar_1"):
