@@ -84,6 +84,7 @@ def _announce(rest_port, grpc_port):
     )
     address = f"--address={host}:{grpc_port}"
     print(f"  {command.typed('client', address, 'generate', '--num=5', '--seed=7')}")
+    print(f"  http://{host}:{rest_port}/ in a browser")
     print(f"  curl http://{host}:{rest_port}/v1/models/{name}", flush=True)
 
 

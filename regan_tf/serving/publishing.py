@@ -89,7 +89,8 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
         with writing(directory):
             warmup.write(temporary, examples, directory.name)
             (temporary / MANIFEST).write_text(
-                json.dumps(_manifest(temporary, about), indent=2) + "\n", encoding="utf-8"
+                json.dumps(_manifest(temporary, about, vocabulary), indent=2) + "\n",
+                encoding="utf-8",
             )
             temporary.chmod(0o755)
             return _rename_to_next_version(temporary, directory)
@@ -185,9 +186,10 @@ def require_servable(path):
                 raise RuntimeError(f"op {node.op} cannot be served on a CPU without Python")
 
 
-def _manifest(path, about):
+def _manifest(path, about, vocabulary):
     return {
         **dict(about),
+        "vocabulary": {"separator": vocabulary.separator, "pattern": vocabulary.pattern},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": str(
             tf.saved_model.experimental.read_fingerprint(str(path)).saved_model_checksum

@@ -12,6 +12,7 @@ from aiohttp import web
 from google.protobuf.json_format import MessageToDict
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from regan_tf.serving import page
 from regan_tf.serving.servable import RejectedError, invalid
 
 _BODY_SECONDS = 10  # a client that has not sent its request by then is slow, or means harm
@@ -37,6 +38,7 @@ def application(model, limits):
         app.router.add_get(base, api.status)
         app.router.add_get(f"{base}/metadata", api.metadata)
         app.router.add_post(f"{base}:predict", api.predict)
+    page.add_to(app, model)
     return app
 
 

@@ -55,7 +55,7 @@ class Servable:
     """
 
     def __init__(self, path, limits, batching):
-        self.version, self._limits = int(path.name), limits
+        self.path, self.version, self._limits = path, int(path.name), limits
         self._model = tf.saved_model.load(str(path))
         saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
         served = self._model.signatures
