@@ -32,6 +32,7 @@ class PageTest(ServedTest):
         browser = driver.chromium.launch(executable_path=_BROWSER, args=_FLAGS)
         self.addCleanup(browser.close)
         self.page = browser.new_page(viewport=_NARROW)
+        self.page.set_default_timeout(60_000)  # of a machine with much to do
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(error))
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else 0)
