@@ -21,7 +21,7 @@ from regan_tf.config import UserError
 from regan_tf.serving import server as local_server
 from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.model import Model
-from regan_tf.serving.servable import Limits
+from regan_tf.serving.refusals import Limits
 from tests.serving.served import LENGTH, ServedTest, predict_request, served_row
 
 pytestmark = pytest.mark.slow
