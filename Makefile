@@ -13,7 +13,7 @@ help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
 
 serve: $(VENV)/.serve  ## serves the model exported last, or MODEL=export/<name>
-	$(PY) -m regan_tf.serve $(if $(MODEL),--model_dir=$(MODEL))
+	$(PY) -m regan_tf.serve --versions=3 $(if $(MODEL),--model_dir=$(MODEL))
 
 benchmark: $(VENV)/.train  ## milliseconds and ratios of every step
 	$(PY) -m regan_tf.benchmark

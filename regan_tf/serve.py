@@ -22,6 +22,9 @@ _MODEL_DIR = flags.DEFINE_string(
     "Directory of the model's versions; by default the one exported last in export/.",
 )
 _MODEL_NAME = flags.DEFINE_string("model_name", "regan", "What clients call it.")
+_VERSIONS = flags.DEFINE_integer(
+    "versions", 1, "How many of the newest versions to serve; TF Serving's default is 1.", 1
+)
 _HOST = flags.DEFINE_string(
     "host", "localhost", "Address to listen at; 0.0.0.0 lets other machines in."
 )
@@ -54,11 +57,11 @@ def main():
     try:
         from regan_tf.serving import server
         from regan_tf.serving.model import Model
-        from regan_tf.serving.servable import Limits
+        from regan_tf.serving.refusals import Limits
     except ImportError as error:
         raise UserError(f"{error}; serving needs `pip install 'regan-tf[serving]'`") from None
     limits = Limits(batch_rows=_BATCH_ROWS.value, body_bytes=_BODY_BYTES.value)
-    model = Model(_MODEL_NAME.value, directory, limits, _BATCHING.value)
+    model = Model(_MODEL_NAME.value, directory, limits, _BATCHING.value, _VERSIONS.value)
     asyncio.run(
         server.run(
             model, limits, _HOST.value, _REST_PORT.value, _GRPC_PORT.value, _POLL.value, _announce

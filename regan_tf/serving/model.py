@@ -1,4 +1,4 @@
-"""A served model: its newest version, replaced without a gap when a newer one is published."""
+"""A served model: its newest versions, replaced without a gap when a newer one is published."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,8 @@ import grpc
 from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
-from regan_tf.serving.servable import RejectedError, Servable
+from regan_tf.serving.refusals import RejectedError
+from regan_tf.serving.servable import Servable
 from regan_tf.serving.versions import versions_in
 
 _STATES = get_model_status_pb2.ModelVersionStatus
@@ -24,37 +25,39 @@ class Status(NamedTuple):
 
 
 class Model:
-    """The newest version in a directory, as TF Serving's default policy has it.
+    """The newest versions in a directory: one, as TF Serving's default policy has it, or more.
 
-    A new version is loaded and warmed up while the old one goes on answering; requests under way
-    keep the old one alive.
+    A new version is loaded and warmed up while the old ones go on answering; requests under way
+    keep alive one that makes room.
 
     Args:
       name: what clients call it.
       directory: holds the numbered versions.
       limits, batching: of Servable.
+      most: how many versions are served.
     """
 
-    def __init__(self, name, directory, limits, batching):
-        self.name, self.directory = name, directory
+    def __init__(self, name, directory, limits, batching, most=1):
+        self.name, self.directory, self._most = name, directory, most
         self._load = lambda path: Servable(path, limits, batching)
-        self._current = None
+        self._served = {}  # Servables by version
         self.statuses = {}
+        self._failed = {}  # from a version that could not be loaded to its files then
 
     @property
     def available(self):
         """Whether there is a version to answer with."""
-        return self._current is not None
+        return bool(self._served)
 
     def find(self, name, version=None):
-        """The Servable to answer with. Raises RejectedError."""
-        current = self._current
-        if name != self.name or current is None or version not in (None, current.version):
+        """The Servable to answer with, by default the newest. Raises RejectedError."""
+        number = max(self._served, default=None) if version is None else version
+        if name != self.name or number not in self._served:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise RejectedError(
                 grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}"
             )
-        return current
+        return self._served[number]
 
     def status(self, name, version=None):
         """GetModelStatusResponse of all versions, or of one. Raises RejectedError."""
@@ -74,28 +77,35 @@ class Model:
         return response
 
     async def refresh(self):
-        """Looks for a version newer than the current one, and serves it. One that cannot be loaded
-        is not tried again.
+        """Serves the newest versions that can be loaded, the newest of all first. One that could
+        not be is tried again once its files have changed: it was being copied.
         """
         with contextlib.suppress(OSError):
-            versions = versions_in(self.directory)
-            if not versions or int(versions[-1].name) in self.statuses:
-                return
-            await self._advance_to(versions[-1])
+            for path in reversed(versions_in(self.directory)):
+                number = int(path.name)
+                if len(self._served) == self._most and number <= min(self._served):
+                    return
+                if number not in self._served:
+                    await self._try(path)
 
-    async def _advance_to(self, path):
-        number = int(path.name)
+    async def _try(self, path):
+        number, files = int(path.name), _files(path)
+        if self._failed.get(number) == files:
+            return
         self.statuses[number] = Status(_STATES.LOADING)
         try:
             loaded = await asyncio.to_thread(self._load, path)
         except Exception as error:  # a damaged version, in whatever way, must not end the server
             self.statuses[number] = Status(_STATES.END, str(error))
+            self._failed[number] = files
             logging.error("version %d cannot be loaded: %s", number, error)
             return
-        if self._current is not None:
-            self.statuses[self._current.version] = Status(_STATES.END)
-        self._current = loaded
+        self._served[number] = loaded
         self.statuses[number] = Status(_STATES.AVAILABLE)
+        if len(self._served) > self._most:
+            oldest = min(self._served)
+            del self._served[oldest]
+            self.statuses[oldest] = Status(_STATES.END)
         logging.info("serving version %d of %s", number, self.name)
 
     async def watch(self, seconds):
@@ -103,3 +113,9 @@ class Model:
         while True:
             await asyncio.sleep(seconds)
             await self.refresh()
+
+
+def _files(path):
+    """What tells whether a version has changed. Raises OSError."""
+    files = ((p, p.stat()) for p in sorted(path.rglob("*")))
+    return [(p, about.st_size, about.st_mtime_ns) for p, about in files]

@@ -9,7 +9,7 @@ import json
 import grpc
 from aiohttp import web
 
-from regan_tf.serving.servable import RejectedError
+from regan_tf.serving.refusals import RejectedError
 
 # The page is one file, and talks to this server alone.
 _POLICY = (

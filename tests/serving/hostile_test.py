@@ -36,11 +36,6 @@ class HostileTest(ServedTest, parameterized.TestCase):
         ("extra_key", {"instances": [served_row() | {"more": 1}]}, "exactly the keys"),
         ("mixed_rows", {"instances": [served_row(), 1]}, "exactly the keys"),
         ("unnamed", {"inputs": [1]}, "must be named"),
-        (
-            "unknown_input",
-            {"inputs": {"seed": [1], "temperature": [1], "prefix": [""], "x": [1]}},
-            "no input 'x'",
-        ),
         ("missing_input", {"inputs": {"seed": [1]}}, "the signature takes"),
         ("float_seed", {"instances": [served_row(seed=1.5)]}, "input seed is not a list of int64"),
         ("text_seed", {"instances": [served_row(seed="1")]}, "input seed is not a list of int64"),
@@ -58,7 +53,8 @@ class HostileTest(ServedTest, parameterized.TestCase):
             {"inputs": {"seed": [1, [2]], "temperature": [1, 1], "prefix": ["", ""]}},
             "not a list of int64",
         ),
-        ("wrong_rank", {"instances": [served_row(seed=[1])]}, "has shape \\[1, 1\\]"),
+        ("wrong_rank", {"instances": [served_row(seed=[1])]}, "not a list of int64"),
+        ("nested", {"inputs": {"seed": json.loads("[" * 33 + "]" * 33)}}, "not a list of int64"),
         (
             "unequal",
             {"inputs": {"seed": [1, 2], "temperature": [1], "prefix": [""]}},
@@ -89,20 +85,22 @@ class HostileTest(ServedTest, parameterized.TestCase):
             "/v1/models/no": 404,
             "/v1/models/regan/versions/9": 404,
             "/v1/models/regan/versions/x": 400,
+            "/v1/models": 400,
+            "/v1/models/regan/labels/stable": 400,
+            "/v1/models/regan:predict": 400,
         }.items():
             response = requests.get(self.server.rest + path, timeout=30)
             self.assertEqual(response.status_code, code)
             self.assertIn("error", response.json())
-        for url in (
-            "/v1/models/regan/versions/7:predict",
-            "/v1/models/no:predict",
-            "/v1/models/regan:classify",
-        ):
-            self.assertEqual(
-                self.server.post({"instances": [served_row()]}, self.server.rest + url).status_code,
-                404,
-            )
-        self.assertEqual(requests.get(f"{self.server.model}:predict", timeout=30).status_code, 405)
+        for url, code in {
+            "/v1/models/regan/versions/7:predict": 404,
+            "/v1/models/no:predict": 404,
+            "/v1/models/regan:classify": 400,
+            "/v1/models/regan:invent": 400,
+            "/v1/models/regan/labels/stable:predict": 400,
+        }.items():
+            response = self.server.post({"instances": [served_row()]}, self.server.rest + url)
+            self.assertEqual(response.status_code, code)
 
     def test_non_finite_numbers_make_a_row_invalid(self):
         response = self.server.post(
@@ -157,7 +155,7 @@ class HostileTest(ServedTest, parameterized.TestCase):
 
     def test_slow_and_half_closed_clients_hold_up_no_other(self):
         head = b"POST /v1/models/regan:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-        with connections_to(self.server.rest_port, 100) as connections:
+        with connections_to(self.server.rest_port, 300) as connections:
             for i, connection in enumerate(connections):
                 # Half a header, or half a body.
                 connection.sendall(head[: i + 1] if i % 2 else head + b"\r\n{")

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.skipif(_BROWSER is None, reason="there is no Chromium")
 class PageTest(ServedTest):
+    flags = ("--versions=2",)
+
     def setUp(self):
         super().setUp()
         from playwright import sync_api
@@ -72,6 +74,15 @@ class PageTest(ServedTest):
 
         publish(self.directory, seed=1)
         page.get_by_role("option", name="2 (newest)").wait_for(state="attached")
+        for version, is_same in (("2", False), ("1", True)):
+            page.get_by_label("Version").select_option(version)
+            page.get_by_role("button", name="Generate").click()
+            page.locator("#rows li").nth(2).wait_for()
+            found = page.locator("#rows .text").all_inner_texts()
+            self.assertEqual(found == texts, is_same)
+            page.get_by_role("textbox", name="Text").fill("x?")  # clears the rows
+            page.keyboard.press("Enter")
+            page.locator("#rows li").first.wait_for(state="detached")
         self.assertEqual(self.errors, [])
 
 
