@@ -33,9 +33,11 @@ def _ask(predict, talk):
         server = grpc_api.server(_model(predict), Limits(), most=8)
         port = server.add_insecure_port("localhost:0")
         await server.start()
-        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
-            await talk(prediction_service_pb2_grpc.PredictionServiceStub(channel))
-        await server.stop(0)
+        try:
+            async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+                await talk(prediction_service_pb2_grpc.PredictionServiceStub(channel))
+        finally:
+            await server.stop(0)
 
     asyncio.run(run())
 
