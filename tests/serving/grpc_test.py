@@ -6,7 +6,6 @@ import types
 from unittest import mock
 
 import grpc
-import ml_dtypes
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
@@ -113,7 +112,7 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         (np.array([[b"a", b"\xff"]], object),),
         (np.zeros([0, 3], np.float32),),
-        (np.arange(3).astype(ml_dtypes.bfloat16),),
+        (np.arange(3).astype(tf.bfloat16.as_numpy_dtype),),
         (np.array([1 + 2j]),),
     )
     def test_other_tensors(self, array):
