@@ -54,7 +54,7 @@ def main():
     try:
         from regan_tf.serving import server
         from regan_tf.serving.model import Model
-        from regan_tf.serving.servable import Limits
+        from regan_tf.serving.refusals import Limits
     except ImportError as error:
         raise UserError(f"{error}; serving needs `pip install 'regan-tf[serving]'`") from None
     limits = Limits(batch_rows=_BATCH_ROWS.value, body_bytes=_BODY_BYTES.value)

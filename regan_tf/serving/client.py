@@ -127,6 +127,7 @@ class _Grpc:
             busy = error.code() in (
                 self._grpc.StatusCode.UNAVAILABLE,
                 self._grpc.StatusCode.RESOURCE_EXHAUSTED,
+                self._grpc.StatusCode.CANCELLED,  # by the server: we cancel nothing
             )
             message = f"{self._address} answers {error.code().name}: {error.details()}"
             raise (_BusyError if busy else ServingError)(message) from None

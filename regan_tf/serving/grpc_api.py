@@ -4,19 +4,41 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from regan_tf.serving.servable import RejectedError, invalid
+from regan_tf.serving import connections
+from regan_tf.serving.refusals import RejectedError, invalid
 from regan_tf.serving.signatures import DEFAULT
 
+# The field of a TensorProto that holds numbers of a type, or texts.
+_FIELDS = (
+    dict.fromkeys((tf.int8, tf.int16, tf.int32, tf.uint8, tf.uint16), "int_val")
+    | {tf.float32: "float_val", tf.float64: "double_val", tf.int64: "int64_val"}
+    | {tf.uint32: "uint32_val", tf.uint64: "uint64_val"}
+    | {tf.bool: "bool_val", tf.string: "string_val"}
+)
 _CALLS = 256  # under way at once
+_PENDING = 1_000_000
+_HANDSHAKE_MILLISECONDS = 10_000
 
 
-def server(model, limits):
-    """The grpc.aio server that answers for a Model; it has no port yet."""
-    # Without so_reuseport=0 a second server would share the port in silence.
-    options = [("grpc.max_receive_message_length", limits.body_bytes), ("grpc.so_reuseport", 0)]
-    made = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CALLS)
+def server(model, limits, most):
+    """The grpc.aio server that answers for a Model; it has no port yet. `most` connections may be
+    open.
+    """
+    options = {
+        "grpc.so_reuseport": 0,  # else a second server would share the port in silence
+        "grpc.max_receive_message_length": limits.body_bytes,
+        "grpc.max_allowed_incoming_connections": most,
+        "grpc.max_connection_idle_ms": 1000 * connections.IDLE_SECONDS,
+        "grpc.server_handshake_timeout_ms": _HANDSHAKE_MILLISECONDS,
+        # Beyond 1,000, by default, some are cancelled at random before we see them: no client could
+        # know why.
+        "grpc.server.max_pending_requests": _PENDING,
+        "grpc.server.max_pending_requests_hard_limit": _PENDING,
+    }
+    made = grpc.aio.server(options=list(options.items()), maximum_concurrent_rpcs=_CALLS)
     api = _Api(model)
     prediction = {
         "Predict": _handler(api.predict, predict_pb2.PredictRequest),
@@ -53,17 +75,34 @@ def _handler(method, message):
     )
 
 
+def _tensor(array):
+    """An array to a TensorProto with a typed field, as TF Serving has it by default: some clients
+    read no `tensor_content`.
+    """
+    dtype = tf.as_dtype(array.dtype)
+    field = _FIELDS.get(dtype)
+    if field is None:
+        return tf.make_tensor_proto(array)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    getattr(proto, field).extend(array.ravel().tolist())
+    return proto
+
+
 class _Api:
     def __init__(self, model):
         self._model = model
 
     async def predict(self, request):
-        servable = self._model.find(*_name_and_version(request.model_spec))
+        servable = self._model.find(*_name_and_version(request))
         signature = request.model_spec.signature_name
         spec = servable.spec(signature)
         inputs = {
             name: _array(name, value, spec, servable) for name, value in request.inputs.items()
         }
+        if len(set(request.output_filter)) < len(request.output_filter):
+            raise invalid("output_filter names an output twice")
         outputs = await servable.predict(signature, inputs)
         if unknown := sorted(set(request.output_filter) - set(outputs)):
             raise invalid(
@@ -75,11 +114,11 @@ class _Api:
         response.model_spec.signature_name = signature or DEFAULT
         for name, value in outputs.items():
             if not request.output_filter or name in request.output_filter:
-                response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+                response.outputs[name].CopyFrom(_tensor(value))
         return response
 
     async def metadata(self, request):
-        servable = self._model.find(*_name_and_version(request.model_spec))
+        servable = self._model.find(*_name_and_version(request))
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid("metadata_field must be signature_def")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -90,12 +129,15 @@ class _Api:
         return response
 
     async def status(self, request):
-        return self._model.status(*_name_and_version(request.model_spec))
+        return self._model.status(*_name_and_version(request))
 
 
-def _name_and_version(spec):
+def _name_and_version(request):
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
     if spec.version_label:
-        raise invalid("version labels are not served here; give a version")
+        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
     return spec.name, spec.version.value if spec.HasField("version") else None
 
 
@@ -109,11 +151,11 @@ def _array(name, proto, specs, servable):
         raise invalid(f"input {name} must be {spec.dtype.name}")
     if (
         proto.tensor_shape.unknown_rank
-        or min(shape, default=-1) < 0
+        or min(shape, default=-1) < 0  # or a number, which is no row
         or not spec.shape.is_compatible_with(shape)
     ):
         raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
-    servable.checked_rows(shape[0])
+    servable.limits.checked_rows(shape[0])
     try:
         array = tf.make_ndarray(proto)
     except (ValueError, TypeError) as error:

@@ -8,7 +8,8 @@ import grpc
 from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 
-from regan_tf.serving.servable import RejectedError, Servable
+from regan_tf.serving.refusals import RejectedError
+from regan_tf.serving.servable import Servable
 from regan_tf.serving.versions import versions_in
 
 _STATES = get_model_status_pb2.ModelVersionStatus
@@ -40,6 +41,7 @@ class Model:
         self._load = lambda path: Servable(path, limits, batching)
         self._current = None
         self.statuses = {}
+        self._failed = {}  # from a version that could not be loaded to its files then
 
     @property
     def available(self):
@@ -74,32 +76,44 @@ class Model:
         return response
 
     async def refresh(self):
-        """Looks for a version newer than the current one, and serves it. One that cannot be loaded
-        is not tried again.
+        """Looks for versions newer than the current one, and serves the newest that can be loaded.
+        One that could not be is tried again once its files have changed: it was being copied.
         """
         with contextlib.suppress(OSError):
-            versions = versions_in(self.directory)
-            if not versions or int(versions[-1].name) in self.statuses:
-                return
-            await self._advance_to(versions[-1])
+            for path in reversed(versions_in(self.directory)):
+                if self._current and int(path.name) <= self._current.version:
+                    return
+                if await self._advance_to(path):
+                    return
 
     async def _advance_to(self, path):
-        number = int(path.name)
+        """Whether the version is now served."""
+        number, files = int(path.name), _files(path)
+        if self._failed.get(number) == files:
+            return False
         self.statuses[number] = Status(_STATES.LOADING)
         try:
             loaded = await asyncio.to_thread(self._load, path)
         except Exception as error:  # a damaged version, in whatever way, must not end the server
             self.statuses[number] = Status(_STATES.END, str(error))
+            self._failed[number] = files
             logging.error("version %d cannot be loaded: %s", number, error)
-            return
+            return False
         if self._current is not None:
             self.statuses[self._current.version] = Status(_STATES.END)
         self._current = loaded
         self.statuses[number] = Status(_STATES.AVAILABLE)
         logging.info("serving version %d of %s", number, self.name)
+        return True
 
     async def watch(self, seconds):
         """Refreshes for ever."""
         while True:
             await asyncio.sleep(seconds)
             await self.refresh()
+
+
+def _files(path):
+    """What tells whether a version has changed. Raises OSError."""
+    files = ((p, p.stat()) for p in sorted(path.rglob("*")))
+    return [(p, about.st_size, about.st_mtime_ns) for p, about in files]

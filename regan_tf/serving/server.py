@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 
 from aiohttp import web
 
 from regan_tf.config import UserError
-from regan_tf.serving import grpc_api, rest
+from regan_tf.serving import connections, grpc_api, rest
 
 _GRACE_SECONDS = 10  # for requests under way when the server is stopped
 
@@ -30,10 +31,12 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
     await model.refresh()
     if not model.available:
         raise UserError(f"no version in {model.directory} can be loaded")
+    _prepare_for_load()
+    most = connections.most()
     async with contextlib.AsyncExitStack() as stack:
         ports = (
-            await _start_rest(stack, model, limits, host, rest_port),
-            await _start_grpc(stack, model, limits, host, grpc_port),
+            await _start_rest(stack, model, limits, host, rest_port, most),
+            await _start_grpc(stack, model, limits, host, grpc_port, most),
         )
         watcher = asyncio.create_task(model.watch(poll_seconds))
         stack.callback(watcher.cancel)
@@ -41,23 +44,41 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
         await stop.wait()
 
 
-async def _start_rest(stack, model, limits, host, port):
+def _prepare_for_load():
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(connections.Sparing())
+    # A body may become a million objects. Python would look through all of them, and all of
+    # TensorFlow's, every few hundred.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+
+
+async def _start_rest(stack, model, limits, host, port, most):
     # What clients do wrong is told to them alone.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    under_way = set()
     runner = web.AppRunner(
-        rest.application(model, limits), access_log=None, shutdown_timeout=_GRACE_SECONDS
+        rest.application(model, limits, under_way),
+        access_log=None,
+        auto_decompress=False,  # of any size, on the event loop
+        handler_cancellation=True,  # the batcher forgets a client that has left
+        keepalive_timeout=connections.IDLE_SECONDS,  # from the start, since aiohttp 3.14.5
+        shutdown_timeout=_GRACE_SECONDS,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    factory = connections.Connections(runner.server, under_way, most)
     try:
-        await web.TCPSite(runner, host, port).start()
+        listening = await asyncio.get_running_loop().create_server(factory, host, port)
     except OSError as error:
         raise UserError(f"--rest_port={port} cannot be used: {error.strerror}") from None
-    return runner.addresses[0][1]
+    stack.callback(listening.close)
+    return listening.sockets[0].getsockname()[1]
 
 
-async def _start_grpc(stack, model, limits, host, port):
-    server = grpc_api.server(model, limits)
+async def _start_grpc(stack, model, limits, host, port, most):
+    server = grpc_api.server(model, limits, most)
     try:
         port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+NEWEST = 2**63 - 1  # TF Serving's versions are numbers of 64 bits; larger ones are none
+
 
 def numbered(directory):
     """The entries whose names are numbers, oldest first, whatever they are. Raises OSError."""
     return sorted(
-        (p for p in Path(directory).iterdir() if p.name.isascii() and p.name.isdigit()),
-        key=lambda p: int(p.name),
+        (p for p in Path(directory).iterdir() if is_version(p.name)), key=lambda p: int(p.name)
     )
+
+
+def is_version(name):
+    """Whether a text is a version's number."""
+    return name.isascii() and name.isdigit() and len(name) <= 4000 and int(name) <= NEWEST
 
 
 def versions_in(directory):

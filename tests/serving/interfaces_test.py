@@ -21,7 +21,7 @@ from regan_tf.config import UserError
 from regan_tf.serving import server as local_server
 from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.model import Model
-from regan_tf.serving.servable import Limits
+from regan_tf.serving.refusals import Limits
 from tests.serving.served import LENGTH, ServedTest, predict_request, served_row
 
 pytestmark = pytest.mark.slow
@@ -72,8 +72,19 @@ class InterfaceTest(ServedTest, parameterized.TestCase):
             (response.model_spec.name, response.model_spec.version.value), ("regan", 1)
         )
         self.assertEqual(response.model_spec.signature_name, "serving_default")
+        fields = {
+            "tokens": "int_val",
+            "text": "string_val",
+            "token_log_probs": "float_val",
+            "log_prob": "float_val",
+            "valid": "bool_val",
+        }
         for name, value in self._expected([3, 4], 0.5, "x+").items():
-            self._assert_same(tf.make_ndarray(response.outputs[name]), value)
+            output = response.outputs[name]
+            self._assert_same(tf.make_ndarray(output), value)
+            # Some clients read these fields alone.
+            self._assert_same(getattr(output, fields[name]), value.ravel())
+            self.assertEmpty(output.tensor_content)
         filtered = self.server.prediction.Predict(
             predict_request(inputs, version=1, output_filter=["text"])
         )
