@@ -74,6 +74,11 @@ class RoomsTest(tf.test.TestCase):
             self.assertIn("training.models", reached)
             self.assertNoCommonElements({"training.trainer", "training.experiment"}, reached)
 
+    def test_a_server_loads_nothing_that_builds_networks(self):
+        """Theirs is TensorFlow Probability, among others: memory that it has no use for."""
+        rooms = {name.split(".")[0] for name in self._reached("serve")}
+        self.assertNoCommonElements({"networks", "estimators", "training"}, rooms - {"serve"})
+
     def _reached(self, name):
         """All modules that a module imports, or that these do."""
         reached, ahead = set(), {name}

@@ -22,7 +22,14 @@ from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.files import writing
 from regan_tf.serving import warmup
-from regan_tf.serving.signatures import DISCRIMINATE, GENERATE, SCORE, SCORE_TOKENS, ServedModel
+from regan_tf.serving.signatures import (
+    DEFAULT,
+    DISCRIMINATE,
+    GENERATE,
+    SCORE,
+    SCORE_TOKENS,
+    ServedModel,
+)
 from regan_tf.serving.versions import numbered
 
 MANIFEST = "manifest.json"
@@ -87,7 +94,9 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
         examples = _examples(generator, vocabulary, served.functions)
         _verify(temporary, generator, served, examples)
         with writing(directory):
-            warmup.write(temporary, examples, directory.name)
+            # Servers know it as a signature of its own, which takes seconds at its first call.
+            default = {DEFAULT: examples[GENERATE]}
+            warmup.write(temporary, examples | default, directory.name)
             (temporary / MANIFEST).write_text(
                 json.dumps(_manifest(temporary, about, vocabulary), indent=2) + "\n",
                 encoding="utf-8",

@@ -63,7 +63,7 @@ async def _start_rest(stack, model, limits, host, port, most):
         access_log=None,
         auto_decompress=False,  # of any size, on the event loop
         handler_cancellation=True,  # the batcher forgets a client that has left
-        keepalive_timeout=connections.IDLE_SECONDS,
+        keepalive_timeout=connections.IDLE_SECONDS,  # from the start, since aiohttp 3.14.5
         shutdown_timeout=_GRACE_SECONDS,
     )
     await runner.setup()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.serving.served import LENGTH, ServedTest, connections_to, predict_request, served_row
 
@@ -228,6 +229,21 @@ class HostileTest(ServedTest, parameterized.TestCase):
             with self.assertRaises(grpc.RpcError) as raised:
                 self.server.prediction.Predict(request)
             self.assertEqual(raised.exception.code(), code)
+
+    def test_calls_by_the_thousand_are_answered_or_refused_and_none_is_cancelled(self):
+        request = predict_request(
+            {"seed": np.array([5]), "temperature": np.float32([1]), "prefix": np.array([""])}
+        )
+        apart = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [grpc.insecure_channel(self.server.grpc, apart) for _ in range(8)]
+        stubs = [prediction_service_pb2_grpc.PredictionServiceStub(c) for c in channels]
+        calls = [stubs[i % 8].Predict.future(request, timeout=120) for i in range(2000)]
+        codes = {call.code().name for call in calls}
+        self.assertIn("OK", codes)
+        self.assertContainsSubset(codes, {"OK", "RESOURCE_EXHAUSTED"})
+        for channel in channels:
+            channel.close()
+        self._assert_still_serving()
 
     def test_fuzzed_json(self):
         values = st.recursive(

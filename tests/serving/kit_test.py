@@ -1,7 +1,11 @@
 """The configuration files for TF Serving itself."""
 
+import http.server
 import pathlib
+import subprocess
+import threading
 
+import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -44,6 +48,45 @@ class KitTest(tf.test.TestCase):
         self.assertEqual(batching.max_batch_size.value, 1024)
         monitoring = text_format.Parse(_kit("monitoring.config"), _message(messages, "Monitoring"))
         self.assertTrue(monitoring.prometheus_config.enable)
+
+
+class ComposeTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        yaml = pytest.importorskip("yaml")
+        self.service = yaml.safe_load(_kit("docker-compose.yml"))["services"]["regan"]
+
+    def test_it_may_do_no_more_than_it_must(self):
+        self.assertRegex(self.service["image"], r"^tensorflow/serving:\d+\.\d+\.\d+$")
+        for port in self.service["ports"]:
+            self.assertRegex(port, r"^127\.0\.0\.1:")
+        for volume in self.service["volumes"]:
+            self.assertEndsWith(volume, ":ro")
+        self.assertTrue(self.service["read_only"])
+        self.assertEqual(self.service["cap_drop"], ["ALL"])
+        self.assertContainsSubset({"cpus", "mem_limit", "pids_limit"}, self.service)
+
+    def test_it_is_healthy_once_a_version_is_available(self):
+        states = ["AVAILABLE", "LOADING"]
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200 if self.path == "/v1/models/regan" else 404)
+                self.end_headers()
+                self.wfile.write(b'{"state": "%s"}' % states.pop(0).encode())
+
+            def log_message(self, *arguments):
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        kind, *command = self.service["healthcheck"]["test"]
+        self.assertEqual(kind, "CMD")
+        command[-1] = command[-1].replace("8501", str(server.server_port))
+        codes = [subprocess.run(command, check=False).returncode for _ in range(2)]
+        server.shutdown()
+        server.server_close()
+        self.assertEqual(codes, [0, 1])
 
 
 def _kit(name):

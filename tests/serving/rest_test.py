@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from aiohttp import ClientSession, web
 
-from regan_tf.serving import connections, rest_json, server
+from regan_tf.serving import connections, rest, rest_json, server
 from regan_tf.serving.refusals import Limits, RejectedError, busy
 
 _LIMITS = Limits(batch_rows=8, body_bytes=2**20)
@@ -168,7 +168,7 @@ class ApplicationTest(tf.test.TestCase):
                 writer.write(_request(_GOOD))
                 await began.wait()
                 writer.transport.abort()
-                await asyncio.wait_for(ended.wait(), 60)
+                await asyncio.wait_for(ended.wait(), rest._ANSWER_SECONDS / 2)
 
         asyncio.run(run())
 
