@@ -38,6 +38,8 @@ def _servable(predict):
 
 
 class _Model:
+    name = "regan"
+
     def __init__(self, servable=None):
         self._servable = servable or _Servable()
 
