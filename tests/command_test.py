@@ -18,8 +18,8 @@ from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import run as run_module
+from regan_tf.training.checkpoints import require_checkpoint
 from regan_tf.training.experiment import Experiment
-from regan_tf.training.workdir import require_checkpoint
 from tests import held
 
 _SMALL = [

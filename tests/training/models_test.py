@@ -11,11 +11,12 @@ from regan_tf.config import Config, UserError
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.task import Task
 from regan_tf.training import algorithm, run
+from regan_tf.training.checkpoints import restore
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
 from regan_tf.training.trained import load_run
-from regan_tf.training.workdir import Workdir, restore
+from regan_tf.training.workdir import Workdir
 
 
 def _config(estimator="relax", **options):
