@@ -24,7 +24,7 @@ _VERSION = flags.DEFINE_integer("version", None, "Its version; by default the se
 _DEADLINE = flags.DEFINE_float(
     "deadline", 10.0, "Seconds that a request, with its retries, may take.", 0.001
 )
-_NUM = flags.DEFINE_integer("num", 10, "How many sequences to generate.", 1)
+_NUM = flags.DEFINE_integer("num", 10, "How many sequences to generate.", 1, 10**7)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the draw: the same seed gives the same sequences.", 0
 )

@@ -129,7 +129,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             manifest = json.loads(
                 (self.directory / f"export/regan-relax-3/{version}/manifest.json").read_text()
             )
-            self.assertEqual((manifest["generator"], manifest["run"]), (generator, str(run)))
+            self.assertEqual((manifest["generator"], manifest["run"]), (generator, run.name))
             self.assertEqual(manifest["config"]["estimator"], "relax")
             self.assertIn("goodness", manifest["metrics"])
 

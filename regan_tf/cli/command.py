@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from regan_tf.cli import flagfiles
 from regan_tf.config import UserError
@@ -43,13 +43,28 @@ def run(main, takes_arguments=False):
 
 
 def _parsed(argv):
-    """As absl parses, but flagfiles are found by name, and from within each other."""
+    """As absl parses, but flagfiles are found by name, and from within each other, and numbers are
+    such.
+    """
     try:
-        argv = [argv[0], *flagfiles.expanded(argv[1:])]
+        rest = app.parse_flags_with_usage([argv[0], *flagfiles.expanded(argv[1:])])
+        require_finite(flags.FLAGS)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    return app.parse_flags_with_usage(argv)
+    return rest
+
+
+def require_finite(flag_values):
+    """Raises UserError, naming the flag, unless the numbers of all parsed flags are finite, and
+    whole ones of no more than 64 bits.
+    """
+    for name in flag_values:
+        value = flag_values[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{name}={value} is not allowed: it must be a finite number")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise UserError(f"--{name}={value} is not allowed: it must be below 2^63 in size")
 
 
 def typed(module, *arguments):

@@ -16,6 +16,7 @@ from regan_tf.estimators.calls import made
 from regan_tf.networks.convolutional import AnyDiscriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
+from regan_tf.settings import check_name
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary
 from regan_tf.training import records
@@ -58,7 +59,7 @@ class TrainedRun:
 
     @functools.cached_property
     def records(self) -> list[dict]:
-        """The lines of its metrics.jsonl, as dicts. Raises UserError where one is damaged or lacks."""
+        """The lines of its metrics.jsonl, as dicts. Raises UserError if one is damaged or missing."""
         return records.read(self.path, self._progress.iteration)
 
     @property
@@ -165,10 +166,12 @@ class TrainedRun:
           generator: "last" or "best".
         Raises:
           UserError: there is no best generator yet, or the directory cannot be written.
+          ValueError: model_name is no name of a directory.
         """
         from regan_tf.serving import publishing  # it loads what no other use of a run needs
 
         self._named(generator)
+        check_name("model_name", model_name)
         directory = Path(export_dir) / (model_name or self.config.model_name)
         metrics = self._recorded(generator)
         return Path(
@@ -187,19 +190,18 @@ class TrainedRun:
     def _recorded(self, which):
         """The generator's metrics as training recorded them last; {} where they cannot be read."""
         progress = self._progress
-        best = which == "best"
-        last = progress.best_iteration if best else progress.iteration
+        last = progress.best_iteration if which == "best" else progress.iteration
         headline = task_of(self.config).headline
         try:
-            _ = self.records
+            measured = [
+                r
+                for r in self.records
+                if r.get(headline) is not None
+                and (r["phase"] == "pretrain" or r["iteration"] <= last)
+            ]
         except UserError as error:
             print(f"warning: {error}: the export is without metrics", file=sys.stderr)
             return {}
-        measured = [
-            r
-            for r in self.records
-            if r.get(headline) is not None and (r["phase"] == "pretrain" or r["iteration"] <= last)
-        ]
         return measured[-1] if measured else {}
 
     def _encoded_prefix(self, prefix):
