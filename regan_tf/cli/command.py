@@ -18,8 +18,8 @@ is_regan = False  # whether the command was typed as `regan <command>`
 
 
 def run(main, takes_arguments=False):
-    """Runs `main()`, or `main(arguments)`, under absl: a UserError becomes one line on standard
-    error and exit code 1.
+    """Runs `main()`, or `main(arguments)`, under absl: a UserError, and what the system refuses,
+    becomes one line on standard error and exit code 1.
     """
 
     def checked(argv):
@@ -35,8 +35,11 @@ def run(main, takes_arguments=False):
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
-        except UserError as error:
+        except (UserError, OSError) as error:  # an OSError names the file and the cause
             print(f"error: {error}", file=sys.stderr)
+            return 1
+        except MemoryError as error:
+            print(f"error: there is not enough memory: {error}", file=sys.stderr)
             return 1
 
     app.run(checked, flags_parser=_parsed)

@@ -185,7 +185,8 @@ def _examples(generator, vocabulary, signatures):
 
 def _verify(path, generator, served, examples):
     """Loads what was saved; it must be servable and agree with the live networks."""
-    loaded = tf.saved_model.load(str(path))
+    with writing(path.parent):  # what a full disk has cut short is found here
+        loaded = tf.saved_model.load(str(path))
     for name, inputs in examples.items():
         inputs = {key: tf.constant(value) for key, value in inputs.items()}
         live, saved = served.functions[name](**inputs), loaded.signatures[name](**inputs)

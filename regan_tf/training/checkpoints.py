@@ -133,7 +133,7 @@ def _complaint(directory, error):
 
 
 def drop_after(path, kept):
-    """Drops the checkpoints that are newer than `kept`, one of them: the run comes to them again."""
+    """Drops those that are newer than `kept`, one of them: the run comes to them again."""
     for newer in saved(path)[saved(path).index(kept) + 1 :]:
         shutil.rmtree(newer, ignore_errors=True)
 

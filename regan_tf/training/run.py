@@ -82,9 +82,9 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
         if experiment.progress.finished and summary(path):
             _say_that_it_is_finished(experiment.progress, path)
             return 0
-        workdir.record(config, dataset.vocabulary)
         changed = _change_of_reward(config, path)
         _keep_calls(experiment, workdir)
+        workdir.record(config, dataset.vocabulary)  # nothing is changed before all is read
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
@@ -142,9 +142,9 @@ def _keep_calls(experiment, workdir):
     box = experiment.black_box
     if not box:
         return
-    workdir.cut_calls()
     with reading_calls(path := workdir.path):
         box.keep_record(lambda: call_lines(path), experiment.progress.calls, workdir.append_calls)
+    workdir.cut_calls()
 
 
 def directory(config):

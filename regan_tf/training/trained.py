@@ -59,7 +59,7 @@ class TrainedRun:
 
     @functools.cached_property
     def records(self) -> list[dict]:
-        """The lines of its metrics.jsonl, as dicts. Raises UserError if one is damaged or missing."""
+        """The lines of its metrics.jsonl, as dicts. Raises UserError if one is damaged."""
         return records.read(self.path, self._progress.iteration)
 
     @property

@@ -135,7 +135,8 @@ def _require_writable(path):
 
 
 def _locked(path, wait):
-    lock = open(path / _LOCK, "a")  # noqa: SIM115
+    with writing(path / _LOCK):
+        lock = open(path / _LOCK, "a")  # noqa: SIM115
     try:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
