@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 from unittest import mock
 
 import tensorflow as tf
@@ -68,16 +69,18 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
     def test_every_flag_of_a_run_takes_a_bad_value_or_refuses_it_in_a_line(self):
         fields = config_flags.recorded(Config())
         kinds = {name: type(value) for name, value in vars(Config().resolved()).items()}
-        refused = 0
-        for name in (*fields, "workdir", "export_dir", "model_name"):
-            words = _WORDS if kinds[name] is str else _NO_NUMBERS
-            for value in words:
+        names, refused = (*fields, "workdir", "export_dir", "model_name"), 0
+        words = {str: itertools.cycle(_WORDS)}
+        numbers = itertools.cycle(_NO_NUMBERS)
+        for name in names:  # all values of a kind, over its flags: one takes 10 ms
+            values = words.get(kinds[name], numbers)
+            for value in itertools.islice(values, 3):
                 try:
                     grid.config_of([f"--{name}={value}"])
                 except UserError as error:
                     refused += 1
                     self.assertIn(name, str(error))
-        self.assertGreater(refused, 500)
+        self.assertGreater(refused, 2 * len(names))
 
     @parameterized.parameters("..", ".", "../../x", "/x", "a/b", "a\0")
     def test_a_models_name_is_a_name(self, name):
