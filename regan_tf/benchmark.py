@@ -5,14 +5,17 @@ quartiles, ratios.
   python -m regan_tf.benchmark --seq_len=40 --batch_size=64 --vocab_size=5000 --hidden_dim=512
   python -m regan_tf.benchmark --growth=seq_len:15,30,60,120,240
   python -m regan_tf.benchmark --workers=2 --vocab_size=5000
+  python -m regan_tf.benchmark --peer=jax
   python -m regan_tf.benchmark --memory_iterations=1000
 
 The first is the paper's size: every step, and a whole iteration. --growth also takes batch_size,
 vocab_size and hidden_dim. --workers holds so many processes against one, on the same minibatch.
---memory_iterations shows the resident memory over so many adversarial iterations.
+--peer times the same updates written in plain JAX beside them. --memory_iterations shows the
+resident memory over so many adversarial iterations.
 """
 
 import concurrent.futures
+import functools
 import json
 import multiprocessing
 import os
@@ -53,6 +56,9 @@ _MEMORY = flags.DEFINE_integer(
 )
 _WORKERS = flags.DEFINE_integer(
     "workers", 1, "Instead, time each update on one worker, and shared by so many.", lower_bound=1
+)
+_PEER = flags.DEFINE_enum(
+    "peer", None, ["jax"], "Time the same updates of plain JAX, too; needs regan-tf[bench]."
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -103,6 +109,8 @@ def main():
     elif _WORKERS.value > 1:
         figures = workers(_WORKERS.value, sizes, updates)
     else:
+        if _PEER.value:
+            _keep_to(_THREADS.value)
         command.start_tensorflow(_THREADS.value, _PRECISION.value)
         figures = memory(sizes) if _MEMORY.value else times(sizes, updates)
     if _OUTPUT.value:
@@ -160,10 +168,32 @@ def times(sizes, updates):
         "bare products of a reinforce update: "
         f"{operations / 1e6 / figures['bare products']['ms']:.1f} GFLOP/s"
     )
+    if _PEER.value:
+        figures["peer over ours"] = _beside_peer(rounds)
     parts = rounds["reinforce update"] + rounds["discriminator epoch"]
     ratio = float(np.median(rounds["whole iteration"] / parts))
     print(f"a whole iteration over its update and its discriminator epoch: {ratio:.3f}")
     return figures | {"iteration over its parts": ratio}
+
+
+def _keep_to(threads):
+    """Keeps this process to so many processors: JAX takes as many threads as it sees of these."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: threads or None])
+
+
+def _beside_peer(rounds):
+    """By what factor the peer's steps take longer than ours, round by round: quartiles of each."""
+    import numpy as np
+
+    ratios = {
+        name: np.percentile(rounds[f"{_PEER.value}: {name}"] / values, [25, 50, 75]).tolist()
+        for name, values in rounds.items()
+        if f"{_PEER.value}: {name}" in rounds
+    }
+    rows = [[name, middle, low, high] for name, (low, middle, high) in ratios.items()]
+    headers = [f"{_PEER.value} over ours", "median", "1st quartile", "3rd"]
+    print(tabulate(rows, headers, floatfmt=".2f"))
+    return ratios
 
 
 def growth(name, values, sizes, updates):
@@ -280,7 +310,7 @@ def _timed(steps):
     rounds = {name: [] for name in steps}
     for _ in tqdm(range(_ROUNDS.value), desc="timing", leave=False):
         for name, call in steps.items():
-            calls = 1 if name in _LONG else _CALLS.value
+            calls = 1 if name.endswith(_LONG) else _CALLS.value
             rounds[name].append(1e3 * np.median([_seconds(call) for _ in range(calls)]))
     return {name: np.array(values) for name, values in rounds.items()}
 
@@ -321,7 +351,27 @@ def _steps(sizes, updates):
             steps[f"{name} update, with variance"] = _update(
                 sizes, UPDATES[name], track_variance=True
             )
+    if _PEER.value:
+        steps |= {f"{_PEER.value}: {name}": call for name, call in _peer(trainer, real).items()}
     return steps, operations
+
+
+def _peer(trainer, real):
+    """The peer's steps, from the same weights."""
+    try:
+        from regan_tf.studies import jax_peer
+    except ImportError as error:
+        raise UserError(f"{error}; --peer=jax needs `pip install 'regan-tf[bench]'`") from None
+    weights = (
+        jax_peer.generator_weights(trainer.generator),
+        jax_peer.discriminator_weights(trainer.discriminator.network),
+    )
+    peer = jax_peer.Peer(*weights, real.numpy())
+    return {
+        **{name: functools.partial(peer.update, name) for name in jax_peer.UPDATES},
+        "discriminator step": peer.discriminate,
+        "discriminator epoch": lambda: peer.epoch(_D_STEPS.value),
+    }
 
 
 def _update(sizes, options, track_variance=False):

@@ -48,6 +48,12 @@ _DRAWS = flags.DEFINE_integer(
 _GENERATOR = flags.DEFINE_enum(
     "generator", "last", ("last", "best"), "Which generator of each run."
 )
+_FRECHET = flags.DEFINE_bool(
+    "frechet",
+    False,
+    "Tell the Fréchet distance of the texts' embeddings from training texts', too; needs "
+    "regan-tf[embeddings].",
+)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the samples, the same for all runs.", lower_bound=0, upper_bound=2**31 - 1
 )
@@ -108,6 +114,7 @@ def _curves(run, temperatures):
     import tensorflow as tf
 
     from regan_tf.graphs import compiled
+    from regan_tf.tasks.frechet import FrechetDistance
     from regan_tf.tasks.text_metrics import TextMetrics
     from regan_tf.training.evaluation import nll_function
     from regan_tf.training.models import Models
@@ -119,14 +126,20 @@ def _curves(run, temperatures):
     size = min(_NUM.value, len(dataset.real))
     sample = compiled(lambda seed, temperature: generator.sample(size, seed, temperature))
     nll, metrics = nll_function(generator, dataset.heldout), TextMetrics(dataset)
+    judges = [metrics, FrechetDistance(dataset)] if _FRECHET.value else [metrics]
     curves = [[] for _ in range(_DRAWS.value)]
     for temperature in tqdm(temperatures, desc=run.path.name, leave=False):
         tensor = tf.constant(temperature, tf.float32)
         likelihood = metrics.of_likelihood(float(nll(tensor)))
         for draw, points in enumerate(curves):
             tokens = sample(tf.constant([_SEED.value, draw]), tensor).numpy()
-            points.append({"temperature": temperature} | metrics.describe(tokens) | likelihood)
-    return curves, metrics.ideal(size)
+            found = [judge.describe(tokens) for judge in judges]
+            points.append(_merged([{"temperature": temperature}, *found, likelihood]))
+    return curves, _merged(judge.ideal(size) for judge in judges)
+
+
+def _merged(dicts):
+    return {name: value for each in dicts for name, value in each.items()}
 
 
 def _print(curves, means, ideal, baseline):

@@ -195,6 +195,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             str(run),
             "--num=50",
             "--temperatures=0.5,1",
+            "--frechet",
             f"--output={output}",
             module="temperature_curve",
         )
@@ -207,6 +208,7 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
             rtol=1e-5,
         )
         self.assertGreater(points[0]["self_bleu_2"], points[1]["self_bleu_2"])
+        self.assertRegex(curve.stdout, r"\nfrechet +\d")
         self.assertTrue((output / "temperature_curve.png").stat().st_size)
         reported = _run(str(run), f"--output={self.directory}/report", module="report")
         self.assertIn("texts (words)", reported.stdout)
