@@ -38,8 +38,11 @@ def run(main, takes_arguments=False):
         except (UserError, OSError) as error:  # an OSError names the file and the cause
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except MemoryError as error:
-            print(f"error: there is not enough memory: {error}", file=sys.stderr)
+        except Exception as error:
+            if not _is_lack_of_memory(error):
+                raise
+            first_line = str(error).partition("\n")[0]
+            print(f"error: there is not enough memory: {first_line[:160]}", file=sys.stderr)
             return 1
 
     app.run(checked, flags_parser=_parsed)
@@ -60,14 +63,20 @@ def _parsed(argv):
 
 def require_finite(flag_values):
     """Raises UserError, naming the flag, unless the numbers of all parsed flags are finite, and
-    whole ones of no more than 64 bits.
+    whole ones of 32 bits, where a flag has no bound of its own: larger sizes fit no memory.
     """
     for name in flag_values:
-        value = flag_values[name].value
+        value, parser = flag_values[name].value, flag_values[name].parser
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"--{name}={value} is not allowed: it must be a finite number")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise UserError(f"--{name}={value} is not allowed: it must be below 2^63 in size")
+        bound = getattr(parser, "upper_bound", None) or 2**31 - 1
+        if isinstance(value, int) and abs(value) > bound:
+            raise UserError(f"--{name}={value} is not allowed: it must be at most {bound} in size")
+
+
+def _is_lack_of_memory(error):
+    """Python's or TensorFlow's, which may not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def typed(module, *arguments):

@@ -39,7 +39,7 @@ def _flags():
 class CommandTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(
         "seconds=nan", "seconds=inf", "seconds=-Infinity", "seconds=1e400",
-        "number=99999999999999999999", "number=-9223372036854775809",
+        "number=99999999999999999999", "number=-2147483648",
     )  # fmt: skip
     def test_numbers_that_are_none_are_refused_by_name(self, flag):
         values = _flags()
@@ -50,13 +50,17 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_other_numbers_are_allowed(self):
         values = _flags()
-        values(["", "--seconds=-1e308", "--number=9223372036854775807"])
+        values(["", "--seconds=-1e308", "--number=-2147483647"])
         command.require_finite(values)
 
     @parameterized.parameters(
         (UserError("--x=1 is not allowed"), "error: --x=1 is not allowed\n"),
         (OSError(28, "No space left on device", "a"), "error: .* No space left on device: 'a'\n"),
         (MemoryError("40 GiB"), "error: there is not enough memory: 40 GiB\n"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "OOM"),
+            "error: there is not enough memory: OOM\n",
+        ),
     )
     def test_what_cannot_be_done_is_one_line(self, error, line):
         with mock.patch.object(app, "run") as run:
@@ -65,6 +69,11 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         with contextlib.redirect_stderr(io.StringIO()) as told:
             self.assertEqual(checked(["command"]), 1)
         self.assertRegex(told.getvalue(), f"^{line}$")
+
+    def test_what_is_a_defect_keeps_its_traceback(self):
+        with mock.patch.object(app, "run") as run:
+            command.run(mock.Mock(side_effect=KeyError("x")))
+        self.assertRaises(KeyError, run.call_args.args[0], ["command"])
 
     def test_every_flag_of_a_run_takes_a_bad_value_or_refuses_it_in_a_line(self):
         fields = config_flags.recorded(Config())
