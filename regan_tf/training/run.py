@@ -79,7 +79,7 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
         workdir = held.enter_context(Workdir(path, config, wait))
         experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
         resumed = _restored(experiment, path)
-        if experiment.progress.finished and summary(path):
+        if experiment.progress.finished and summary(path) is not None:
             _say_that_it_is_finished(experiment.progress, path)
             return 0
         changed = _change_of_reward(config, path)
