@@ -10,6 +10,7 @@ import numpy as np
 
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
+from regan_tf.files import typed_line
 from regan_tf.studies import reward_scores
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.task import Task
@@ -119,7 +120,7 @@ def _read(directory, generator):
         _ = run.scores, run.samples  # what is missing is found here
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{directory} holds no run that can be read ({RECORDS}, {SUMMARY}): {error!r}"
+            f"{directory} holds no run that can be read ({RECORDS}, {SUMMARY}): {typed_line(error)}"
         ) from None
     return run
 

@@ -13,6 +13,7 @@ import numpy as np
 from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.estimators.calls import made
+from regan_tf.files import typed_line
 from regan_tf.networks.convolutional import AnyDiscriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
@@ -241,7 +242,7 @@ def _vocabulary(path, config):
     try:
         return Vocabulary.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{file} cannot be read: {error!r}") from None
+        raise UserError(f"{file} cannot be read: {typed_line(error)}") from None
 
 
 def _number(value: Any) -> float:
