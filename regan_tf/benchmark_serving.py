@@ -19,6 +19,8 @@ from absl import flags
 from tabulate import tabulate
 
 from regan_tf.cli import command, config_flags
+from regan_tf.config import UserError
+from regan_tf.serving.versions import versions_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -36,7 +38,11 @@ _SECONDS = flags.DEFINE_float(
 
 def main():
     """Prints the two tables."""
+    if wrong := [text for text in _BATCHES.value if not (text.isdecimal() and int(text))]:
+        raise UserError(f"--batch_sizes={wrong[0]} is not allowed: they must be numbers above 0")
     config = config_flags.read_run(_WORKDIR.value)
+    if not versions_in(_MODEL_DIR.value):
+        raise UserError(f"--model_dir={_MODEL_DIR.value} holds no version")
     command.start_tensorflow(1)
     _print_throughput(config)
     if _SECONDS.value:
@@ -47,7 +53,6 @@ def _print_throughput(config):
     import tensorflow as tf
 
     from regan_tf.graphs import compiled
-    from regan_tf.serving.versions import versions_in
     from regan_tf.tasks.registry import task_of
     from regan_tf.training.models import Models
 

@@ -20,13 +20,15 @@ _ADDRESS = flags.DEFINE_string(
     "address", "localhost:8500", "host:port for gRPC, http://host:port for REST."
 )
 _MODEL = flags.DEFINE_string("model", "regan", "Name of the model on the server.")
-_VERSION = flags.DEFINE_integer("version", None, "Its version; by default the server's latest.", 0)
+_VERSION = flags.DEFINE_integer(
+    "version", None, "Its version; by default the server's latest.", 0, 2**63 - 1
+)
 _DEADLINE = flags.DEFINE_float(
     "deadline", 10.0, "Seconds that a request, with its retries, may take.", 0.001
 )
-_NUM = flags.DEFINE_integer("num", 10, "How many sequences to generate.", 1)
+_NUM = flags.DEFINE_integer("num", 10, "How many sequences to generate.", 1, 10**7)
 _SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of the draw: the same seed gives the same sequences.", 0
+    "seed", 0, "Seed of the draw: the same seed gives the same sequences.", 0, 2**63 - 1
 )
 _TEMPERATURE = flags.DEFINE_float(
     "temperature", 1.0, "Divides the logits: below 1 is surer, above 1 more varied."

@@ -16,15 +16,21 @@ from typing import Any
 
 from regan_tf import combinations
 from regan_tf.defaults import DEFAULTS, METRICS, REPLAY_MEMORY, TEXTS, UNTIL_CALLS
-from regan_tf.settings import SettingError, check, same_as, setting
+from regan_tf.settings import SettingError, check, check_name, same_as, setting
 from regan_tf.spec import ESTIMATORS, EstimatorSpec, PenaltyWeights
 
 _PATHS = ("data_file", "eval_file", "oracle_file", "start_from")
+_PLACES = (*_PATHS, "reward")  # which may be a file's function
 
 
 def absolute(name: str, value: Any) -> Any:
     """The value of a field, absolute if it is a path."""
     return os.path.abspath(value) if value and name in _PATHS else value
+
+
+def without_directory(name: str, value: Any) -> Any:
+    """The value of a field, of a path its last part alone: what may leave this machine."""
+    return os.path.basename(value) if value and name in _PLACES else value
 
 
 class UserError(Exception):
@@ -415,6 +421,7 @@ class Config:
     def __post_init__(self):
         try:
             check(self)
+            check_name("model_name", self.model_name)
             self.estimator_spec.check_batch(self.default("batch_size"))
             self.estimator_spec.check_penalty(self.penalty_weights)
         except SettingError as error:

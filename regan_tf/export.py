@@ -9,7 +9,8 @@ A version is verified first, appears complete, and never replaces another.
 from absl import flags
 
 from regan_tf.cli import command, config_flags
-from regan_tf.config import Config
+from regan_tf.config import Config, UserError
+from regan_tf.settings import SettingError, check_name
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _EXPORT_DIR = flags.DEFINE_string(
@@ -23,6 +24,10 @@ _GENERATOR = flags.DEFINE_enum("generator", "last", ("last", "best"), "Which gen
 
 def main():
     """Publishes the generator and prints where."""
+    try:
+        check_name("model_name", _MODEL_NAME.value)
+    except SettingError as error:
+        raise UserError(error.of_flags()) from None
     config = config_flags.read_run(_WORKDIR.value)
     command.start_tensorflow(config.threads)
     from regan_tf.training.trained import load_run

@@ -48,5 +48,10 @@ def write_atomically(path, text):
 
 
 def first_line(error):
-    """An error in one line."""
+    """What an error says, in one short line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+def typed_line(error):
+    """An error in one short line, with its type: a KeyError says no more than the key."""
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -12,7 +12,7 @@ from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "Directory of the run.")
-_NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1)
+_NUM = flags.DEFINE_integer("num", 10, "How many sequences.", lower_bound=1, upper_bound=10**7)
 _SEED = flags.DEFINE_integer(
     "seed",
     0,

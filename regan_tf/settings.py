@@ -73,6 +73,12 @@ def same_as(other: type, name: str, **changed: Any) -> Any:
     return setting(**{"default": field.default, **field.metadata, **changed})
 
 
+def check_name(name: str, value: str) -> None:
+    """Raises SettingError unless the value can name a directory in another one; "" can."""
+    if value in (".", "..") or "/" in value or "\0" in value:
+        raise SettingError(name, value, "it must be one name, without a /")
+
+
 def check(settings: Any) -> None:
     """Raises SettingError unless every field of a dataclass of settings is allowed by itself: of
     the type that is annotated, finite, and within its bounds. A float may be a scalar tensor.

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from regan_tf.cli import flagfiles
 from regan_tf.config import UserError
@@ -18,8 +18,8 @@ is_regan = False  # whether the command was typed as `regan <command>`
 
 
 def run(main, takes_arguments=False):
-    """Runs `main()`, or `main(arguments)`, under absl: a UserError becomes one line on standard
-    error and exit code 1.
+    """Runs `main()`, or `main(arguments)`, under absl: a UserError, and what the system refuses,
+    becomes one line on standard error and exit code 1.
     """
 
     def checked(argv):
@@ -35,21 +35,48 @@ def run(main, takes_arguments=False):
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
-        except UserError as error:
+        except (UserError, OSError) as error:  # an OSError names the file and the cause
             print(f"error: {error}", file=sys.stderr)
+            return 1
+        except Exception as error:
+            if not _is_lack_of_memory(error):
+                raise
+            first_line = str(error).partition("\n")[0]
+            print(f"error: there is not enough memory: {first_line[:160]}", file=sys.stderr)
             return 1
 
     app.run(checked, flags_parser=_parsed)
 
 
 def _parsed(argv):
-    """As absl parses, but flagfiles are found by name, and from within each other."""
+    """As absl parses, but flagfiles are found by name, and from within each other, and numbers are
+    such.
+    """
     try:
-        argv = [argv[0], *flagfiles.expanded(argv[1:])]
+        rest = app.parse_flags_with_usage([argv[0], *flagfiles.expanded(argv[1:])])
+        require_finite(flags.FLAGS)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    return app.parse_flags_with_usage(argv)
+    return rest
+
+
+def require_finite(flag_values):
+    """Raises UserError, naming the flag, unless the numbers of all parsed flags are finite, and
+    whole ones of 32 bits, where a flag has no bound of its own: larger sizes fit no memory.
+    """
+    for name in flag_values:
+        value, parser = flag_values[name].value, flag_values[name].parser
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{name}={value} is not allowed: it must be a finite number")
+        bound = getattr(parser, "upper_bound", None) or 2**31 - 1
+        if isinstance(value, int) and abs(value) > bound:
+            raise UserError(f"--{name}={value} is not allowed: it must be at most {bound} in size")
+
+
+def _is_lack_of_memory(error):
+    """Python's or TensorFlow's, which may not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def typed(module, *arguments):

@@ -136,7 +136,10 @@ def read_run(workdir, flag="workdir"):
         raise UserError(f"--{flag}={workdir} holds no run: there is no {path}")
     try:
         with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.startswith("--")]
+            text = file.read()
+        lines = [line.strip() for line in text.splitlines() if line.startswith("--")]
+        if not (lines and text.endswith("\n")):
+            raise UserError(f"{path} is cut short")
         flag_values(["", *lines])
         return Config(**_values(flag_values)).resolved()
     except (OSError, ValueError, flags.Error, UserError) as error:

@@ -139,9 +139,25 @@ def line(record: dict) -> str:
 
 def read(lines: Iterable[str]) -> Iterator[dict]:
     """The records of a file's lines; a last one cut short by a kill is left out. A run that was
-    killed makes its last calls again: of each number the last line counts.
+    killed makes its last calls again: of each number the last line counts. Raises ValueError,
+    naming the line, if one is no call.
     """
-    return (json.loads(line) for line in lines if line.endswith("\n"))
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\n"):
+            yield _call(line, number)
+
+
+def _call(line, number):
+    try:
+        found = json.loads(line)
+        whole = type(found["call"]) is int and {"iteration", "tokens", "reward"} <= found.keys()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"line {number} is no call, a JSON object with call, iteration, tokens and reward"
+        )
+    return found
 
 
 def made(lines: Iterable[str]) -> list[dict]:

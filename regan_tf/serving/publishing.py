@@ -3,6 +3,7 @@ version.
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -19,8 +20,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from regan_tf.cli import config_flags
-from regan_tf.config import UserError
-from regan_tf.files import writing
+from regan_tf.config import UserError, without_directory
+from regan_tf.files import NotWrittenError, writing
 from regan_tf.serving import warmup
 from regan_tf.serving.signatures import (
     DEFAULT,
@@ -33,6 +34,7 @@ from regan_tf.serving.signatures import (
 from regan_tf.serving.versions import numbered
 
 MANIFEST = "manifest.json"
+_WRITING = ".writing-"  # a version's name begins with it until it is whole
 _CHECKED_ROWS = 8
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
@@ -52,11 +54,14 @@ def publish_run(models, progress, which, metrics, run, directory):
         raise UserError(f"--workdir={run} has no best generator yet: it is still in pre-training")
     about = {
         "model": config.model_name,
-        "run": str(run),
+        "run": Path(run).resolve().name,
         "generator": which,
         "iteration": progress.best_iteration if best else progress.iteration,
         "metrics": metrics,
-        "config": {name: getattr(config, name) for name in config_flags.recorded(config)},
+        "config": {
+            name: without_directory(name, getattr(config, name))
+            for name in config_flags.recorded(config)
+        },
     }
     # Else it was never trained.
     discriminator = models.discriminator if config.trains_discriminator else None
@@ -83,12 +88,7 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
       RuntimeError: TF Serving could not run what was saved.
     """
     directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=directory))
-    except OSError as error:
-        raise UserError(f"--export_dir: {directory} cannot be written: {error.strerror}") from None
-    try:
+    with _begun(directory) as temporary:
         with writing(directory):
             served = _save(generator, discriminator, vocabulary, temporary)
         examples = _examples(generator, vocabulary, served.functions)
@@ -103,8 +103,49 @@ def publish(generator, discriminator, vocabulary, directory, about=()):
             )
             temporary.chmod(0o755)
             return _rename_to_next_version(temporary, directory)
+
+
+@contextlib.contextmanager
+def _begun(directory):
+    """A temporary directory in the model's, locked and then removed, unless it was renamed; what
+    killed exports have left of theirs, which nobody locks any more, is removed, too.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with _locked(directory):  # else a new one could be taken for one left over
+                _drop_left_over(directory)
+                temporary = Path(tempfile.mkdtemp(prefix=_WRITING, dir=directory))
+                held.callback(shutil.rmtree, temporary, ignore_errors=True)
+                held.enter_context(_locked(temporary))
+        except OSError as error:
+            raise NotWrittenError(
+                f"--export_dir: {directory} cannot be written: {error.strerror}"
+            ) from None
+        yield temporary
+
+
+def _drop_left_over(directory):
+    for temporary in directory.glob(f"{_WRITING}*"):
+        with contextlib.suppress(OSError), _locked(temporary, wait=False):
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory, wait=True):
+    """Holds the lock of a directory, which ends with the process, where its file system has locks.
+    Raises OSError; without `wait` also if it cannot be had at once.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        if wait:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _save(generator, discriminator, vocabulary, directory):
@@ -154,7 +195,8 @@ def _examples(generator, vocabulary, signatures):
 
 def _verify(path, generator, served, examples):
     """Loads what was saved; it must be servable and agree with the live networks."""
-    loaded = tf.saved_model.load(str(path))
+    with writing(path.parent):  # what a full disk has cut short is found here
+        loaded = tf.saved_model.load(str(path))
     for name, inputs in examples.items():
         inputs = {key: tf.constant(value) for key, value in inputs.items()}
         live, saved = served.functions[name](**inputs), loaded.signatures[name](**inputs)

@@ -9,8 +9,9 @@ from tabulate import tabulate
 
 from regan_tf.estimators.bias import BIAS_SEEN, BLOCKS
 from regan_tf.training import algorithm
+from regan_tf.training.checkpoints import require_checkpoint
 from regan_tf.training.experiment import Experiment
-from regan_tf.training.workdir import call_lines, require_checkpoint
+from regan_tf.training.workdir import call_lines, reading_calls
 
 
 def fresh_state(config):
@@ -37,7 +38,8 @@ def state_of_run(workdir, config):
     require_checkpoint(workdir, experiment.checkpoint)
     if box := experiment.black_box:  # it knows what the run asked for
         calls = experiment.progress.calls
-        box.keep_record(lambda: call_lines(workdir), calls, lambda lines: None)
+        with reading_calls(workdir):
+            box.keep_record(lambda: call_lines(workdir), calls, lambda lines: None)
     return experiment, f"{workdir}, iteration {experiment.progress.iteration}"
 
 

@@ -14,6 +14,7 @@ from absl import flags
 
 from regan_tf.cli import command, config_flags, flagfiles
 from regan_tf.config import Config, UserError
+from regan_tf.training import records
 
 _PLACE = re.compile(r"{([a-z_]+)}")  # of the seed or another flag, in a value
 
@@ -63,7 +64,7 @@ class Job:
             getattr(earlier, name) != getattr(self.config, name)
             for name in ("iterations", "reward_calls", "patience")
         )
-        return (workdir / "summary.json").exists() and not extended
+        return records.summary(workdir) is not None and not extended
 
 
 def _most(config, name):

@@ -10,10 +10,13 @@ import numpy as np
 
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
+from regan_tf.files import typed_line
 from regan_tf.studies import reward_scores
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.task import Task
-from regan_tf.training.workdir import RECORDS, SAMPLES, SUMMARY, read_metrics
+from regan_tf.training.records import RECORDS, SUMMARY
+from regan_tf.training.records import read as read_records
+from regan_tf.training.workdir import SAMPLES
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,13 @@ def read(paths, generator="last"):
 def _read(directory, generator):
     try:
         summary = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
-        records = [r for r in read_metrics(directory) if r["phase"] == "adversarial"]
+        found = read_records(directory, summary["iterations"])
+        records = [r for r in found if r["phase"] == "adversarial"]
         run = Run(directory, config_flags.read_run(directory), summary, records, generator)
         _ = run.scores, run.samples  # what is missing is found here
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{directory} holds no run that can be read ({RECORDS}, {SUMMARY}): {error!r}"
+            f"{directory} holds no run that can be read ({RECORDS}, {SUMMARY}): {typed_line(error)}"
         ) from None
     return run
 

@@ -15,7 +15,8 @@ from regan_tf.files import writing
 from regan_tf.plots import runs
 from regan_tf.serving import publishing
 from regan_tf.training import outcome
-from regan_tf.training.workdir import BEST, SAMPLES, SUMMARY
+from regan_tf.training.records import SUMMARY
+from regan_tf.training.workdir import BEST, SAMPLES
 
 _SAMPLES_KEPT = 100
 _BEST_KEPT = 100

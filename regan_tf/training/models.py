@@ -8,7 +8,7 @@ from regan_tf.cli import config_flags
 from regan_tf.networks.convolutional import ConvolutionalDiscriminator
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
-from regan_tf.training.workdir import restore_parts
+from regan_tf.training.checkpoints import restore_parts
 
 
 class Models:

@@ -86,7 +86,7 @@ def _tell_of_another_run(version, path):
     before = version.with_name(str(int(version.name) - 1)) / "manifest.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
         run = json.loads(before.read_text(encoding="utf-8"))["run"]
-        if run != str(path):
+        if run != Path(path).resolve().name:
             print(
                 f"note: version {before.parent.name} there is of {run}; --model_name keeps the "
                 "models of different runs apart"

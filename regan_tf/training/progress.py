@@ -75,6 +75,16 @@ class Progress:
         return self.pretrained + self.iteration + 1
 
     @property
+    def recorded(self) -> list[tuple[str, int]]:
+        """Phase and iteration of every record so far, in order: one at each end of an epoch of
+        pre-training, and of each iteration.
+        """
+        size = self.batches_per_epoch
+        ends = (min(n, self.pretrain_batches) for n in range(size, self.pretrained + size, size))
+        pretraining = [("pretrain", n) for n in ends if n <= self.pretrained]
+        return pretraining + [("adversarial", n) for n in range(self.iteration + 1)]
+
+    @property
     def pretraining(self) -> bool:
         """Whether there is pre-training left."""
         return self.pretrained < self.pretrain_batches and int(self._stale_epochs.numpy()) >= 0

@@ -17,17 +17,12 @@ from regan_tf.tasks.registry import task_of
 from regan_tf.training import algorithm, closing, memory, outcome
 from regan_tf.training.bars import Bars
 from regan_tf.training.callbacks import call
+from regan_tf.training.checkpoints import restore
 from regan_tf.training.events import EventLog
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.interruption import Interruption
-from regan_tf.training.workdir import (
-    CALLS,
-    SUMMARY,
-    Workdir,
-    call_lines,
-    restore,
-    resume_command,
-)
+from regan_tf.training.records import SUMMARY, read_of, summary
+from regan_tf.training.workdir import CALLS, Workdir, call_lines, reading_calls, resume_command
 
 _WORTH_SAYING = 100 * 2**20  # bytes
 _SEQUENCE = (
@@ -83,13 +78,13 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             return _assist(config, dataset, path, own_reward)
         workdir = held.enter_context(Workdir(path, config, wait))
         experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
-        resumed = restore(path, experiment.checkpoint)
-        if experiment.progress.finished and (workdir.path / SUMMARY).exists():
+        resumed = _restored(experiment, path)
+        if experiment.progress.finished and summary(path) is not None:
             _say_that_it_is_finished(experiment.progress, path)
             return 0
-        workdir.record(config, dataset.vocabulary)
         changed = _change_of_reward(config, path)
         _keep_calls(experiment, workdir)
+        workdir.record(config, dataset.vocabulary)  # nothing is changed before all is read
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
         _introduce(config, dataset, needed)
@@ -101,13 +96,13 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             f"{config.estimator}, length {config.seq_len}: "
             f"{'going on in' if resumed else 'run in'} {path}"
         )
-        records = workdir.cut_metrics(lambda r: _is_kept(r, experiment.progress))
+        records = workdir.go_on_from(resumed, experiment.progress.recorded)
         if not _train(experiment, workdir, records, callbacks, interruption):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
         experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
-        restore(path, experiment.checkpoint)
+        _restored(experiment, path)
         _keep_calls(experiment, workdir)
     with _disk(config, path):
         closing.finish(experiment, workdir, records)
@@ -116,8 +111,17 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
 
 def _experiment(config, dataset, path, own_reward):
     """The Experiment at its start, to be closed by a `with`."""
-    has_calls = any(call_lines(path))
+    calls = Path(path) / CALLS
+    has_calls = calls.exists() and calls.stat().st_size > 0
     return contextlib.closing(Experiment(config, dataset, own_reward, has_calls))
+
+
+def _restored(experiment, path):
+    """Brings it to where the run is: its newest checkpoint that can be read and whose records are
+    all there. Returns which; None at the start.
+    """
+    progress = experiment.progress
+    return restore(path, experiment.checkpoint, require=lambda: read_of(path, progress.recorded))
 
 
 def _change_of_reward(config, path):
@@ -138,16 +142,9 @@ def _keep_calls(experiment, workdir):
     box = experiment.black_box
     if not box:
         return
+    with reading_calls(path := workdir.path):
+        box.keep_record(lambda: call_lines(path), experiment.progress.calls, workdir.append_calls)
     workdir.cut_calls()
-    try:
-        box.keep_record(
-            lambda: call_lines(workdir.path), experiment.progress.calls, workdir.append_calls
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{workdir.path / CALLS} cannot be read: {error}; put it back as it was, or give "
-            "another --workdir"
-        ) from None
 
 
 def directory(config):
@@ -218,7 +215,7 @@ def _assist(config, dataset, path, own_reward):
     same directory.
     """
     experiment = Experiment(config, dataset, own_reward)
-    restore(path, experiment.checkpoint)
+    _restored(experiment, path)
     with contextlib.closing(experiment), _others(config, path):
         for _ in algorithm.regan(experiment):
             pass
@@ -301,8 +298,3 @@ def _is_due(record, experiment):
         return experiment.progress.finished
     at_checkpoint = record["iteration"] % experiment.config.checkpoint_every == 0
     return record["phase"] == "pretrain" or at_checkpoint
-
-
-def _is_kept(record, progress):
-    reached = progress.pretrained if record["phase"] == "pretrain" else progress.iteration
-    return record["iteration"] <= reached

@@ -2,6 +2,8 @@
 the texts that it learned from nor its reward are asked for.
 """
 
+import functools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ import numpy as np
 from regan_tf.cli import config_flags
 from regan_tf.config import UserError
 from regan_tf.estimators.calls import made
+from regan_tf.files import typed_line
 from regan_tf.networks.convolutional import AnyDiscriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.networks.samplers import Sampler, count, positive
+from regan_tf.settings import check_name
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.text import Vocabulary
+from regan_tf.training import records
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
-from regan_tf.training.workdir import VOCABULARY, call_lines, read_metrics
+from regan_tf.training.workdir import VOCABULARY, call_lines, reading_calls
 
 
 class TrainedRun:
@@ -29,7 +34,6 @@ class TrainedRun:
       vocabulary: what its tokens stand for.
       generator, best_generator: as they were last, and at the best evaluation point.
       discriminator: as it was last; where a reward of one's own replaces it, it was never trained.
-      records: the lines of its metrics.jsonl, as dicts.
     """
 
     def __init__(self, path: str | Path):
@@ -38,7 +42,6 @@ class TrainedRun:
         self._models = Models(self.config, self.vocabulary)
         self._progress = Progress(task_of(self.config), self.config.data_size)
         self._models.restore(self.path, **self._progress.checkpoint_parts())
-        self.records: list[dict] = read_metrics(self.path)
 
     def __repr__(self) -> str:
         return f"<run of {self.config.name} in {self.path}, iteration {self._progress.iteration}>"
@@ -55,6 +58,11 @@ class TrainedRun:
     def discriminator(self) -> AnyDiscriminator:
         return self._models.discriminator
 
+    @functools.cached_property
+    def records(self) -> list[dict]:
+        """The lines of its metrics.jsonl, as dicts. Raises UserError if one is damaged."""
+        return records.read(self.path, self._progress.iteration)
+
     @property
     def metrics(self) -> dict[str, np.ndarray]:
         """The adversarial iterations' numbers by name, [N] each; NaN where one was not measured."""
@@ -68,7 +76,8 @@ class TrainedRun:
         reward of texts, "text". Those since the newest checkpoint are left out: they are no part of
         the run until they are made again.
         """
-        return made(call_lines(self.path))[: self._progress.calls]
+        with reading_calls(self.path):
+            return made(call_lines(self.path))[: self._progress.calls]
 
     def best_sequences(self, count: int = 100) -> list[dict]:
         """The `count` best of its `calls`, the highest reward first and equal ones by call order,
@@ -158,10 +167,12 @@ class TrainedRun:
           generator: "last" or "best".
         Raises:
           UserError: there is no best generator yet, or the directory cannot be written.
+          ValueError: model_name is no name of a directory.
         """
         from regan_tf.serving import publishing  # it loads what no other use of a run needs
 
         self._named(generator)
+        check_name("model_name", model_name)
         directory = Path(export_dir) / (model_name or self.config.model_name)
         metrics = self._recorded(generator)
         return Path(
@@ -178,16 +189,20 @@ class TrainedRun:
         return self._models.named(which)
 
     def _recorded(self, which):
-        """The generator's metrics as training recorded them last."""
+        """The generator's metrics as training recorded them last; {} where they cannot be read."""
         progress = self._progress
-        best = which == "best"
-        last = progress.best_iteration if best else progress.iteration
+        last = progress.best_iteration if which == "best" else progress.iteration
         headline = task_of(self.config).headline
-        measured = [
-            r
-            for r in self.records
-            if r.get(headline) is not None and (r["phase"] == "pretrain" or r["iteration"] <= last)
-        ]
+        try:
+            measured = [
+                r
+                for r in self.records
+                if r.get(headline) is not None
+                and (r["phase"] == "pretrain" or r["iteration"] <= last)
+            ]
+        except UserError as error:
+            print(f"warning: {error}: the export is without metrics", file=sys.stderr)
+            return {}
         return measured[-1] if measured else {}
 
     def _encoded_prefix(self, prefix):
@@ -227,7 +242,7 @@ def _vocabulary(path, config):
     try:
         return Vocabulary.from_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{file} cannot be read: {error!r}") from None
+        raise UserError(f"{file} cannot be read: {typed_line(error)}") from None
 
 
 def _number(value: Any) -> float:

@@ -4,26 +4,18 @@ another name, then renamed.
 
 import contextlib
 import fcntl
-import json
-import math
-import os
-import shutil
 import tempfile
 from pathlib import Path
-
-import tensorflow as tf
 
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 from regan_tf.files import first_line, write_atomically, writing
+from regan_tf.training import checkpoints, records
 
-RECORDS, SUMMARY, SAMPLES = "metrics.jsonl", "summary.json", "samples.txt"
+SAMPLES = "samples.txt"
 CALLS, BEST = "calls.jsonl", "best_sequences.tsv"
 VOCABULARY = "vocabulary.json"
 _LOCK = ".lock"
-_KEPT_CHECKPOINTS = 2
-_REPLACED = "-replaced"  # the name of a checkpoint while another takes its place has this
-_EARLIER_LACK = {"prior", "reward"}  # parts of a checkpoint that earlier versions did not write
 
 
 class Workdir:
@@ -59,43 +51,31 @@ class Workdir:
 
     def has_checkpoint(self):
         """Whether there is one to go on from."""
-        return bool(_checkpoints(self.path))
+        return bool(checkpoints.saved(self.path))
 
     def save(self, checkpoint, position):
-        """Writes a checkpoint and drops the oldest. position: what its name counts; it must grow.
-        Raises NotWrittenError.
-        """
-        directory = self.path / "checkpoints"
-        final = directory / f"{position:08d}"
-        with writing(final):
-            directory.mkdir(exist_ok=True)
-            _drop_half_written(directory)
-            temporary = tempfile.mkdtemp(prefix=".writing-", dir=directory)
-            try:
-                checkpoint.write(os.path.join(temporary, "state"))
-                replaced = final.with_name(final.name + _REPLACED)
-                if final.exists():  # it counts until the other is there
-                    shutil.rmtree(replaced, ignore_errors=True)
-                    os.rename(final, replaced)
-                os.rename(temporary, final)
-                shutil.rmtree(replaced, ignore_errors=True)
-            except (OSError, tf.errors.OpError):
-                _drop_half_written(directory)
-                raise
-        for old in _checkpoints(self.path)[:-_KEPT_CHECKPOINTS]:
-            shutil.rmtree(old, ignore_errors=True)
+        """Writes a checkpoint, see `checkpoints.save`."""
+        checkpoints.save(self.path, checkpoint, position)
 
-    def cut_metrics(self, keep):
-        """Drops the metrics lines for which keep(record) is false, and a half-written last line;
-        returns those kept.
+    def go_on_from(self, checkpoint, keys):
+        """Drops what is newer than a checkpoint: other checkpoints, and metrics.
+
+        Args:
+          checkpoint: its directory; None: the run is at its start.
+          keys: of the records up to there, as `records.read_of` takes them.
+        Returns:
+          These records.
         """
-        records = [r for r in read_metrics(self.path) if keep(r)]
-        write_atomically(self.path / RECORDS, "".join(_json_line(r) for r in records))
-        return records
+        kept = records.read_of(self.path, keys)
+        if checkpoint:
+            checkpoints.drop_after(self.path, checkpoint)
+        lines = "".join(map(records.to_line, kept))
+        write_atomically(self.path / records.RECORDS, lines)
+        return kept
 
     def append_metrics(self, record):
         """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""
-        _append(self.path / RECORDS, _json_line(record))
+        _append(self.path / records.RECORDS, records.to_line(record))
 
     def append_calls(self, lines):
         """Adds lines to calls.jsonl, or raises NotWrittenError and adds nothing."""
@@ -112,95 +92,6 @@ class Workdir:
         write_atomically(self.path / name, text)
 
 
-def restore(path, checkpoint, flag="workdir"):
-    """Loads a run's newest checkpoint into `checkpoint`; returns whether there was one. Raises
-    UserError, naming the flag, if it is damaged, or is not of the same things.
-    """
-    saved = _checkpoints(path)
-    if not saved:
-        return False
-    with _reading(saved[-1], path, flag):
-        lacking = _EARLIER_LACK.intersection(vars(checkpoint)) - _parts(saved[-1])
-        if not lacking:
-            checkpoint.read(str(saved[-1] / "state")).assert_consumed()
-    if lacking:
-        raise UserError(
-            f"--{flag}={path} was made by an earlier version, which kept neither its prior nor its "
-            "calls: it cannot go on; it can be sampled and exported, and --start_from takes it"
-        )
-    return True
-
-
-def require_checkpoint(path, checkpoint, flag="workdir"):
-    """Loads a run's newest checkpoint as `restore` does; raises UserError if there is none, too."""
-    if not restore(path, checkpoint, flag):
-        raise UserError(f"--{flag}={path} holds no checkpoint yet")
-
-
-def restore_parts(path, parts, flag="workdir"):
-    """Loads parts of a run's newest checkpoint, which may hold more: variables by the part's name.
-    What an earlier version did not keep stays as it is. Raises UserError, naming the flag, if there
-    is no checkpoint, it is damaged, or it lacks another part.
-    """
-    saved = _checkpoints(path)
-    if not saved:
-        raise UserError(f"--{flag}={path} holds no checkpoint yet")
-    with _reading(saved[-1], path, flag):
-        lacking = parts.keys() - _parts(saved[-1])
-        if not lacking - _EARLIER_LACK:
-            there = {name: variables for name, variables in parts.items() if name not in lacking}
-            found = tf.train.Checkpoint(**there).read(str(saved[-1] / "state"))
-            found.expect_partial().assert_existing_objects_matched()
-            return
-    raise UserError(
-        f"--{flag}={path}: checkpoint {saved[-1]} cannot be read: it has no {', '.join(lacking)}"
-    )
-
-
-@contextlib.contextmanager
-def _reading(saved, path, flag):
-    try:
-        yield
-    except (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"--{flag}={path}: checkpoint {saved} cannot be read ({first_line(error)}); "
-            "delete that directory to go on from the one before it, or from the start"
-        ) from None
-
-
-def _parts(saved):
-    """Names of the parts that a checkpoint holds."""
-    return {name.split("/")[0] for name, _ in tf.train.list_variables(str(saved / "state"))}
-
-
-def _drop_half_written(directory):
-    for left_over in directory.glob(".writing-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _checkpoints(path):
-    """The oldest first, and one that is being replaced before what replaces it."""
-    found = [p for p in Path(path).glob("checkpoints/*") if _position(p).isdigit()]
-    return sorted(found, key=lambda p: (_position(p), not p.name.endswith(_REPLACED)))
-
-
-def _position(checkpoint):
-    return checkpoint.name.removesuffix(_REPLACED)
-
-
-def read_metrics(path):
-    """The records of a run's metrics.jsonl; a last line cut short by a kill is left out."""
-    records = []
-    with (
-        contextlib.suppress(FileNotFoundError),
-        open(Path(path) / RECORDS, encoding="utf-8") as file,
-    ):
-        for line in file:
-            with contextlib.suppress(json.JSONDecodeError):
-                records.append(json.loads(line))
-    return records
-
-
 def call_lines(path):
     """The lines of a run's calls.jsonl, read as they are asked for; none if it is not there."""
     with (
@@ -208,6 +99,18 @@ def call_lines(path):
         open(Path(path) / CALLS, encoding="utf-8") as file,
     ):
         yield from file
+
+
+@contextlib.contextmanager
+def reading_calls(path):
+    """Makes what fails in it, as calls.jsonl is read, a UserError that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{Path(path) / CALLS} cannot be read: {first_line(error)}; put it back as it was, or "
+            "give another --workdir"
+        ) from None
 
 
 def resume_command(path, config):
@@ -232,7 +135,8 @@ def _require_writable(path):
 
 
 def _locked(path, wait):
-    lock = open(path / _LOCK, "a")  # noqa: SIM115
+    with writing(path / _LOCK):
+        lock = open(path / _LOCK, "a")  # noqa: SIM115
     try:
         fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -265,10 +169,3 @@ def _append(path, lines):
         except OSError:
             file.truncate(end)
             raise
-
-
-def _json_line(record):
-    finite = {
-        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
-    }
-    return json.dumps(finite) + "\n"

@@ -535,6 +535,16 @@ class PublishingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found["p_real"], [*real, 0], rtol=1e-5)
         self.assertAllEqual(found["valid"], [True, True, False])
 
+    def test_what_killed_exports_left_is_removed_but_not_what_one_is_writing(self):
+        directory = pathlib.Path(self.get_temp_dir()) / "left"
+        for name in (".writing-killed", ".writing-alive"):
+            (directory / name).mkdir(parents=True)
+            (directory / name / "saved_model.pb").write_text("half")
+        generator, _ = problems.networks(0, 5, 3)
+        with publishing._locked(directory / ".writing-alive"):
+            publishing.publish(generator, None, grammar.VOCABULARY, directory)
+        self.assertCountEqual(os.listdir(directory), [".writing-alive", "1"])
+
     def test_manifest(self):
         generator, _ = problems.networks(0, 5, 3)
         path = publishing.publish(

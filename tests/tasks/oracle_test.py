@@ -20,8 +20,8 @@ from regan_tf.studies import grouping, page, results
 from regan_tf.tasks import oracle_law
 from regan_tf.tasks.oracle import Oracle, OracleMetrics
 from regan_tf.tasks.registry import task_of
+from regan_tf.training import records
 from regan_tf.training import run as running
-from regan_tf.training import workdir
 
 _SMALL = {
     "vocab_size": 12, "oracle_dim": 4, "seq_len": 4, "data_size": 64, "heldout_size": 20,
@@ -133,7 +133,7 @@ class RunTest(tf.test.TestCase):
         return output.getvalue(), self._records(name)
 
     def _records(self, name):
-        return [{**r, "seconds": 0} for r in workdir.read_metrics(self.directory / name)]
+        return [{**r, "seconds": 0} for r in records.read(self.directory / name)]
 
     def test_it_resumes_is_sampled_reported_and_has_its_curve(self):
         config = self._config("parts", 2)

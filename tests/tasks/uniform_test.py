@@ -18,8 +18,8 @@ from regan_tf.networks.generator import Generator
 from regan_tf.studies import grouping, page, results
 from regan_tf.tasks import uniform
 from regan_tf.tasks.registry import task_of
+from regan_tf.training import records
 from regan_tf.training import run as running
-from regan_tf.training import workdir
 
 _REWARD = f"{__name__}:share_of_g"
 
@@ -101,7 +101,7 @@ class RunTest(tf.test.TestCase):
         )  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()):
             self.assertEqual(running.run(config), 0)
-        return [{**r, "seconds": None} for r in workdir.read_metrics(directory)]
+        return [{**r, "seconds": None} for r in records.read(directory)]
 
     def test_it_resumes_samples_is_exported_and_reported(self):
         directory = Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -11,11 +11,12 @@ from regan_tf.config import Config, UserError
 from regan_tf.tasks.registry import task_of
 from regan_tf.tasks.task import Task
 from regan_tf.training import algorithm, run
+from regan_tf.training.checkpoints import restore
 from regan_tf.training.experiment import Experiment
 from regan_tf.training.models import Models
 from regan_tf.training.progress import Progress
 from regan_tf.training.trained import load_run
-from regan_tf.training.workdir import Workdir, restore
+from regan_tf.training.workdir import Workdir
 
 
 def _config(estimator="relax", **options):
@@ -158,7 +159,7 @@ class ModelsTest(tf.test.TestCase, parameterized.TestCase):
         Workdir(self.path, self.config).save(
             tf.train.Checkpoint(weights=[v.value for v in models.generator.variables]), 1
         )
-        with self.assertRaisesRegex(UserError, "00000001 cannot be read: it has no best$"):
+        with self.assertRaisesRegex(UserError, "00000001 cannot be read .it has no best"):
             models.restore(self.path)
 
 

@@ -94,11 +94,11 @@ class OutcomeTest(tf.test.TestCase, parameterized.TestCase):
     def test_a_version_of_another_run_is_told_of(self):
         directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         (directory / "1").mkdir()
-        (directory / "1/manifest.json").write_text('{"run": "runs/other"}')
+        (directory / "1/manifest.json").write_text('{"run": "other"}')
         for run, version, told in (("runs/1", 2, True), ("runs/other", 2, False), ("x", 1, False)):
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 outcome._tell_of_another_run(directory / str(version), run)
-            self.assertEqual("version 1 there is of runs/other" in output.getvalue(), told)
+            self.assertEqual("version 1 there is of other" in output.getvalue(), told)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from unittest import mock
 import tensorflow as tf
 
 from regan_tf.config import Config
-from regan_tf.training.workdir import Workdir, restore
+from regan_tf.training.checkpoints import restore
+from regan_tf.training.workdir import Workdir
 
 
 class CheckpointsTest(tf.test.TestCase):
