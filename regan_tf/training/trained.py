@@ -2,7 +2,6 @@
 the texts that it learned from nor its reward are asked for.
 """
 
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +41,11 @@ class TrainedRun:
         self._models = Models(self.config, self.vocabulary)
         self._progress = Progress(task_of(self.config), self.config.data_size)
         self._models.restore(self.path, **self._progress.checkpoint_parts())
+        self._damage = None
+        try:  # now: the directory may be a temporary one
+            self._records = records.read(self.path, self._progress.iteration)
+        except UserError as error:  # which matters to who asks for them alone
+            self._damage = error
 
     def __repr__(self) -> str:
         return f"<run of {self.config.name} in {self.path}, iteration {self._progress.iteration}>"
@@ -58,10 +62,12 @@ class TrainedRun:
     def discriminator(self) -> AnyDiscriminator:
         return self._models.discriminator
 
-    @functools.cached_property
+    @property
     def records(self) -> list[dict]:
         """The lines of its metrics.jsonl, as dicts. Raises UserError if one is damaged."""
-        return records.read(self.path, self._progress.iteration)
+        if self._damage:
+            raise self._damage
+        return self._records
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:

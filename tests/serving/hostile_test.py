@@ -82,7 +82,7 @@ class HostileTest(ServedTest, parameterized.TestCase):
 
     def test_unknown_paths_and_methods(self):
         for path, code in {
-            "": 404,
+            "/none": 404,
             "/v1/models/no": 404,
             "/v1/models/regan/versions/9": 404,
             "/v1/models/regan/versions/x": 400,

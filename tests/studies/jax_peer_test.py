@@ -1,6 +1,5 @@
 """The peer's gradients beside ours."""
 
-import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,12 +9,21 @@ from regan_tf import Discriminator, Generator, estimate_gradient
 from regan_tf.estimators import likelihood
 from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
 from regan_tf.networks.noise import to_gumbel, uniform_noise
-from regan_tf.studies import jax_peer
 
 _B, _T, _H = 16, 6, 8
 
 
 class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Not at the top: once it is imported, every process that is started is warned of.
+        import jax
+
+        from regan_tf.studies import jax_peer
+
+        cls.jax, cls.peer = jax, jax_peer
+
     def _networks(self, vocab_size):
         tf.keras.utils.set_random_seed(3)
         return Generator(vocab_size, _T, _H, _H), Discriminator(vocab_size, _H)
@@ -38,9 +46,9 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
             estimator, generator, DiscriminatorReward(discriminator), batch_size=_B, seed=[7, 0]
         )
         noise = self._noise(vocab_size, 7)
-        theirs = jax.grad(getattr(jax_peer, f"{estimator}_loss"))(
-            weights := jax_peer.generator_weights(generator),
-            jax_peer.discriminator_weights(discriminator),
+        theirs = self.jax.grad(getattr(self.peer, f"{estimator}_loss"))(
+            weights := self.peer.generator_weights(generator),
+            self.peer.discriminator_weights(discriminator),
             *noise[: 1 if estimator == "reinforce" else 2],
         )
         self._assert_same(ours, [theirs[name] for name in weights], -1)  # theirs is of a loss
@@ -49,8 +57,8 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
         generator, discriminator = self._networks(5)
         tokens = generator.sample(_B, seed=1)
         ours, loss = likelihood.descent(generator, tokens)
-        value, theirs = jax.value_and_grad(jax_peer.likelihood_loss)(
-            weights := jax_peer.generator_weights(generator), tokens.numpy()
+        value, theirs = self.jax.value_and_grad(self.peer.likelihood_loss)(
+            weights := self.peer.generator_weights(generator), tokens.numpy()
         )
         self.assertAllClose(loss, value)
         self._assert_same(ours, [theirs[name] for name in weights])
@@ -61,8 +69,8 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
             labels = tf.repeat([1.0, 0.0], _B)
             losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
             loss = tf.reduce_mean(losses)
-        value, theirs = jax.value_and_grad(jax_peer.discriminator_loss)(
-            weights := jax_peer.discriminator_weights(discriminator), real.numpy(), tokens.numpy()
+        value, theirs = self.jax.value_and_grad(self.peer.discriminator_loss)(
+            weights := self.peer.discriminator_weights(discriminator), real.numpy(), tokens.numpy()
         )
         self.assertAllClose(loss, value)
         ours = tape.gradient(loss, discriminator.trainable_variables)
@@ -72,12 +80,12 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
     def test_its_steps_change_what_they_train(self):
         generator, discriminator = self._networks(5)
         tokens = generator.sample(_B, seed=1).numpy()
-        weights = jax_peer.generator_weights(generator)
-        peer = jax_peer.Peer(weights, jax_peer.discriminator_weights(discriminator), tokens)
-        before = jax_peer.likelihood_loss(weights, tokens)
+        weights = self.peer.generator_weights(generator)
+        peer = self.peer.Peer(weights, self.peer.discriminator_weights(discriminator), tokens)
+        before = self.peer.likelihood_loss(weights, tokens)
         for _ in range(20):
             peer.update("mle step")
-        self.assertLess(jax_peer.likelihood_loss(peer.generator, tokens), before)
+        self.assertLess(self.peer.likelihood_loss(peer.generator, tokens), before)
         for name in ("reinforce update", "rebar update"):
             held = peer.generator["output_bias"]
             peer.update(name)
