@@ -178,7 +178,8 @@ def times(sizes, updates):
 
 def _keep_to(threads):
     """Keeps this process to so many processors: JAX takes as many threads as it sees of these."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: threads or None])
+    if hasattr(os, "sched_setaffinity"):  # on Linux
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: threads or None])
 
 
 def _beside_peer(rounds):
