@@ -2,6 +2,7 @@
 the REST interface; and what that lacks, the symbols of a version.
 """
 
+import asyncio
 import html
 import importlib.resources
 import json
@@ -10,6 +11,7 @@ import grpc
 from aiohttp import web
 
 from regan_tf.serving.refusals import RejectedError
+from regan_tf.serving.versions import MANIFEST, VOCABULARY
 
 # The page is one file, and talks to this server alone.
 _POLICY = (
@@ -30,7 +32,7 @@ def add_to(app: web.Application, model) -> None:
     async def vocabulary(request):
         number = int(request.match_info["version"])
         path = model.find(model.name, number).path
-        return web.json_response(_vocabulary(path))
+        return web.json_response(await asyncio.to_thread(_vocabulary, path))
 
     app.router.add_get("/", page)
     app.router.add_get(r"/vocabulary/{version:[0-9]{1,18}}", vocabulary)
@@ -42,8 +44,8 @@ def _vocabulary(path):
     Raises RejectedError if it is not one of ours.
     """
     try:
-        lines = (path / "assets/vocabulary.txt").read_text("utf-8")
-        of_text = json.loads((path / "manifest.json").read_text("utf-8"))["vocabulary"]
+        lines = (path / "assets" / VOCABULARY).read_text("utf-8")
+        of_text = json.loads((path / MANIFEST).read_text("utf-8"))["vocabulary"]
         return {"symbols": lines.split("\n")[:-1], **of_text}
     except (OSError, ValueError, KeyError) as error:
         raise RejectedError(

@@ -31,9 +31,8 @@ from regan_tf.serving.signatures import (
     SCORE_TOKENS,
     ServedModel,
 )
-from regan_tf.serving.versions import numbered
+from regan_tf.serving.versions import MANIFEST, VOCABULARY, numbered
 
-MANIFEST = "manifest.json"
 _WRITING = ".writing-"  # a version's name begins with it until it is whole
 _CHECKED_ROWS = 8
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
@@ -150,7 +149,7 @@ def _locked(directory, wait=True):
 
 def _save(generator, discriminator, vocabulary, directory):
     with tempfile.TemporaryDirectory() as assets:
-        file = Path(assets) / "vocabulary.txt"
+        file = Path(assets) / VOCABULARY
         file.write_text("".join(f"{symbol}\n" for symbol in vocabulary.symbols), encoding="utf-8")
         served = ServedModel(generator, discriminator, vocabulary, str(file))
         with _warnings_only():

@@ -62,13 +62,14 @@ class _Api:
         self._large = asyncio.Semaphore(_LARGE_BODIES)
 
     async def status(self, request):
-        return _answer(_message(self._model.status(*_model_spec(request))))
+        return web.json_response(_message(self._model.status(*_model_spec(request))))
 
     async def metadata(self, request):
         servable = self._model.find(*_model_spec(request))
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signature_defs)
         spec = {"name": self._model.name, "signature_name": "", "version": str(servable.version)}
-        return _answer({"model_spec": spec, "metadata": {"signature_def": _message(signatures)}})
+        metadata = {"signature_def": _message(signatures)}
+        return web.json_response({"model_spec": spec, "metadata": metadata})
 
     async def examples(self, request):
         self._model.find(*_model_spec(request))
@@ -140,16 +141,12 @@ async def _errors_as_json(request, handler):
         headers = {hdrs.RETRY_AFTER: "1"} if code == 503 else None
         return web.json_response({"error": str(error)}, status=code, headers=headers)
     except web.HTTPException as error:
-        return _answer({"error": error.text or error.reason}, error.status)
+        return web.json_response({"error": error.text or error.reason}, status=error.status)
     except (ConnectionError, asyncio.CancelledError):
         raise
     except Exception:  # a bug of ours: the client is told no more than that
         logging.exception("while answering %s", request.path)
-        return _answer({"error": "internal error"}, 500)
-
-
-def _answer(content, status=200):
-    return web.json_response(content, status=status)
+        return web.json_response({"error": "internal error"}, status=500)
 
 
 def _message(message):

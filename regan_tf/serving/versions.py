@@ -1,7 +1,9 @@
-"""Where a model's versions are: a directory's numbered entries."""
+"""Where a model's versions are: a directory's numbered entries; and what is in one."""
 
 from pathlib import Path
 
+MANIFEST = "manifest.json"  # what a version is of
+VOCABULARY = "vocabulary.txt"  # among its assets: its symbols, one a line
 NEWEST = 2**63 - 1  # TF Serving's versions are numbers of 64 bits; larger ones are none
 
 

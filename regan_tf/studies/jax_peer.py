@@ -40,8 +40,11 @@ def log_probs_of(generator: dict, tokens: jax.Array) -> jax.Array:
 
     _, hidden = jax.lax.scan(step, _start(generator, len(tokens)), projected)
     logits = hidden @ generator["output_kernel"] + generator["output_bias"]
-    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens.T[..., None], axis=-1)
-    return picked[..., 0].T
+    return _picked(jax.nn.log_softmax(logits), tokens.T).T
+
+
+def _picked(values, tokens):
+    return jnp.take_along_axis(values, tokens[..., None], axis=-1)[..., 0]
 
 
 def sample(generator: dict, gumbel: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +89,7 @@ def reinforce_loss(generator: dict, discriminator: dict, gumbel: jax.Array) -> j
     """Its gradient is that of REINFORCE, negated: equation (7), R = D(b)."""
     tokens, log_probs = sample(generator, gumbel)
     reward = jax.nn.sigmoid(logit(discriminator, tokens))
-    log_p = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0].sum(axis=1)
+    log_p = _picked(log_probs, tokens).sum(axis=1)
     return -(jax.lax.stop_gradient(reward) * log_p).mean()
 
 
@@ -101,7 +104,7 @@ def rebar_loss(
     reward = jax.nn.sigmoid(logit(discriminator, tokens))
     z, z_tilde = log_probs + gumbel, _conditional(log_probs, tokens, uniform)
     c, c_tilde = (jax.nn.sigmoid(logit(discriminator, jax.nn.softmax(x))) for x in (z, z_tilde))
-    log_p = jnp.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0].sum(axis=1)
+    log_p = _picked(log_probs, tokens).sum(axis=1)
     return -(jax.lax.stop_gradient(reward - c_tilde) * log_p + c - c_tilde).mean()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from regan_tf.cli import command, config_flags
+from regan_tf.serving.versions import MANIFEST
 
 SAMPLES_SHOWN = 8
 _NOT_SHOWN = {"samples", "phase", "iteration", "seconds", "nll"}
@@ -83,7 +84,7 @@ def _warn_of_lost_variety(summary):
 
 def _tell_of_another_run(version, path):
     """Says whose the version before is, if it is another run's: a server takes the newest."""
-    before = version.with_name(str(int(version.name) - 1)) / "manifest.json"
+    before = version.with_name(str(int(version.name) - 1)) / MANIFEST
     with contextlib.suppress(OSError, ValueError, KeyError):
         run = json.loads(before.read_text(encoding="utf-8"))["run"]
         if run != Path(path).resolve().name:

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from regan_tf.serving import grpc_api
 from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.refusals import Limits
-from tests.serving.served import predict_request
+from tests.serving.served import endless, predict_request
 
 
 def _model(predict):
@@ -76,13 +76,6 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
     def test_who_leaves_or_is_too_late_is_not_worked_for(self, leaves):
         began, ended = asyncio.Event(), asyncio.Event()
 
-        async def predict(signature, inputs):
-            began.set()
-            try:
-                await asyncio.sleep(600)
-            finally:
-                ended.set()
-
         async def talk(stub):
             request = predict_request({"x": np.array([1])})
             if leaves:
@@ -96,7 +89,7 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
                     break
             await asyncio.wait_for(ended.wait(), 60)
 
-        _ask(predict, talk)
+        _ask(endless(began, ended), talk)
 
     @parameterized.parameters(
         *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),

@@ -17,6 +17,7 @@ from aiohttp import ClientSession, web
 
 from regan_tf.serving import connections, rest, rest_json, server
 from regan_tf.serving.refusals import Limits, RejectedError, busy
+from tests.serving.served import endless
 
 _LIMITS = Limits(batch_rows=8, body_bytes=2**20)
 
@@ -157,14 +158,7 @@ class ApplicationTest(tf.test.TestCase):
         async def run():
             began, ended = asyncio.Event(), asyncio.Event()
 
-            async def predict(signature, inputs):
-                began.set()
-                try:
-                    await asyncio.sleep(600)
-                finally:
-                    ended.set()
-
-            slow = _servable(predict)
+            slow = _servable(endless(began, ended))
             async with _listening(_Model(slow), most=8) as port:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(_request(_GOOD))

@@ -1,5 +1,6 @@
 """A server in a process of its own, and requests to it."""
 
+import asyncio
 import os
 import pathlib
 import re
@@ -91,6 +92,19 @@ def predict_request(inputs, signature="", model="regan", version=None, **kwargs)
         is_proto = isinstance(value, tensor_pb2.TensorProto)
         request.inputs[name].CopyFrom(value if is_proto else tf.make_tensor_proto(value))
     return request
+
+
+def endless(began, ended):
+    """A model's predict that ends only when it is cancelled, and the asyncio.Events of both."""
+
+    async def predict(signature, inputs):
+        began.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    return predict
 
 
 class ServedTest(tf.test.TestCase):
