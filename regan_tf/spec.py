@@ -288,11 +288,6 @@ class EstimatorSpec:
         return self.traits.signal is not None and self.traits.tokens == "sampled"
 
     @property
-    def reads_tokens_alone(self) -> bool:
-        """Whether samples of the generator are hard tokens, without the z that they come of."""
-        return self.traits.tokens == "sampled" and not self.traits.relaxed
-
-    @property
     def may_reuse(self) -> bool:
         """Whether sequences may be used again, for `updates_per_batch` or replay: what weighs them
         is a number that stays.

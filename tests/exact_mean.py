@@ -48,7 +48,10 @@ def of_tokens(spec, generator, reward, **given):
     """From given tokens, int32 [B, T], to the estimate as a run makes it when it draws them."""
 
     def of(tokens):
-        drawn = 1e6 * tf.one_hot(tokens, generator.vocab_size, dtype=generator.compute_dtype)
+        floats = np.finfo(generator.compute_dtype)
+        extremes = {"on_value": 1 - floats.epsneg, "off_value": floats.tiny}
+        dtype = generator.compute_dtype
+        drawn = tf.one_hot(tokens, generator.vocab_size, **extremes, dtype=dtype)
         noise = estimate._Noise(drawn, drawn, tf.constant([0, 0]))
         options = {"batch_size": tokens.shape[0], "seed": 0} | given
         with mock.patch.object(estimate, "_noise", return_value=noise):

@@ -24,6 +24,7 @@ from regan_tf.estimators import (
 from regan_tf.estimators.control_variate import ControlVariate
 from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Mediation, Penalty, fitting, later
+from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import Reward, Told
 from regan_tf.networks import autoregressive, backprop, quasi_random
 from regan_tf.networks.autoregressive import chosen
@@ -206,10 +207,10 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     log_p = autoregressive.log_prob(unrolled)  # line 8: log p(b_t | b_<t)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
-        picked = chosen(log_probs, b)
         if spec.traits.relaxed:  # line 9: z ~ p(z), z~ ~ p(z | b), section 3.2
+            distribution = RelaxedTokens(context.temperature, log_probs)
             z, z_tilde = relaxation.pair(
-                context.temperature, unrolled, noise.gumbel, noise.uniform, spec.is_coupled
+                distribution, b, noise.of_z(distribution, b), noise.v, spec.is_coupled
             )
         cost, measured = penalty.terms(log_probs, of_prior, mask) if penalty else NO_TERMS
         needs_probs = spec.traits.all_actions or spec.baseline == "weighted"
@@ -246,9 +247,9 @@ def _score_function(spec, control, critic, generator, reward, penalty, noise, ba
     # signal dlog p(b)/dl + dc/dz dz/dl - dc/dz~ dz~/dl; and - dh/dl of the penalty. Signal and
     # slopes are made outside this tape: nothing in them reaches theta, but the variance tape sees
     # phi in them.
-    targets, factors = zip((picked, signal), *others, strict=True)
-    weights = tape.gradient(list(targets), log_probs, output_gradients=list(factors))
-    return _Draw(*found, weights, pullback, lesson)
+    targets, factors = zip(*others, strict=True)
+    weights = tape.gradient(list(targets), log_probs, list(factors), unconnected_gradients="zero")
+    return _Draw(*found, autoregressive.added(weights, b, signal), pullback, lesson)
 
 
 def _of_critic(spec, judged):
@@ -331,30 +332,39 @@ def _straight_through(spec, control, critic, generator, reward, penalty, noise, 
 class _Noise(NamedTuple):
     """All the randomness of one estimate."""
 
-    gumbel: tf.Tensor  # g [B, T, V], for z; for b, too, where the rows are independent
-    uniform: tf.Tensor  # v [K B, T, V], for z~
+    u: tf.Tensor  # uniform [B, T, V], for z and, but where there are points, for b
+    v: tf.Tensor  # uniform [K B, T, V], for z~
     seed: tf.Tensor  # of continuations, and of dropout
-    points: tf.Tensor | None = None  # for b where they are not, or z is not asked for, [B, T]
+    points: tf.Tensor | None = None  # for b, [B, T], where rows are not independent, or V is large
+
+    @property
+    def gumbel(self):
+        """Of every token, [B, T, V]."""
+        return to_gumbel(self.u)
 
     @property
     def of_tokens(self):
         """What `autoregressive.unroll` makes b of."""
         return self.gumbel if self.points is None else self.points
 
+    def of_z(self, distribution, b):
+        """g, [B, T, V], of z = l + g, whose argmax is b."""
+        return self.gumbel if self.points is None else distribution.gumbel_given(b, self.u)
+
 
 def _noise(spec, generator, batch_size, seed):
     shape, dtype = [batch_size, generator.seq_len, generator.vocab_size], generator.compute_dtype
     seeds = tf.unstack(tf.random.experimental.stateless_split(autoregressive.stateless(seed), 3))
-    gumbel = to_gumbel(replicas.own_rows(uniform_noise(shape, seeds[0], dtype)))
-    uniform = uniform_noise([spec.control_samples, *shape], seeds[1], dtype)
-    uniform, points = replicas.own_rows(uniform, axis=1), None
+    u = replicas.own_rows(uniform_noise(shape, seeds[0], dtype))
+    v = uniform_noise([spec.control_samples, *shape], seeds[1], dtype)
+    v, points = replicas.own_rows(v, axis=1), None
     of_b = tf.random.experimental.stateless_fold_in(seeds[0], 1)
     if spec.sampling != "iid":
         points = quasi_random.in_halves(spec.sampling, shape[0], shape[1], of_b)
-    elif by_inversion(generator.vocab_size) and spec.reads_tokens_alone:
+    elif by_inversion(generator.vocab_size) and spec.traits.tokens == "sampled":
         points = unit_interval(shape[:2], of_b)
     points = None if points is None else replicas.own_rows(points)
-    return _Noise(gumbel, tf.reshape(uniform, [-1, *shape[1:]]), seeds[2], points)
+    return _Noise(u, tf.reshape(v, [-1, *shape[1:]]), seeds[2], points)
 
 
 def _tokens(spec, generator, noise, data):

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from regan_tf.networks.protocol import Unrolled
+from regan_tf.networks.autoregressive import replaced
 
 
 class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
@@ -48,23 +48,37 @@ class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
 
         (Tucker et al. 2017, appendix C)
 
-        The second is computed as -logaddexp(log(-log v_i) - l_i, log(-log v_b)), which stays
-        finite, and so do its gradients, down to l = -1e4. The argmax is b by construction, except
-        where float rounding makes a tie.
+        The second is computed as l_i - log(-log v_i - p_i log v_b), and its slope in l_i as
+        log v_i / (log v_i + p_i log v_b): both stay finite down to l = -1e4. The argmax is b by
+        construction, to rounding.
 
         Args:
-          tokens: b, int32 [...].
+          tokens: b, int32 [...], drawn from p: p_b log v_b must not round to 0.
           noise: uniform v in (0, 1), [..., V], independent of b.
         Returns:
           z~ [..., V]. Gradients flow through l, never through b.
         """
-        tokens, log_exponential = tf.convert_to_tensor(tokens), tf.math.log(-tf.math.log(noise))
-        chosen = tf.one_hot(tokens, noise.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
-        log_exponential_b = tf.gather(
-            log_exponential, tokens, axis=-1, batch_dims=tokens.shape.rank
-        )[..., tf.newaxis]
-        others = -tfp.math.log_add_exp(log_exponential - self.logits, log_exponential_b)
-        return tf.where(chosen, -log_exponential_b, others)
+        gumbel, slope = self._given(tokens, noise)
+
+        @tf.custom_gradient
+        def moved(logits):
+            return logits + gumbel, lambda cotangent: cotangent * slope
+
+        return moved(self.logits)
+
+    def gumbel_given(self, tokens: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """The Gumbel noise of a z whose argmax is b, where b was drawn without it: z~ - l, from
+        what `conditional` takes, and constant.
+        """
+        return self._given(tokens, noise)[0]
+
+    def _given(self, tokens, noise):
+        """z~ - l, and dz~/dl: 0 for b, since z~_b = l_b - log(- p_b log v_b)."""
+        tokens, exponential = tf.convert_to_tensor(tokens), -tf.math.log(noise)
+        of_b = tf.gather(exponential, tokens, axis=-1, batch_dims=tokens.shape.rank)
+        others = replaced(exponential, tokens, tf.zeros_like(of_b))
+        rate = others + tf.exp(tf.stop_gradient(self.logits)) * of_b[..., tf.newaxis]
+        return -tf.math.log(rate), others / rate
 
     def relax(self, z: tf.Tensor) -> tf.Tensor:
         """s_lambda(z) = softmax(z / lambda), [..., V]."""
@@ -72,7 +86,11 @@ class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
 
 
 def pair(
-    temperature: Any, unrolled: Unrolled, gumbel: tf.Tensor, uniform: tf.Tensor, coupled: bool
+    distribution: RelaxedTokens,
+    tokens: tf.Tensor,
+    gumbel: tf.Tensor,
+    uniform: tf.Tensor,
+    coupled: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """z and z~ of one pass of the generator, [K B, T, V] each, for K draws of z~ given b.
 
@@ -81,17 +99,17 @@ def pair(
     not be evaluated twice, and what c(z) and c(z~) have in common cancels.
 
     Args:
-      temperature: lambda.
-      unrolled: the pass, b [B, T] and l [B, T, V].
-      gumbel: g [B, T, V], that gave b.
+      distribution: of the pass, with lambda and l [B, T, V].
+      tokens: b, [B, T].
+      gumbel: g [B, T, V], with b as the argmax of l + g.
       uniform: v [K B, T, V], independent of it.
       coupled: z takes the value of z~, instead of l + g.
     Returns:
       z, z~. Gradients of both flow through l.
     """
     copies = uniform.shape[0] // gumbel.shape[0]
-    log_probs = tf.tile(unrolled.log_probs, [copies, 1, 1])
-    distribution = RelaxedTokens(temperature, log_probs)
-    z_tilde = distribution.conditional(tf.tile(unrolled.tokens, [copies, 1]), uniform)
+    log_probs = tf.tile(distribution.logits, [copies, 1, 1])
+    distribution = RelaxedTokens(distribution.temperature, log_probs)
+    z_tilde = distribution.conditional(tf.tile(tokens, [copies, 1]), uniform)
     noise = tf.stop_gradient(z_tilde - log_probs) if coupled else tf.tile(gumbel, [copies, 1, 1])
     return distribution.unrelaxed(noise), z_tilde

@@ -196,6 +196,28 @@ def chosen(log_probs: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
     )
 
 
+def replaced(x: tf.Tensor, tokens: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """x [..., V] with the entries of tokens int32 [...] replaced by values [...]."""
+    if x.shape[-1] > lstm.ONE_HOT_LIMIT:
+        return _scattered(tf.tensor_scatter_nd_update, x, tokens, values)
+    is_chosen = tf.one_hot(tokens, x.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(is_chosen, values[..., tf.newaxis], x)
+
+
+def added(x: tf.Tensor, tokens: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """x [..., V] with values [...] added to the entries of tokens int32 [...]."""
+    if x.shape[-1] > lstm.ONE_HOT_LIMIT:
+        return _scattered(tf.tensor_scatter_nd_add, x, tokens, values)
+    return x + tf.one_hot(tokens, x.shape[-1], dtype=x.dtype) * values[..., tf.newaxis]
+
+
+def _scattered(scatter, x, tokens, values):
+    """In the memory of x, where nothing else reads it."""
+    flat, tokens = tf.reshape(x, [-1, x.shape[-1]]), tf.reshape(tokens, [-1])
+    places = tf.stack([tf.range(tf.size(tokens)), tokens], axis=1)
+    return tf.reshape(scatter(flat, places, tf.reshape(values, [-1])), tf.shape(x))
+
+
 def log_prob(unrolled: Unrolled) -> tf.Tensor:
     """log p(b_t | b_<t) of a pass's own tokens, [B, T]: the generator's, or picked from all. As
     long as nothing else reads `log_probs`, a graph need not hold them.

@@ -80,7 +80,8 @@ def through_generator(
         d_hidden = of_tokens.through(output.kernel.value) * factor
         shown = shown * factor
     else:
-        d_logits = _through_log_softmax(log_probs, unrolled.tokens, cotangent)
+        probs = of_tokens.probs if of_tokens else tf.exp(log_probs)
+        d_logits = _through_log_softmax(probs, unrolled.tokens, cotangent)
         d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
     d_hidden = d_hidden * masks[1] if masks else d_hidden
     d = _through_cell(cell, trace, d_hidden, hidden.shape[0])
@@ -124,15 +125,15 @@ def through_discriminator(
     return _gradient(discriminator, used)
 
 
-def _through_log_softmax(log_probs, tokens, cotangent):
+def _through_log_softmax(probs, tokens, cotangent):
     """The logits' cotangent, [T, B, V], from that of l = log_softmax(logits), or of the tokens'
     entries of l alone.
     """
     if cotangent.shape.rank == 3:
         d = tf.transpose(cotangent, [1, 0, 2])
-        return d - tf.exp(log_probs) * tf.reduce_sum(d, axis=-1, keepdims=True)
+        return d - probs * tf.reduce_sum(d, axis=-1, keepdims=True)
     d, tokens = tf.transpose(cotangent), tf.transpose(tokens)
-    others, size = tf.exp(log_probs) * -d[..., tf.newaxis], log_probs.shape[-1]
+    others, size = probs * -d[..., tf.newaxis], probs.shape[-1]
     return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
 
 

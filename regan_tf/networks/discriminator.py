@@ -95,7 +95,9 @@ class Discriminator(keras.Model):
         """[B, T, V], or tokens [B, T] -> [T, B, 4H]."""
         if rows.dtype.is_integer:
             return lstm.look_up(self.cell.kernel.value, tf.transpose(rows)) + self.cell.bias.value
-        return self.cell.project(tf.transpose(rows, [1, 0, 2]))
+        if self.vocab_size < 4 * self.cell.units:
+            return self.cell.project(tf.transpose(rows, [1, 0, 2]))
+        return tf.transpose(self.cell.project(rows), [1, 0, 2])  # what is smaller is moved
 
     def with_pullback(
         self, tokens: tf.Tensor, prefixes: bool = False, kept: tf.Tensor | None = None

@@ -218,10 +218,12 @@ class Generator(keras.Model, Generates, FastGenerator):
         return tf.nn.softmax(logits) if by_inversion(self.vocab_size) else ()
 
     def _unrolled(self, tokens, logits, probs, states, trace, masks=()):
-        log_probs, of_tokens, log_prob = tf.nn.log_softmax(logits), None, None
         if by_inversion(self.vocab_size):
             of_tokens = softmax.of_tokens(logits, probs, tf.transpose(tokens))
             log_prob = tf.transpose(of_tokens.log_prob)
+            log_probs = of_tokens.log_probs(logits)
+        else:
+            log_probs, of_tokens, log_prob = tf.nn.log_softmax(logits), None, None
         saved = trace, log_probs, of_tokens, masks
         return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, saved, log_prob)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from regan_tf.networks import lstm
-from regan_tf.networks.autoregressive import chosen
+from regan_tf.networks.autoregressive import added, chosen
 from regan_tf.networks.noise import by_inversion
 
 # Above it float32 has its full precision, and to spare.
@@ -25,12 +25,14 @@ class OfTokens(NamedTuple):
     probs: tf.Tensor  # p, [..., V]
     log_prob: tf.Tensor  # log p(b), [...], in nats
 
+    def log_probs(self, logits: tf.Tensor) -> tf.Tensor:
+        """l = log_softmax(logits [..., V]), of which p is the softmax, by one pass more."""
+        of_tokens = tf.gather(logits, self.tokens, batch_dims=self.tokens.shape.rank)
+        return logits - (of_tokens - self.log_prob)[..., tf.newaxis]
+
     def minus_slope(self) -> tf.Tensor:
         """p - one_hot(b), the gradient of - log p(b) in the logits: [..., V]."""
-        flat, tokens = _flat(self.probs), tf.reshape(self.tokens, [-1])
-        places = tf.stack([tf.range(tf.size(tokens)), tokens], axis=1)
-        ones = tf.ones_like(tokens, flat.dtype)
-        return tf.reshape(tf.tensor_scatter_nd_sub(flat, places, ones), tf.shape(self.probs))
+        return added(self.probs, self.tokens, -tf.ones_like(self.log_prob))
 
     def through(self, kernel: tf.Tensor) -> tf.Tensor:
         """(p - one_hot(b)) W^T, for W [X, V]: [..., X]."""

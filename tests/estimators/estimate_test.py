@@ -100,7 +100,12 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found.relative_noise, 0.03, str(found))
         self.assertTrue(found.is_unbiased(), str(found))
 
-    @parameterized.parameters("reinforce_loo", "reinforce_rollout")
+    @parameterized.parameters(
+        "reinforce_loo",
+        "reinforce_rollout",
+        "rebar step independent",
+        "relax rollout leave-one-out",
+    )
     def test_is_unbiased_where_tokens_are_many_and_drawn_by_inversion(self, name):
         with mock.patch.object(noise, "_FEW", 2):
             self._assert_is_unbiased(
@@ -203,8 +208,7 @@ class MutationTest(tf.test.TestCase, parameterized.TestCase):
 
         def mutant(*args):
             drawn = noise(*args)
-            shared = tf.broadcast_to(drawn.gumbel[:, :1], drawn.gumbel.shape)
-            return drawn._replace(gumbel=shared)
+            return drawn._replace(u=tf.broadcast_to(drawn.u[:, :1], drawn.u.shape))
 
         with mock.patch.object(estimate, "_noise", mutant):
             self.assertFalse(self._is_unbiased())
@@ -332,9 +336,7 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
         noise = estimate._noise(spec, generator, batch_size, seed)
         rows = []
         for j in range(batch_size):
-            one_row = noise._replace(
-                gumbel=noise.gumbel[j : j + 1], uniform=noise.uniform[j : j + 1]
-            )
+            one_row = noise._replace(u=noise.u[j : j + 1], v=noise.v[j : j + 1])
             with mock.patch.object(estimate, "_noise", lambda *_, noise=one_row: noise):
                 one, _ = estimate.estimate_gradient(
                     spec,

@@ -72,6 +72,20 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         # The test can fail.
         self.assertLess(scipy.stats.ks_2samp(z_tilde[tokens == 0][:, 0], z[:, 0]).pvalue, 1e-3)
 
+    def test_noise_given_a_token_drawn_without_it_is_gumbel_noise_that_gives_that_token(self):
+        rng, size = np.random.default_rng(0), 20_000
+        tokens = rng.choice(4, size, p=np.exp(_LOGITS) / np.exp(_LOGITS).sum()).astype(np.int32)
+        logits = tf.Variable(tf.tile(_LOGITS[np.newaxis], [size, 1]))
+        with tf.GradientTape() as tape:
+            distribution = RelaxedTokens(1.0, logits)
+            gumbel = distribution.gumbel_given(tokens, uniform_noise([size, 4], [0, 1]))
+        self.assertIsNone(tape.gradient(gumbel, logits))
+        self.assertAllEqual(tf.argmax(logits + gumbel, axis=-1), tokens)
+        for i in range(4):
+            self.assertGreater(scipy.stats.kstest(gumbel[:, i], "gumbel_r").pvalue, 1e-3)
+        independent = np.abs(np.corrcoef(np.exp(-np.exp(-gumbel.numpy())).T) - np.eye(4))
+        self.assertLess(independent.max(), 4 / np.sqrt(size))
+
     @parameterized.parameters(0.1, 1.0, 5.0)
     def test_relaxed_z_has_the_distribution_of_tfps_own_sampler(self, temperature):
         # In logarithms, and between coordinates: s(z) and log s(z) round to exactly 1 and 0, each

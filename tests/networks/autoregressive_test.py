@@ -198,6 +198,21 @@ class ReinMaxTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(tape.gradient(target, bias), expected, atol=1e-6)
 
 
+class EntriesTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(4, 300)  # by one-hot rows, and by scattering
+    def test_tokens_entries_are_replaced_and_added_to(self, vocab_size):
+        rng = np.random.default_rng(0)
+        x, values = rng.normal(size=[2, 3, vocab_size]), rng.normal(size=[2, 3])
+        tokens = rng.integers(0, vocab_size, [2, 3])
+        places = *np.indices(tokens.shape), tokens
+        replaced, added = x.copy(), x.copy()
+        replaced[places] = values
+        added[places] += values
+        arguments = tf.constant(x), tf.constant(tokens, tf.int32), tf.constant(values)
+        self.assertAllEqual(autoregressive.replaced(*arguments), replaced)
+        self.assertAllEqual(autoregressive.added(*arguments), added)
+
+
 class ProtocolTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(seq_len=[1, 3], counts=[False, True])
     def test_states_may_be_integers_or_none_and_no_more_than_t_steps_are_taken(

@@ -51,6 +51,8 @@ class SoftmaxTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(np.min(chosen(found.probs, tokens)), 0)
         exact = chosen(tf.nn.log_softmax(tf.cast(logits, tf.float64)), tokens)
         self.assertAllClose(found.log_prob, exact, rtol=1e-5)
+        all_exact = tf.nn.log_softmax(tf.cast(logits, tf.float64))
+        self.assertAllClose(found.log_probs(logits), all_exact, rtol=1e-5, atol=1e-4)
 
     @parameterized.parameters("float32", "float64")
     def test_products_are_those_of_the_whole_slope(self, dtype):
