@@ -86,6 +86,54 @@ def write_by_step(
     return tf.transpose(tokens.stack())
 
 
+def to_ends(
+    generator: SequenceGenerator,
+    inputs: tf.Tensor,
+    choose: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Writes or reads by `step`, and takes no step of a sequence that has ended. For no gradient.
+
+    Args:
+      generator: a SequenceGenerator with an end token.
+      inputs: [B, T], of any type.
+      choose: maps logits [N, V] and inputs [N], of the sequences that go on, to their tokens, int32
+        [N], and a number for each, [N], of the generator's dtype.
+    Returns:
+      The tokens, int32 [B, T], and the numbers, [B, T], 0 after the end.
+    """
+    end, by_step = end_token(generator), tf.transpose(inputs)
+    shape, size = tf.shape(inputs), tf.shape(inputs)[0]
+
+    def body(t, tokens, numbers, *going_on):
+        rows, previous, state = going_on
+        logits, state = generator.step(previous, state)
+        token, number = choose(logits, tf.gather(by_step[t], rows))
+        places = tf.stack([rows, tf.fill(tf.shape(rows), t)], axis=1)
+        tokens = tf.tensor_scatter_nd_update(tokens, places, token)
+        numbers = tf.tensor_scatter_nd_update(numbers, places, number)
+        is_alive, going_on = token != end, (rows, token, state)
+        going_on = tf.nest.map_structure(lambda x: tf.boolean_mask(x, is_alive), going_on)
+        return t + 1, tokens, numbers, *going_on
+
+    start = (
+        tf.constant(0),
+        tf.fill(shape, tf.constant(end, tf.int32)),
+        tf.zeros(shape, generator.compute_dtype),
+        tf.range(size),
+        tf.fill([size], generator.vocab_size),
+        generator.initial_state(size),
+    )
+    invariants = tf.nest.map_structure(lambda x: tf.TensorShape([None, *x.shape[1:]]), start[1:])
+    _, tokens, numbers, *_ = tf.while_loop(
+        lambda t, tokens, numbers, rows, *_: (t < inputs.shape[1]) & (tf.size(rows) > 0),
+        body,
+        start,
+        shape_invariants=(start[0].shape, *invariants),
+        parallel_iterations=1,
+    )
+    return tf.ensure_shape(tokens, inputs.shape), tf.ensure_shape(numbers, inputs.shape)
+
+
 def straight_through(
     generator: SequenceGenerator, noise: tf.Tensor, temperature: Any, second_order: bool = False
 ) -> tuple[Unrolled, tf.Tensor]:
@@ -156,6 +204,16 @@ def alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
         return _not_ended(tokens[..., end])
     ends = tf.cast(tokens == end, network.compute_dtype)
     return tf.cast(tf.cumsum(ends, axis=1, exclusive=True) == 0, ends.dtype)
+
+
+def places_alive(network: Any, tokens: tf.Tensor) -> tf.Tensor | None:
+    """Where `alive` is 1, for tokens int32 [B, T]: int32 [N], places in the axes [T, B] made one.
+    None where sequences have no end token.
+    """
+    mask = alive(network, tokens)
+    if mask is None:
+        return None
+    return tf.cast(tf.where(tf.reshape(tf.transpose(mask), [-1]) > 0)[:, 0], tf.int32)
 
 
 def _not_ended(ends):

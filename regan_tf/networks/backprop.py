@@ -63,7 +63,8 @@ def through_generator(
     Args:
       unrolled: as the generator's `unroll` or `teacher_force` gave it. Where that had masks, they
         are in the weights' inputs, and in the cotangents of what they multiply.
-      cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T].
+      cotangent: of its log_probs, [B, T, V]; or of those of its tokens alone, [B, T]. After a
+        sequence's end it must be 0.
       row_gradients: also give RowGradients.
     Returns:
       The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients, or
@@ -80,7 +81,8 @@ def through_generator(
         d_hidden = of_tokens.through(output.kernel.value) * factor
         shown = shown * factor
     else:
-        probs = of_tokens.probs if of_tokens else tf.exp(log_probs)
+        has_all = of_tokens and of_tokens.places is None
+        probs = of_tokens.probs if has_all else tf.exp(log_probs)
         d_logits = _through_log_softmax(probs, unrolled.tokens, cotangent)
         d_hidden = lstm.product(d_logits, output.kernel.value, transpose=True)
     d_hidden = d_hidden * masks[1] if masks else d_hidden

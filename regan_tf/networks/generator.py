@@ -8,7 +8,14 @@ import keras
 import tensorflow as tf
 
 from regan_tf.networks import autoregressive, backprop, lstm, samplers, softmax
-from regan_tf.networks.autoregressive import AT_ONCE, alive, masked, stateless, time_major
+from regan_tf.networks.autoregressive import (
+    AT_ONCE,
+    alive,
+    masked,
+    places_alive,
+    stateless,
+    time_major,
+)
 from regan_tf.networks.dtypes import check_policy
 from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import by_inversion, for_drawing, kept, token_noise
@@ -122,13 +129,21 @@ class Generator(keras.Model, Generates, FastGenerator):
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of
           earlier steps; the tokens, being an argmax, carry none.
         """
-        at_one = isinstance(temperature, (int, float)) and temperature == 1
+        return self._autoregress(_draw_at(temperature), time_major(noise))
 
-        def draw(logits, noise_t):
-            # At 1 the pass has the softmax of the same logits, and the graph takes it once.
-            return samplers.drawn(logits if at_one else logits / temperature, noise_t)
+    def write(self, noise: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
+        """The tokens of `unroll`, int32 [B, T'], without its gradient; where V is large, no step is
+        taken after a sequence's end.
+        """
+        if self.end_token is None or noise.shape.rank == 3:
+            return self.unroll(noise, temperature).tokens
+        draw, none = _draw_at(temperature), tf.zeros([], self.compute_dtype)
 
-        return self._autoregress(draw, time_major(noise))
+        def choose(logits, noise_t):
+            token = draw(logits, noise_t)
+            return token, tf.fill(tf.shape(token), none)
+
+        return autoregressive.to_ends(self, noise, choose)[0]
 
     def complete(
         self, prefix: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor
@@ -177,7 +192,12 @@ class Generator(keras.Model, Generates, FastGenerator):
         start = (self.initial_state(batch_size), self._begin(batch_size))
         collected, _ = lstm.unroll(step, start, inputs, length)
         tokens, logits, probs, states, trace = lstm.stack(collected)
-        return self._unrolled(tf.transpose(tokens), logits, probs, states, trace)
+        tokens, of_tokens = tf.transpose(tokens), None
+        if by_inversion(self.vocab_size):
+            places = places_alive(self, tokens)
+            given = [x if places is None else softmax.at(places, x) for x in (logits, probs)]
+            of_tokens = softmax.of_tokens(*given, tf.transpose(tokens), places)
+        return self._unrolled(tokens, logits, of_tokens, states, trace)
 
     def dropout_masks(self, shape: Any, share: Any, seed: Any) -> list[tf.Tensor]:
         """For `teacher_force` of tokens of the shape [B, T]: masks of inverted dropout, of embedded
@@ -205,8 +225,14 @@ class Generator(keras.Model, Generates, FastGenerator):
             step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
         )
         states = lstm.stack(states)
-        logits = self._logits(states[0] * masks[1] if masks else states[0])
-        return self._unrolled(tokens, logits, self._probs(logits), states, trace, masks)
+        shown, of_tokens = states[0] * masks[1] if masks else states[0], None
+        logits = self._logits(shown)
+        if by_inversion(self.vocab_size):
+            places = places_alive(self, tokens)
+            # What follows the end is not multiplied, where nothing else reads the logits.
+            given = logits if places is None else self._logits(softmax.at(places, shown))
+            of_tokens = softmax.of_tokens(given, self._probs(given), tf.transpose(tokens), places)
+        return self._unrolled(tokens, logits, of_tokens, states, trace, masks)
 
     def embedded(self, read: tf.Tensor, masks: Any = ()) -> tf.Tensor:
         """The embeddings of tokens read, int32 [T, B] -> [T, B, E]; times the first mask."""
@@ -217,13 +243,11 @@ class Generator(keras.Model, Generates, FastGenerator):
         """Where V is large, what the log-probabilities of tokens alone are made of; else ()."""
         return tf.nn.softmax(logits) if by_inversion(self.vocab_size) else ()
 
-    def _unrolled(self, tokens, logits, probs, states, trace, masks=()):
-        if by_inversion(self.vocab_size):
-            of_tokens = softmax.of_tokens(logits, probs, tf.transpose(tokens))
-            log_prob = tf.transpose(of_tokens.log_prob)
-            log_probs = of_tokens.log_probs(logits)
+    def _unrolled(self, tokens, logits, of_tokens, states, trace, masks=()):
+        if of_tokens:
+            log_probs, log_prob = of_tokens.log_probs(logits), tf.transpose(of_tokens.log_prob)
         else:
-            log_probs, of_tokens, log_prob = tf.nn.log_softmax(logits), None, None
+            log_probs, log_prob = tf.nn.log_softmax(logits), None
         saved = trace, log_probs, of_tokens, masks
         return Unrolled(tokens, tf.transpose(log_probs, [1, 0, 2]), states, saved, log_prob)
 
@@ -254,6 +278,19 @@ class Generator(keras.Model, Generates, FastGenerator):
         )
         return masked(log_prob, alive(self, tokens))
 
+    def read(self, tokens: tf.Tensor, temperature: Any = None) -> tf.Tensor:
+        """`log_prob` without its gradient, of tokens [B, T]; where V is large, no step is taken
+        after a sequence's end.
+        """
+        if self.end_token is None or not by_inversion(self.vocab_size):
+            return self.log_prob(tokens, temperature)
+
+        def choose(logits, token):
+            cold = logits if temperature is None else logits / temperature
+            return token, softmax.log_prob(cold, token)
+
+        return autoregressive.to_ends(self, tokens, choose)[1]
+
     def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows
         are taken in parts.
@@ -266,9 +303,8 @@ class Generator(keras.Model, Generates, FastGenerator):
         seed, part = stateless(seed), max(1, AT_ONCE // (self.seq_len * self.vocab_size))
 
         def draw(size, seed):
-            shape = [size, self.seq_len]
-            noise = token_noise(shape, self.vocab_size, seed, self.compute_dtype)
-            return self.unroll(for_drawing(noise, self.vocab_size), temperature).tokens
+            noise = token_noise([size, self.seq_len], self.vocab_size, seed, self.compute_dtype)
+            return self.write(for_drawing(noise, self.vocab_size), temperature)
 
         if batch_size <= part:
             return draw(batch_size, seed)
@@ -283,3 +319,10 @@ class Generator(keras.Model, Generates, FastGenerator):
     ) -> tuple[list[tf.Tensor], RowGradients | None]:
         """See `backprop.through_generator`."""
         return backprop.through_generator(self, unrolled, cotangent, row_gradients)
+
+
+def _draw_at(temperature):
+    """A function of logits [B, V] and noise to tokens [B]."""
+    if isinstance(temperature, (int, float)) and temperature == 1:
+        return samplers.drawn  # the pass has the softmax of the same logits: it is taken once
+    return lambda logits, noise: samplers.drawn(logits / temperature, noise)

@@ -19,39 +19,62 @@ _RARE = 1e-30
 
 
 class OfTokens(NamedTuple):
-    """The softmax p of logits, and one token b in each place; leading axes [...] are the same."""
+    """The softmax p of logits, and one token b in each place. With `places` there are N of them
+    among all that the leading axes [...] are of, and what is not among them counts for nothing.
+    """
 
-    tokens: tf.Tensor  # b, int32 [...]
-    probs: tf.Tensor  # p, [..., V]
-    log_prob: tf.Tensor  # log p(b), [...], in nats
+    tokens: tf.Tensor  # b, int32 [...], or [N]
+    probs: tf.Tensor  # p, [..., V], or [N, V]
+    log_prob: tf.Tensor  # log p(b), [...], in nats; 0 elsewhere
+    places: tf.Tensor | None = None  # int32 [N], in the leading axes made one; None: all
 
     def log_probs(self, logits: tf.Tensor) -> tf.Tensor:
-        """l = log_softmax(logits [..., V]), of which p is the softmax, by one pass more."""
+        """l = log_softmax(logits [..., V]): where there are no `places`, one pass more than p."""
+        if self.places is not None:
+            return tf.nn.log_softmax(logits)
         of_tokens = tf.gather(logits, self.tokens, batch_dims=self.tokens.shape.rank)
         return logits - (of_tokens - self.log_prob)[..., tf.newaxis]
 
     def minus_slope(self) -> tf.Tensor:
         """p - one_hot(b), the gradient of - log p(b) in the logits: [..., V]."""
-        return added(self.probs, self.tokens, -tf.ones_like(self.log_prob))
+        ones = tf.ones_like(self.tokens, self.probs.dtype)
+        return self._everywhere(added(self.probs, self.tokens, -ones))
 
     def through(self, kernel: tf.Tensor) -> tf.Tensor:
         """(p - one_hot(b)) W^T, for W [X, V]: [..., X]."""
         of_tokens = tf.gather(tf.transpose(kernel), self.tokens)
-        return lstm.product(self.probs, kernel, transpose=True) - of_tokens
+        return self._everywhere(lstm.product(self.probs, kernel, transpose=True) - of_tokens)
 
     def weighed(self, x: tf.Tensor) -> tf.Tensor:
         """The sum over all places of x (outer) (p - one_hot(b)), for x [..., X]: [X, V]."""
-        x, size = _flat(x), self.probs.shape[-1]
+        x, size = at(self.places, x), self.probs.shape[-1]
         of_tokens = tf.math.unsorted_segment_sum(x, tf.reshape(self.tokens, [-1]), size)
         return tf.matmul(x, _flat(self.probs), transpose_a=True) - tf.transpose(of_tokens)
 
+    def _everywhere(self, x):
+        if self.places is None:
+            return x
+        size, width = tf.size(self.log_prob), x.shape[-1]
+        spread = tf.scatter_nd(self.places[:, tf.newaxis], x, [size, width])
+        return tf.reshape(spread, tf.concat([tf.shape(self.log_prob), [width]], axis=0))
 
-def of_tokens(logits: tf.Tensor, probs: tf.Tensor, tokens: tf.Tensor) -> OfTokens:
-    """OfTokens of logits l and their softmax p, [..., V], and tokens int32 [...]. Gradients flow
-    through both to log p(b).
+
+def of_tokens(
+    logits: tf.Tensor, probs: tf.Tensor, tokens: tf.Tensor, places: tf.Tensor | None = None
+) -> OfTokens:
+    """OfTokens of logits l and their softmax p, [..., V], and tokens int32 [...]; or with `places`
+    of l and p at these, [N, V], and tokens int32 [...]. Gradients flow through both to log p(b).
     """
-    log_prob = _log_prob(_flat(logits), _flat(probs), tf.reshape(tokens, [-1]))
-    return OfTokens(tokens, probs, tf.reshape(log_prob, tf.shape(tokens)))
+    counted = tokens if places is None else tf.gather(tf.reshape(tokens, [-1]), places)
+    log_prob = _log_prob(_flat(logits), _flat(probs), tf.reshape(counted, [-1]))
+    if places is not None:
+        log_prob = tf.scatter_nd(places[:, tf.newaxis], log_prob, [tf.size(tokens)])
+    return OfTokens(counted, probs, tf.reshape(log_prob, tf.shape(tokens)), places)
+
+
+def at(places: tf.Tensor | None, x: tf.Tensor) -> tf.Tensor:
+    """The rows of x [..., X] at places int32 [N], the leading axes made one: [N, X]; None: all."""
+    return _flat(x) if places is None else tf.gather(_flat(x), places)
 
 
 def log_prob(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:

@@ -103,7 +103,7 @@ def nll_function(generator, heldout):
     def nll(temperature=None):
         width = generator.seq_len * generator.vocab_size
         log_prob = autoregressive.in_parts(
-            lambda tokens: generator.log_prob(tokens, temperature), heldout, width
+            lambda tokens: generator.read(tokens, temperature), heldout, width
         )
         return -tf.reduce_mean(tf.reduce_sum(log_prob, axis=1))
 

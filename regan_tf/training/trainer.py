@@ -322,7 +322,7 @@ class Trainer:
         generator = self.generator
         shape, vocab_size = [size, generator.seq_len], generator.vocab_size
         noise = replicas.own_rows(token_noise(shape, vocab_size, seed, generator.compute_dtype))
-        return replicas.gather(generator.unroll(for_drawing(noise, vocab_size)).tokens)
+        return replicas.gather(generator.write(for_drawing(noise, vocab_size)))
 
 
 def _rate(rate, steps):

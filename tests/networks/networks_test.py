@@ -10,8 +10,9 @@ from absl.testing import parameterized
 
 from regan_tf import Discriminator, Generator
 from regan_tf.estimators.control_variate import ControlNetwork
+from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive, lstm
-from regan_tf.networks.noise import gumbel_noise
+from regan_tf.networks.noise import for_drawing, gumbel_noise, token_noise
 from tests import problems
 
 
@@ -119,6 +120,24 @@ class GeneratorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found.reshape(3, 3).sum(1), expected.reshape(3, 3).sum(1), atol=2 / 200)
         by_step = autoregressive.unroll(problems.Protocol(generator), noise[::7])
         self.assertAllEqual(by_step.tokens, tokens[::7])
+
+    @parameterized.product(vocab_size=[4, 300], end_token=[None, 1])
+    def test_what_is_written_and_read_to_the_ends_is_what_the_whole_pass_gives(
+        self, vocab_size, end_token
+    ):
+        generator, _ = problems.networks(3, vocab_size, 6, end_token=end_token, dtype="float64")
+        generator.output_layer.bias.assign(np.eye(vocab_size)[1] * np.log(vocab_size / 3))
+        noise = for_drawing(token_noise([40, 6], vocab_size, [0, 1], tf.float64), vocab_size)
+        expected = generator.unroll(noise, 0.8).tokens
+        if end_token is not None:
+            self.assertBetween(np.mean(expected == end_token), 0.2, 0.9)
+        tokens = compiled(lambda: generator.write(noise, 0.8))()
+        self.assertAllEqual(tokens, expected)
+        for temperature in (None, 0.8):
+            found = compiled(lambda t=temperature: generator.read(tokens, t))()
+            self.assertAllClose(found, generator.log_prob(tokens, temperature), rtol=1e-12)
+        nobody_ends = tf.zeros([2, 6], tf.int32)
+        self.assertAllClose(generator.read(nobody_ends), generator.log_prob(nobody_ends))
 
     def test_log_prob_of_a_shorter_sequence_is_that_of_its_tokens_and_its_end(self):
         generator, _ = problems.networks(1, 3, 4, end_token=2)

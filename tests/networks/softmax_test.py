@@ -65,6 +65,23 @@ class SoftmaxTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found.through(kernel), tf.einsum("abv,xv->abx", slope, kernel))
         self.assertAllClose(found.weighed(x), tf.einsum("abx,abv->xv", x, slope), atol=1e-5)
 
+    def test_places_alone_are_counted(self):
+        logits, tokens = _problem("float64")
+        places = tf.constant([1, 2, 5, 11])
+        mask = np.zeros(12)
+        mask[places] = 1
+        mask = mask.reshape(4, 3)
+        whole = softmax.of_tokens(logits, tf.nn.softmax(logits), tokens)
+        given = softmax.at(places, logits)
+        part = softmax.of_tokens(given, tf.nn.softmax(given), tokens, places)
+        kernel = tf.random.stateless_normal([5, _V], [1, 2], dtype="float64")
+        x = tf.random.stateless_normal([4, 3, 5], [3, 4], dtype="float64")
+        self.assertAllClose(part.log_prob, mask * whole.log_prob)
+        self.assertAllClose(part.log_probs(logits), tf.nn.log_softmax(logits))
+        self.assertAllClose(part.minus_slope(), mask[..., np.newaxis] * whole.minus_slope())
+        self.assertAllClose(part.through(kernel), mask[..., np.newaxis] * whole.through(kernel))
+        self.assertAllClose(part.weighed(x), whole.weighed(mask[..., np.newaxis] * x))
+
 
 if __name__ == "__main__":
     tf.test.main()
