@@ -415,17 +415,17 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
 
 
 def _startup():
-    from regan_tf.studies import whole_runs
+    from regan_tf.studies import startup
 
     _keep_to(_THREADS.value)
-    return whole_runs.startup(_ROUNDS.value)
+    return startup.seconds(_ROUNDS.value)
 
 
 def _memory(sizes):
-    from regan_tf.studies import whole_runs
+    from regan_tf.studies import run_memory
 
     sized = {name: sizes[name] for name in ("seq_len", "batch_size")}
-    return whole_runs.memory(_MEMORY.value, pretrain_epochs=0, d_steps=_D_STEPS.value, **sized)
+    return run_memory.resident(_MEMORY.value, pretrain_epochs=0, d_steps=_D_STEPS.value, **sized)
 
 
 def _peak_memory():

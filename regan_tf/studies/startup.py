@@ -1,4 +1,4 @@
-"""What a whole run costs besides its steps: memory over many iterations, and its start."""
+"""How long a run takes to begin and to end, beside TensorFlow's import. No TensorFlow here."""
 
 import os
 import statistics
@@ -6,48 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from tabulate import tabulate
 from tqdm import tqdm
 
-from regan_tf.config import Config
-from regan_tf.training.callbacks import Callback
-from regan_tf.training.run import run
-
-_STATM = Path("/proc/self/statm")  # its second number is the resident pages
 # The main job, ended after the first of its iterations.
 _JOB = ("-m", "regan_tf.main", "--estimator=rebar", "--temperature=0.1", "--iterations=1")
 
 
-class _Watch(Callback):
-    """Keeps the resident memory in MB of some iterations."""
-
-    def __init__(self, iterations):
-        self._iterations, self.found = set(iterations), {}
-
-    def on_iteration(self, record, generator):
-        if record["iteration"] in self._iterations:
-            pages = int(_STATM.read_text().split()[1])
-            self.found[record["iteration"]] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def memory(iterations: int, **options) -> dict[int, float]:
-    """Resident memory in MB as a run goes on, after 100 iterations, a thousand, and each tenth of
-    all. On Linux.
-
-    options: of the Config.
-    """
-    tenths = range(0, iterations + 1, max(1, iterations // 10))
-    watch = _Watch({100, 1000, *tenths} - {0})
-    with tempfile.TemporaryDirectory() as path:
-        fixed = {"iterations": iterations, "export_generator": "none", "workdir": path}
-        run(Config(**(options | fixed)).resolved(), callbacks=[watch])
-    print(tabulate(watch.found.items(), ["iteration", "resident memory [MB]"], floatfmt=".1f"))
-    return watch.found
-
-
-def startup(rounds: int, job: tuple[str, ...] = _JOB) -> dict[str, dict[str, float]]:
+def seconds(rounds: int, job: tuple[str, ...] = _JOB) -> dict[str, dict[str, float]]:
     """Seconds that the main job takes with one adversarial iteration, beside `import tensorflow`:
     processes in turn, medians of the rounds, and of their ratios.
 
