@@ -7,11 +7,13 @@ quartiles, ratios.
   python -m regan_tf.benchmark --workers=2 --vocab_size=5000
   python -m regan_tf.benchmark --peer=jax
   python -m regan_tf.benchmark --memory_iterations=1000
+  python -m regan_tf.benchmark --startup --rounds=5
 
 The first is the paper's size: every step, and a whole iteration. --growth also takes batch_size,
 vocab_size and hidden_dim. --workers holds so many processes against one, on the same minibatch.
 --peer times the same updates written in plain JAX beside them. --memory_iterations shows the
-resident memory over so many adversarial iterations.
+resident memory over a run of so many adversarial iterations, --startup what a run takes to begin
+and end.
 """
 
 import concurrent.futures
@@ -53,6 +55,9 @@ _GROWTH = flags.DEFINE_string(
 )
 _MEMORY = flags.DEFINE_integer(
     "memory_iterations", 0, "Instead, run so many iterations and report memory.", lower_bound=0
+)
+_STARTUP = flags.DEFINE_bool(
+    "startup", False, "Instead, time a run of one iteration beside `import tensorflow`."
 )
 _WORKERS = flags.DEFINE_integer(
     "workers", 1, "Instead, time each update on one worker, and shared by so many.", lower_bound=1
@@ -108,11 +113,13 @@ def main():
         figures = growth(*_growth(), sizes, updates)
     elif _WORKERS.value > 1:
         figures = workers(_WORKERS.value, sizes, updates)
+    elif _STARTUP.value:
+        figures = _startup()
     else:
         if _PEER.value:
             _keep_to(_THREADS.value)
         command.start_tensorflow(_THREADS.value, _PRECISION.value)
-        figures = memory(sizes) if _MEMORY.value else times(sizes, updates)
+        figures = _memory(sizes) if _MEMORY.value else times(sizes, updates)
     if _OUTPUT.value:
         from regan_tf.files import write_atomically
 
@@ -407,25 +414,18 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
     return Trainer(config, generator, Discriminator(sizes["vocab_size"], hidden)), tokens
 
 
-def memory(sizes):
-    """Resident memory in MB over a run's iterations, every tenth of them."""
-    from regan_tf.training.algorithm import regan
-    from regan_tf.training.experiment import Experiment
+def _startup():
+    from regan_tf.studies import startup
 
-    config = Config(
-        seq_len=sizes["seq_len"],
-        batch_size=sizes["batch_size"],
-        iterations=_MEMORY.value,
-        pretrain_epochs=0,
-    )
-    steps = regan(Experiment(config.resolved()))
-    next(steps)  # iteration 0
-    peaks = {}
-    for i, _ in enumerate(tqdm(steps, "iterations", _MEMORY.value, leave=False), start=1):
-        if i % max(1, _MEMORY.value // 10) == 0 or i == 100:
-            peaks[i] = _peak_memory()
-    print(tabulate(peaks.items(), ["iteration", "peak resident memory [MB]"], floatfmt=".1f"))
-    return peaks
+    _keep_to(_THREADS.value)
+    return startup.seconds(_ROUNDS.value)
+
+
+def _memory(sizes):
+    from regan_tf.studies import run_memory
+
+    sized = {name: sizes[name] for name in ("seq_len", "batch_size")}
+    return run_memory.resident(_MEMORY.value, pretrain_epochs=0, d_steps=_D_STEPS.value, **sized)
 
 
 def _peak_memory():

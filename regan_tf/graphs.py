@@ -1,4 +1,4 @@
-"""Compiled functions, and loops in them, without autograph.
+"""Compiled functions, and loops in them, without autograph; and the numbers that they are given.
 
 Autograph rewrites Python's `if` and `for` over tensors, and everything that is called, Keras'
 layers too: half of the time of a trace. There are none such here. A function of the user's own that
@@ -7,9 +7,19 @@ has them needs a `@tf.function` of its own.
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 compiled = functools.partial(tf.function, autograph=False)
+
+
+def number(value: float, dtype: str = "int32") -> tf.Tensor:
+    """A number that is another at each step, as a scalar tensor.
+
+    TensorFlow keeps every Python number that it made a tensor of, with it, until the process ends:
+    some 600 bytes. NumPy's it does not keep.
+    """
+    return tf.constant(np.asarray(value, dtype))
 
 
 def repeat(times, body, state):

@@ -6,7 +6,6 @@ sets that are independent, its halves: what one knows of its mean is then a base
 
 import numpy as np
 import tensorflow as tf
-from scipy.stats import qmc
 from tensorflow.random.experimental import stateless_split
 
 from regan_tf.networks.noise import unit_interval
@@ -22,6 +21,8 @@ def sobol(size: int, dims: int, seed: tf.Tensor) -> tf.Tensor:
 
     The sequence is a constant of the graph. A power of two is the best size.
     """
+    from scipy.stats import qmc  # it takes most of a second to load, which other runs do without
+
     sequence = qmc.Sobol(dims, scramble=False, bits=_BITS)
     points = sequence.random_base2((size - 1).bit_length())[:size]
     shift = tf.random.stateless_uniform([dims], seed, 0, 2**_BITS, tf.int64)

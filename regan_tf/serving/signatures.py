@@ -56,15 +56,16 @@ class ServedModel(tf.Module):
         networks = [generator, discriminator] if discriminator else [generator]
         self.weights = [v.value for network in networks for v in network.variables]
         self.vocabulary = _Vocabulary(vocabulary, vocabulary_file, generator.seq_len)
-        generate = _generate(generator, self.vocabulary)
-        self.functions = {
-            DEFAULT: generate,
-            GENERATE: generate,
+        functions = {
+            GENERATE: _generate(generator, self.vocabulary),
             SCORE: _score(generator, self.vocabulary),
             SCORE_TOKENS: _score_tokens(generator),
         }
         if discriminator:
-            self.functions[DISCRIMINATE] = _discriminate(discriminator, generator.seq_len)
+            functions[DISCRIMINATE] = _discriminate(discriminator, generator.seq_len)
+        # Traced here, once: a tf.function would be traced again when it is called after its saving.
+        self.functions = {name: f.get_concrete_function() for name, f in functions.items()}
+        self.functions[DEFAULT] = self.functions[GENERATE]
 
 
 class _Vocabulary(tf.Module):

@@ -58,6 +58,8 @@ def minibatches(tokens, batch_size, steps, seed, skip=0):
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
     first_epoch, offset = divmod(skip * steps, per_epoch)
+    # Without autograph, which takes longer than all the rest.
+    shuffled = tf.autograph.experimental.do_not_convert(shuffled)
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max).map(shuffled).with_options(untuned)
     if steps == per_epoch and offset == 0:
         return epochs.prefetch(1)

@@ -29,9 +29,8 @@ def finish(experiment, workdir, records):
     """
     config, progress, evaluation = experiment.config, experiment.progress, experiment.evaluation
     start = next(r for r in records if r["phase"] == "adversarial" and r["iteration"] == 0)
-    columns = {"start": start, "last": evaluation.measure(progress.iteration)}
+    columns = {"start": start} | _measured(evaluation, progress)
     samples = experiment.dataset.vocabulary.to_text(evaluation.samples[:_SAMPLES_KEPT])
-    columns["best"] = evaluation.measure(progress.iteration, "best")
     if config.reward:
         _add_reward(columns, experiment, records)
     curves = _add_conclusions(columns, experiment)
@@ -57,6 +56,17 @@ def finish(experiment, workdir, records):
     }
     workdir.write(SUMMARY, json.dumps(summary, indent=2) + "\n")
     outcome.report(experiment.task, experiment.dataset, workdir.path, summary, samples, best)
+
+
+def _measured(evaluation, progress):
+    """The metrics of the best and of the last generator, whose samples are those drawn last. One
+    that is both is measured once.
+    """
+    best = {}
+    if progress.best_iteration != progress.iteration:
+        best = evaluation.measure(progress.iteration, "best")
+    last = evaluation.measure(progress.iteration)
+    return {"last": last, "best": best or dict(last)}
 
 
 def _add_reward(columns, experiment, records):

@@ -9,6 +9,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from regan_tf.cli import config_flags
 from regan_tf.files import writing
+from regan_tf.graphs import number
 
 
 class EventLog:
@@ -47,11 +48,11 @@ class EventLog:
             if isinstance(value, float)
         )
         with writing(self._directory), self._writer.as_default():
-            tf.summary.experimental.write_raw_pb(values, record["iteration"])
+            tf.summary.experimental.write_raw_pb(values, _step(record))
 
     def write_samples(self, record, samples):
         """samples: lines, which are what the record was measured on."""
-        with writing(self._directory), self._writer.as_default(record["iteration"]):
+        with writing(self._directory), self._writer.as_default(_step(record)):
             # TensorBoard reads Markdown, in which an indented line stands for itself: "*" is an
             # operator of the grammar.
             tf.summary.text(
@@ -65,3 +66,7 @@ class EventLog:
         # What ended the run is what to tell: a full disk fails here once more.
         with contextlib.suppress(tf.errors.OpError) if error else writing(self._directory):
             self._writer.close()
+
+
+def _step(record):
+    return number(record["iteration"], "int64")

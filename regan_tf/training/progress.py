@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from regan_tf.graphs import number
+
 _WINDOW = 100  # iterations that must have new calls where --reward_calls ends the run
 
 
@@ -122,14 +124,14 @@ class Progress:
 
     def count_calls(self, calls):
         """So many calls in all."""
-        self._calls.assign(calls)
+        self._calls.assign(number(calls, "int64"))
 
     def judge_calls(self):
         """At the end of an iteration: whether there were too few calls since the window began."""
         if self.iteration % _WINDOW == 0:
             new = self.calls - int(self._calls_before.numpy())
             self._stalled.assign(new < self._config.batch_size)
-            self._calls_before.assign(self.calls)
+            self._calls_before.assign(number(self.calls, "int64"))
 
     def count_reward(self, reward):
         """The mean reward of one more update."""
@@ -163,8 +165,8 @@ class Progress:
         best, name = self._best_value.numpy(), self._config.metric
         is_best = bool(np.isnan(best) or self._task.is_better(name, value, best))
         if is_best:
-            self._best_value.assign(value)
-            self._best_iteration.assign(self.iteration)
+            self._best_value.assign(number(value, "float64"))
+            self._best_iteration.assign(number(self.iteration, "int64"))
             self._stale.assign(0)
         else:
             self._stale.assign_add(1)

@@ -96,8 +96,8 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             f"{config.estimator}, length {config.seq_len}: "
             f"{'going on in' if resumed else 'run in'} {path}"
         )
-        records = workdir.go_on_from(resumed, experiment.progress.recorded)
-        if not _train(experiment, workdir, records, callbacks, interruption):
+        workdir.go_on_from(resumed, experiment.progress.recorded)
+        if not _train(experiment, workdir, callbacks, interruption):
             print(f"\ninterrupted; this goes on:\n  {resume_command(path, config)}")
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
@@ -105,7 +105,7 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
         _restored(experiment, path)
         _keep_calls(experiment, workdir)
     with _disk(config, path):
-        closing.finish(experiment, workdir, records)
+        closing.finish(experiment, workdir, _records(experiment, workdir.path))
     return 0
 
 
@@ -120,8 +120,12 @@ def _restored(experiment, path):
     """Brings it to where the run is: its newest checkpoint that can be read and whose records are
     all there. Returns which; None at the start.
     """
-    progress = experiment.progress
-    return restore(path, experiment.checkpoint, require=lambda: read_of(path, progress.recorded))
+    return restore(path, experiment.checkpoint, require=lambda: _records(experiment, path))
+
+
+def _records(experiment, path):
+    """The records so far. They are in the run's file alone: a long run has many."""
+    return read_of(path, experiment.progress.recorded)
 
 
 def _change_of_reward(config, path):
@@ -239,25 +243,24 @@ def _others(config, path):
         ) from None
 
 
-def _train(experiment, workdir, records, callbacks, interruption):
+def _train(experiment, workdir, callbacks, interruption):
     """Trains to the end; returns False if it was interrupted, with a checkpoint behind it."""
     config, progress = experiment.config, experiment.progress
     try:
         with (
             interruption,
-            EventLog(workdir.path / "events", experiment.task, records) as events,
+            _event_log(experiment, workdir.path) as events,
             _others(config, workdir.path),
             Bars(config, progress, experiment.task.headline) as bars,
         ):
             for record in algorithm.regan(experiment):
                 if record:
                     _keep(record, experiment, workdir, events)
-                    records.append(record)
                     judged = record["iteration"] % config.eval_every == 0
                     call(callbacks, record, experiment.generator, judged)
                 bars.show(record)
                 if record and progress.iteration == 0:
-                    bars.say(_doubts(experiment, records))
+                    bars.say(_doubts(experiment, workdir.path))
                 # The interruption is asked about once a step: what ends the loop is also saved.
                 stop = bool(interruption)
                 if stop or _is_due(record, experiment):
@@ -274,11 +277,13 @@ def _train(experiment, workdir, records, callbacks, interruption):
     return progress.finished
 
 
-def _doubts(experiment, records):
-    """Warnings of what pre-training left, before the adversarial phase; records: up to iteration
-    0.
-    """
-    *pretraining, start = records
+def _event_log(experiment, path):
+    return EventLog(path / "events", experiment.task, _records(experiment, path))
+
+
+def _doubts(experiment, path):
+    """Warnings of what pre-training left, at iteration 0, before the adversarial phase."""
+    *pretraining, start = _records(experiment, path)
     found = experiment.task.doubts(pretraining, start, experiment.evaluation.ideal)
     return [f"warning: {doubt}" for doubt in found]
 

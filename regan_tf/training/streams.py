@@ -4,6 +4,8 @@ checkpoint needs no random state.
 
 import tensorflow as tf
 
+from regan_tf import graphs
+
 # The data take 0 and 1, those of an oracle 0 to 2 and its parameters 3. These are NumPy's streams;
 # here only CURVE is one.
 PRETRAIN_ORDER, ORDER, UPDATE, NEGATIVES, EVALUATION, REPLAY, CURVE, DROPOUT = range(2, 10)
@@ -16,4 +18,4 @@ def stream(config, number):
 
 def seed(config, number, counter):
     """The stateless seed, int32 [2], at one place of a stream."""
-    return tf.random.experimental.stateless_fold_in(stream(config, number), counter)
+    return tf.random.experimental.stateless_fold_in(stream(config, number), graphs.number(counter))

@@ -63,15 +63,12 @@ class Workdir:
         Args:
           checkpoint: its directory; None: the run is at its start.
           keys: of the records up to there, as `records.read_of` takes them.
-        Returns:
-          These records.
         """
         kept = records.read_of(self.path, keys)
         if checkpoint:
             checkpoints.drop_after(self.path, checkpoint)
         lines = "".join(map(records.to_line, kept))
         write_atomically(self.path / records.RECORDS, lines)
-        return kept
 
     def append_metrics(self, record):
         """Adds one line to metrics.jsonl, or raises NotWrittenError and adds nothing."""

@@ -9,6 +9,7 @@ from regan_tf.config import Config
 from regan_tf.tasks.registry import task_of
 from regan_tf.training import algorithm, closing
 from regan_tf.training.progress import Progress
+from tests.training.small import experiment
 
 
 def _ended(updates):
@@ -53,6 +54,33 @@ class RewardTest(tf.test.TestCase):
 
     def test_without_an_update_there_is_none(self):
         self.assertEqual(self._rewards([])[1], {"start": None, "last": None, "best": None})
+
+
+class MeasuredTest(tf.test.TestCase):
+    def test_the_best_that_is_the_last_too_is_measured_once_to_the_same_numbers(self):
+        started = experiment(pretrain_epochs=1, eval_every=1, iterations=1, d_steps=1)
+        for _ in zip(range(3), algorithm.regan(started), strict=False):
+            pass
+        evaluation, progress = started.evaluation, started.progress
+        if progress.best_iteration != progress.iteration:
+            progress.judge(2.0)  # a goodness that nothing has
+            started.models.keep_best()
+        best = evaluation.measure(progress.iteration, "best")
+        with mock.patch.object(evaluation, "measure", wraps=evaluation.measure) as measure:
+            found = closing._measured(evaluation, progress)
+        self.assertEqual(found, {"last": best, "best": best})
+        self.assertEqual(measure.call_count, 1)
+
+    def test_another_best_is_measured_too_and_the_samples_are_the_lasts(self):
+        started = experiment(pretrain_epochs=1)
+        for _ in zip(range(2), algorithm.regan(started), strict=False):
+            pass
+        started.progress.count_iteration()
+        for weight in started.models.best_generator.trainable_variables:
+            weight.assign(0 * weight.value)
+        found = closing._measured(started.evaluation, started.progress)
+        self.assertNotEqual(found["last"]["nll"], found["best"]["nll"])
+        self.assertAllEqual(started.evaluation.samples, started.evaluation.draw(1))
 
 
 if __name__ == "__main__":
