@@ -22,7 +22,7 @@ from tabulate import tabulate
 
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
-from regan_tf.serving.versions import versions_in
+from regan_tf.serving.versions import has_version, versions_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -47,7 +47,7 @@ def main():
     if wrong := [text for text in _BATCHES.value if not (text.isdecimal() and int(text))]:
         raise UserError(f"--batch_sizes={wrong[0]} is not allowed: they must be numbers above 0")
     config = config_flags.read_run(_WORKDIR.value)
-    if not versions_in(_MODEL_DIR.value):
+    if not has_version(_MODEL_DIR.value):
         raise UserError(f"--model_dir={_MODEL_DIR.value} holds no version")
     command.start_tensorflow(1)
     _print_throughput(config)
