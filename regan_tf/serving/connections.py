@@ -6,6 +6,7 @@ import logging
 import resource
 import time
 
+REQUEST_SECONDS = 10  # a client that has not sent a request by then is slow, or means harm
 IDLE_SECONDS = 60  # a connection that asks for nothing, or is slow to say what, is closed
 _MOST = 1024  # at once, if there are descriptors for them
 _SILENCE_SECONDS = 10  # between two lines of a log that say the same

@@ -10,11 +10,10 @@ from aiohttp import hdrs, web
 from google.protobuf.json_format import MessageToDict
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from regan_tf.serving import page, rest_json
+from regan_tf.serving import connections, page, rest_json
 from regan_tf.serving.refusals import RejectedError, invalid
 from regan_tf.serving.versions import is_version
 
-_BODY_SECONDS = 10  # a client that has not sent its request by then is slow, or means harm
 _ANSWER_SECONDS = 30  # TF Serving's rest_api_timeout_in_ms
 _SMALL = 16 * 1024  # bytes, or numbers, that are read or written in less time than a thread takes
 _LARGE_BODIES = 64  # in memory at once, before they are arrays; others wait
@@ -111,7 +110,7 @@ class _Api:
 
     async def _body(self, request):
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(connections.REQUEST_SECONDS):
                 body = await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
