@@ -53,6 +53,8 @@ def main():
             f"--model_dir={directory} holds no version: train, or give the directory above the "
             "numbers"
         )
+    if not _HOST.value:  # which would be every address there is
+        raise UserError("--host= is not allowed: 0.0.0.0 lets other machines in")
     command.start_tensorflow(_THREADS.value)
     try:
         from regan_tf.serving import server
