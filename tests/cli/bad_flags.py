@@ -23,7 +23,7 @@ from regan_tf.cli import command
 _WORDS = [
     *("", " ", "x", "X1", "nan?", "None", "null", "true-ish", "yes please", "1 2", "1,2", "1;2"),
     *("--", "-", "+", ".", "..", "...", "/", "//", "\\", "\\n", "\n", "\t", "\r\n", "\x7f"),
-    *("½", "😀", "é", "\u202e", "\ufeff", "\ud800", "日本", "\x1b[1m", "{}", "{0}", "[", "]", "[]"),
+    *("½", "😀", "é", "\u202e", "\ufeff", "\udcff", "日本", "\x1b[1m", "{}", "{0}", "[", "]", "[]"),
     *("$HOME", "`id`", "$(id)", "%s", "%n", "()", "a=b", "=", "==", "'", '"', "''", "<a>", "&"),
     *("|", "*", "?", "#", "@", "~", "!", "x" * 300, "x" * 5000),
     *("0b", "0x", "0xg", "1e", "e5", "1.2.3", "1..2", "--x=1"),
@@ -79,11 +79,7 @@ def _complaint(parse, main, arguments, name):
     text = told.getvalue()
     if not code:
         return "it is taken for good" if _kind(name) in _NEVER_TAKEN else ""
-    return (
-        ""
-        if f"--{name}" in text and "Traceback" not in text
-        else f"it does not name the flag: {text}"
-    )
+    return "" if name in text and "Traceback" not in text else f"it does not name the flag: {text}"
 
 
 def tried(module, *others):

@@ -126,7 +126,7 @@ class LifeTest(tf.test.TestCase):
         self.assertNotEmpty(after)
         for answer in answers:
             head, _, body = answer.partition(b"\r\n\r\n")
-            self.assertRegex(head, rb"^HTTP/1.1 (200|503) ")
+            self.assertRegex(head, rb"^HTTP/1.1 (200 OK|503 )")
             self.assertIn(b"Content-Length: %d\r\n" % len(body), head + b"\r\n")
             json.loads(body)
 
