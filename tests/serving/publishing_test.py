@@ -140,6 +140,11 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
                 "temperature": [1, 0.5, -1],
                 "prefix": ["", "x+", ""],
             },
+            "generate_tokens": {
+                "seed": [[1, 0], [2, 0], [0, 2**20]],
+                "temperature": [1, 0.5, -1],
+                "prefix": [[-1] * 4, [0, 1, -1, -1], [-1] * 4],
+            },
             "score": {"text": ["x+x+", "x", "xé+x"]},
             "score_tokens": {"tokens": [[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]},
             "discriminate": {"tokens": [[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]},
@@ -163,6 +168,7 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(
             answers["serving_default"]["log_prob"], [*np.sum(drawn, axis=1), 0], rtol=1e-4
         )
+        self.assertAllEqual(answers["generate_tokens"]["tokens"], tokens)
         for signature, scored in (
             ("score", [[0, 1, 0, 1]]),
             ("score_tokens", [[0, 1, 2, 3], [4, 4, 4, 4]]),
