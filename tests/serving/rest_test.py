@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from aiohttp import ClientSession, web
 
+from regan_tf.config import UserError
 from regan_tf.serving import connections, rest, rest_json, server
 from regan_tf.serving.refusals import Limits, RejectedError, busy
 from tests.serving.served import endless
@@ -53,6 +54,13 @@ def _body(**kwargs):
 
 
 _GOOD = _body(inputs={"x": [1], "y": [[2, 3]]})
+
+
+class StartTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters("192.0.2.1", "é" * 80, "x" * 300)
+    def test_an_address_that_is_none_of_ours_is_named(self, host):
+        with self.assertRaisesRegex(UserError, f"--rest_port=0 of --host={host} cannot be used: "):
+            asyncio.run(server._start_rest([], _Model(), _LIMITS, host, 0, 8))
 
 
 class JsonTest(tf.test.TestCase, parameterized.TestCase):

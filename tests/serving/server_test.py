@@ -161,6 +161,7 @@ class LifeTest(tf.test.TestCase):
         broken = f"{self.get_temp_dir()}/broken"
         for flags, message in (
             (["--model_dir=/nowhere"], "--model_dir=/nowhere holds no version"),
+            ([f"--model_dir={broken}", "--host="], "--host= is not allowed"),
             ([f"--model_dir={broken}"], f"no version in {broken} can be loaded"),
         ):
             result = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
