@@ -1,6 +1,7 @@
 """TF Serving's gRPC interface, with its official messages, for one model."""
 
 import asyncio
+import math
 
 import grpc
 import numpy as np
@@ -170,6 +171,8 @@ def _array(name, proto, specs, servable):
     ):
         raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
     servable.limits.checked_rows(shape[0])
+    if math.prod(shape) > servable.limits.body_bytes:  # of other dimensions that are free
+        raise invalid(f"input {name} has shape {shape}, more than a request may hold")
     try:
         array = tf.make_ndarray(proto)
     except (ValueError, TypeError) as error:

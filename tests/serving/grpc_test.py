@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from regan_tf.serving import connections, grpc_api
@@ -16,9 +17,17 @@ from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.refusals import Limits
 from tests.serving.served import endless, predict_request
 
+# One number, which would fill all of its shape.
+_CLAIM = tensor_pb2.TensorProto(
+    dtype=tf.int64.as_datatype_enum,
+    tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=[{"size": 1}, {"size": 10**10}]),
+    int64_val=[1],
+)
+
 
 def _model(predict):
     spec = {"x": tf.TensorSpec([None], tf.int64), "s": tf.TensorSpec([], tf.int64)}
+    spec |= {"f": tf.TensorSpec([None, None], tf.int64)}
     servable = types.SimpleNamespace(
         limits=Limits(), version=1, predict=predict, spec=lambda signature: spec
     )
@@ -47,6 +56,7 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
         (predict_request({}, output_filter=["y", "y"]), "output_filter names an output twice"),
         (predict_request({"s": np.int64(1)}), "input s has shape"),
         (predict_request({"z": np.ones(1)}), "no input 'z'"),
+        (predict_request({"f": _CLAIM}), "more than a request may hold"),
     )
     def test_bad_requests(self, request, message):
         async def predict(signature, inputs):

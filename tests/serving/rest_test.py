@@ -98,6 +98,17 @@ class JsonTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(RejectedError, "z is not a list of float32"):
             rest_json.parsed(nested.encode(), False, _Servable())
 
+    def test_texts_of_any_rank(self):
+        texts = np.array([[b"a", b"\xc3\xa9"], [b"\xff", b""]], object)
+        found = json.loads(rest_json.answer({"x": texts, "x_bytes": texts[:, 0]}, True))
+        self.assertEqual(
+            found["predictions"],
+            [
+                {"x": ["a", "é"], "x_bytes": {"b64": "YQ=="}},
+                {"x": ["\ufffd", ""], "x_bytes": {"b64": "/w=="}},
+            ],
+        )
+
     def test_gzip_is_inflated_up_to_the_bound(self):
         self.assertAllEqual(
             rest_json.parsed(gzip.compress(_GOOD), True, _Servable()).inputs["x"], [1]
