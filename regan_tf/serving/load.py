@@ -69,7 +69,7 @@ async def attack(url, rate, end):
             lambda: _leaving(url, statuses, _head(url, len(_ROWS)) + _ROWS, 0.01),
             lambda: _leaving(url, statuses, _head(url, 1000) + b"{", _STAY_SECONDS),
             lambda: _leaving(url, statuses, b"", _STAY_SECONDS),
-            lambda: _leaving(url, statuses, os.urandom(100) + b"\r\n", 1),
+            lambda: _leaving(url, statuses, os.urandom(100) + b"\r\n", _STAY_SECONDS),
         ]
     )
     async with asyncio.TaskGroup() as tasks:
