@@ -9,9 +9,8 @@ import time
 from aiohttp import web
 
 REQUEST_SECONDS = 10  # a client that has not sent a request by then is slow, or means harm
-IDLE_SECONDS = (
-    60  # a connection that asks for nothing, or is slow to say what, or to read an answer
-)
+# A connection that asks for nothing, is slow to say what, or does not read its answer, is closed.
+IDLE_SECONDS = 60
 _MOST = 1024  # at once, if there are descriptors for them
 _SILENCE_SECONDS = 10  # between two lines of a log that say the same
 
@@ -78,7 +77,8 @@ class Answers:
                 await response.prepare(request)
                 await response.write_eof()
         except TimeoutError:
-            request.transport.abort()
+            if request.transport:
+                request.transport.abort()
             raise ConnectionError("the answer is not read") from None
         finally:
             self._under_way -= 1
