@@ -5,14 +5,16 @@ local server under load.
 
 The first table is of one process and thread; the second is of a server in a process of its own,
 with and without batching, asked by --clients at once, each for one row at a time over one
-connection of its own.
+connection of its own; with --hostile=20 also beside so many bad requests a second. What the server
+uses is told before, at each quarter of the time, and when all clients have left.
 """
 
 import asyncio
-import json
+import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -20,7 +22,7 @@ from tabulate import tabulate
 
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
-from regan_tf.serving.versions import versions_in
+from regan_tf.serving.versions import has_version, versions_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -35,13 +37,17 @@ _SECONDS = flags.DEFINE_float(
     "seconds", 60.0, "Length of each load; 0 leaves the second table out.", 0
 )
 
+_HOSTILE = flags.DEFINE_float(
+    "hostile", 0.0, "Also a load with so many hostile requests a second among the others.", 0
+)
+
 
 def main():
     """Prints the two tables."""
     if wrong := [text for text in _BATCHES.value if not (text.isdecimal() and int(text))]:
         raise UserError(f"--batch_sizes={wrong[0]} is not allowed: they must be numbers above 0")
     config = config_flags.read_run(_WORKDIR.value)
-    if not versions_in(_MODEL_DIR.value):
+    if not has_version(_MODEL_DIR.value):
         raise UserError(f"--model_dir={_MODEL_DIR.value} holds no version")
     command.start_tensorflow(1)
     _print_throughput(config)
@@ -89,60 +95,63 @@ def _interleaved(calls):
 
 
 def _print_load():
-    table = []
-    for batching in (True, False):
-        flag = "--batching" if batching else "--nobatching"
-        server = [
-            sys.executable,
-            "-m",
-            "regan_tf.serve",
-            f"--model_dir={_MODEL_DIR.value}",
-            "--rest_port=0",
-            "--grpc_port=0",
-            flag,
-        ]
-        with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                url = (
-                    process.stdout.readline().split("REST at ")[1].split(",")[0]
-                    + "/v1/models/regan:predict"
-                )
-                milliseconds, errors = asyncio.run(_load(url))
-            finally:
-                process.terminate()
-                process.communicate()
-        p50, p99 = np.percentile(milliseconds, [50, 99])
-        table.append([flag, len(milliseconds) / _SECONDS.value, p50, p99, errors])
+    table = [
+        _loaded("--batching", 0),
+        *([_loaded("--batching", _HOSTILE.value)] if _HOSTILE.value else []),
+        _loaded("--nobatching", 0),
+    ]
     print(f"\n{_CLIENTS.value} clients for {_SECONDS.value:g} s, REST, one row a request\n")
-    print(
-        tabulate(
-            table,
-            ["", "requests/s", "p50 [ms]", "p99 [ms]", "errors"],
-            floatfmt=("", ".0f", ".1f", ".1f", ""),
-        )
+    headers = ["", "hostile/s", "requests/s", "p50 [ms]", "p99 [ms]", "errors", "5xx"]
+    headers += ["resident [MB]", "descriptors"]
+    print(tabulate(table, headers, floatfmt=("", "g", ".0f", ".1f", ".1f", "")))
+
+
+def _loaded(flag, hostile):
+    """A row of the table: of a server with this flag, beside so many hostile requests a second."""
+    server = [sys.executable, "-m", "regan_tf.serve", f"--model_dir={_MODEL_DIR.value}"]
+    server += ["--rest_port=0", "--grpc_port=0", flag]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stdout.readline().split("REST at ")[1].split(",")[0]
+            url = f"{address}/v1/models/regan:predict"
+            milliseconds, clean, bad, usage = asyncio.run(_load(url, hostile, process.pid))
+        finally:
+            process.terminate()
+            process.communicate()
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    errors = clean.total() - clean[200]
+    failures = sum(n for code, n in (clean + bad).items() if code is not None and code >= 500)
+    megabytes, descriptors = (" ".join(map(str, column)) for column in zip(*usage, strict=True))
+    speed = len(milliseconds) / _SECONDS.value
+    return [flag, hostile, speed, p50, p99, errors, failures, megabytes, descriptors]
+
+
+async def _load(url, hostile, pid):
+    """Of both kinds of clients what `load` gives; and what the server uses: before, after each
+    quarter of the time, and when all have left.
+    """
+    from regan_tf.serving import load
+
+    end = time.monotonic() + _SECONDS.value
+    usage = [_usage(pid)]
+
+    async def watch():
+        for _ in range(4):
+            await asyncio.sleep(_SECONDS.value / 4)
+            usage.append(_usage(pid))
+
+    (milliseconds, clean), bad, _ = await asyncio.gather(
+        load.ask(url, _CLIENTS.value, end), load.attack(url, hostile, end), watch()
     )
+    await asyncio.sleep(1)
+    return milliseconds, clean, bad, [*usage, _usage(pid)]
 
 
-async def _load(url):
-    """Milliseconds of every answer, and the number of answers that were errors."""
-    import aiohttp
-
-    milliseconds, errors, end = [], 0, time.monotonic() + _SECONDS.value
-
-    async def client(session, seed):
-        nonlocal errors
-        while time.monotonic() < end:
-            body = json.dumps({"instances": [{"seed": seed, "temperature": 1.0, "prefix": ""}]})
-            start = time.perf_counter()
-            async with session.post(url, data=body) as response:
-                await response.read()
-                errors += response.status != 200
-            milliseconds.append(1000 * (time.perf_counter() - start))
-            seed += _CLIENTS.value
-
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        await asyncio.gather(*(client(session, seed) for seed in range(_CLIENTS.value)))
-    return milliseconds, errors
+def _usage(pid):
+    """Resident megabytes and open descriptors of a process."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20, len(list((process / "fd").iterdir()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from absl import flags
 
 from regan_tf.cli import command
 from regan_tf.config import UserError
-from regan_tf.serving.versions import numbered
+from regan_tf.serving.versions import has_version, numbered
 
 _MODEL_DIR = flags.DEFINE_string(
     "model_dir",
@@ -48,11 +48,13 @@ _THREADS = flags.DEFINE_integer(
 def main():
     """Serves until it is stopped."""
     directory = Path(_MODEL_DIR.value) if _MODEL_DIR.value else _exported_last(Path("export"))
-    if not directory.is_dir() or not numbered(directory):
+    if not has_version(directory):
         raise UserError(
             f"--model_dir={directory} holds no version: train, or give the directory above the "
             "numbers"
         )
+    if not _HOST.value:  # which would be every address there is
+        raise UserError("--host= is not allowed: 0.0.0.0 lets other machines in")
     command.start_tensorflow(_THREADS.value)
     try:
         from regan_tf.serving import server

@@ -17,6 +17,7 @@ from absl import flags
 from tqdm import tqdm
 
 from regan_tf.cli import command, flagfiles
+from regan_tf.config import UserError
 from regan_tf.studies import grid, pool
 
 _SWEEP = flags.DEFINE_multi_string(
@@ -48,7 +49,10 @@ def main():
         for path, directory in directories.items()
         for job in grid.read(path, directory, _SEEDS.value)
     ]
-    finished = [job.finished for job in jobs]
+    try:
+        finished = [job.finished for job in jobs]
+    except OSError as error:
+        raise UserError(f"--output={_OUTPUT.value} cannot be read: {error.strerror}") from None
     waiting = [job for job, done in zip(jobs, finished, strict=True) if not done]
     if _DRY_RUN.value:
         for job, done in zip(jobs, finished, strict=True):

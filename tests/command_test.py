@@ -352,6 +352,20 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         # The test can fail: TensorFlow is not to be had.
         self.assertIn("not to be had here", refused.stderr)
 
+    @parameterized.parameters(
+        ("export", "--workdir=/dev/null"),
+        ("client", "--version=99999999999999999999"),
+        ("compare", "--estimators=nothing"),
+        ("temperature_curve", "--temperatures=0"),
+        ("benchmark_rewards", "--workers=0"),
+        ("benchmark_serving", "--workdir=/dev/null", "--model_dir=export"),
+    )
+    def test_a_bad_flag_is_refused_by_its_name(self, module, flag, *others):
+        refused = _run(flag, *others, module=module)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(flag.split("=")[0], refused.stderr)
+        self.assertNotIn("Traceback", refused.stderr)
+
     @parameterized.parameters("sample", "sweep", "report", "benchmark")
     def test_the_other_commands_explain_themselves_and_refuse_what_they_cannot_use(self, module):
         self.assertIn(f"python -m regan_tf.{module}", _run("--help", module=module).stdout)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import types
 import typing
 
@@ -10,6 +11,7 @@ from absl import flags
 from regan_tf.config import Config, UserError, absolute
 
 FILE_NAME = "config.flags"
+_COUNT = re.compile(r"# Repeats this run, with (\d+) flags:")
 _DEFINE = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -88,21 +90,13 @@ def to_flag(config, name):
 
 def to_text(config):
     """A flagfile that repeats the run in a directory of its own."""
+    names = [name for name in recorded(config) if getattr(config, name) is not None]
     lines = [
-        "# Repeats this run: python -m regan_tf.main --flagfile=<this file> --workdir=<new "
-        "directory>"
+        f"# Repeats this run, with {len(names)} flags: python -m regan_tf.main "
+        "--flagfile=<this file> --workdir=<new directory>",
+        *(to_flag(config, name) for name in names),
     ]
-    return (
-        "\n".join(
-            lines
-            + [
-                to_flag(config, name)
-                for name in recorded(config)
-                if getattr(config, name) is not None
-            ]
-        )
-        + "\n"
-    )
+    return "\n".join(lines) + "\n"
 
 
 def recorded(config):
@@ -137,13 +131,21 @@ def read_run(workdir, flag="workdir"):
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        lines = [line.strip() for line in text.splitlines() if line.startswith("--")]
-        if not (lines and text.endswith("\n")):
-            raise UserError(f"{path} is cut short")
-        flag_values(["", *lines])
+        flag_values(["", *_lines(path, text)])
         return Config(**_values(flag_values)).resolved()
     except (OSError, ValueError, flags.Error, UserError) as error:
         raise UserError(f"--{flag}={workdir} holds no run that can be read: {error}") from None
+
+
+def _lines(path, text):
+    """The flags in a run's flagfile. Raises UserError if some are lost."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("--")]
+    if not (lines and text.endswith("\n")):
+        raise UserError(f"{path} is cut short")
+    told = _COUNT.match(text)  # earlier versions did not tell how many there are
+    if told and int(told[1]) != len(lines):
+        raise UserError(f"{path} has {len(lines)} flags where its first line tells of {told[1]}")
+    return lines
 
 
 def require_same(config, earlier, workdir):

@@ -1,5 +1,6 @@
 """Files of flags, and of sweeps, found by name: `--flagfile=recipe_15` works from everywhere."""
 
+import os
 import re
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def found(name, flag, directory=None):
     if directory:
         places.insert(0, directory / name)
     for path in places:
-        if path.is_file():
+        if os.path.isfile(path):  # also where its name is too long to be one
             return path.resolve()
     names = ", ".join(sorted(path.stem for path in _CONFIGURATIONS.glob(f"*{suffix}")))
     raise UserError(f"--{flag}={name} is not a file, nor one of the configurations {names}")

@@ -119,9 +119,11 @@ class BlackBoxReward(rewards.TokenReward):
             made again when they come again, with what they got.
           write: adds lines to the file.
         Raises:
-          ValueError: it has fewer calls.
+          ValueError: it has fewer calls; nothing is changed.
         """
-        self._uncounted |= self.ledger.load(lines, counted)
+        ledger = calls.Calls(len(self._vocabulary))
+        self._uncounted |= ledger.load(lines, counted)
+        self.ledger = ledger
         self.names = list(self.ledger.names) or self.names
         self._write = write
 

@@ -127,8 +127,7 @@ class Calls:
                 self.add(key, row, _answer(found), found["iteration"])
             else:
                 others[key] = _answer(found)
-        if len(self) < counted:
-            raise ValueError(f"it has {len(self)} of the {counted} calls that were made")
+        _require_all(len(self), counted)
         return {key: answer for key, answer in others.items() if key not in self}
 
 
@@ -160,10 +159,19 @@ def _call(line, number):
     return found
 
 
-def made(lines: Iterable[str]) -> list[dict]:
-    """The records of a file's calls, in order: of each number the last line."""
+def made(lines: Iterable[str], counted: int) -> list[dict]:
+    """The records of a file's first calls, `counted` of them, in order: of each number the last
+    line. Raises ValueError if some are not there.
+    """
     found = {record["call"]: record for record in read(lines)}
-    return [found[number] for number in sorted(found)]
+    numbers = range(1, counted + 1)
+    _require_all(sum(number in found for number in numbers), counted)
+    return [found[number] for number in numbers]
+
+
+def _require_all(there, counted):
+    if there < counted:
+        raise ValueError(f"it has {there} of the {counted} calls that were made")
 
 
 def _answer(record):

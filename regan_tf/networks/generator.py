@@ -195,8 +195,10 @@ class Generator(keras.Model, Generates, FastGenerator):
         tokens, of_tokens = tf.transpose(tokens), None
         if by_inversion(self.vocab_size):
             places = places_alive(self, tokens)
-            given = [x if places is None else softmax.at(places, x) for x in (logits, probs)]
-            of_tokens = softmax.of_tokens(*given, tf.transpose(tokens), places)
+            given, shares = (
+                x if places is None else softmax.at(places, x) for x in (logits, probs)
+            )
+            of_tokens = softmax.of_tokens(given, shares, tf.transpose(tokens), places)
         return self._unrolled(tokens, logits, of_tokens, states, trace)
 
     def dropout_masks(self, shape: Any, share: Any, seed: Any) -> list[tf.Tensor]:

@@ -6,7 +6,11 @@ import logging
 import resource
 import time
 
-IDLE_SECONDS = 60  # a connection that asks for nothing, or is slow to say what, is closed
+from aiohttp import web
+
+REQUEST_SECONDS = 10  # a client that has not sent a request by then is slow, or means harm
+# A connection that asks for nothing, is slow to say what, or does not read its answer, is closed.
+IDLE_SECONDS = 60
 _MOST = 1024  # at once, if there are descriptors for them
 _SILENCE_SECONDS = 10  # between two lines of a log that say the same
 
@@ -51,6 +55,42 @@ class Connections:
 class _Closing(asyncio.Protocol):
     def connection_made(self, transport):
         transport.abort()
+
+
+class Answers:
+    """Writes the answers of an aiohttp server, so that it knows of each request, from its head to
+    the end of its answer, when it is to end.
+    """
+
+    def __init__(self):
+        self._under_way, self._ends = 0, False
+
+    @web.middleware
+    async def written(self, request, handler):
+        """The outermost middleware. A client that does not read its answer is cut off."""
+        self._under_way += 1
+        try:
+            response = await handler(request)
+            if self._ends:
+                response.force_close()
+            async with asyncio.timeout(IDLE_SECONDS):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport:
+                request.transport.abort()
+            raise ConnectionError("the answer is not read") from None
+        finally:
+            self._under_way -= 1
+        return response
+
+    async def end(self, seconds):
+        """Waits for all of them, so many seconds at most; a connection has no other after it."""
+        self._ends = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._under_way:
+                    await asyncio.sleep(0.02)
 
 
 class Sparing(logging.Filter):

@@ -1,5 +1,8 @@
 """TF Serving's gRPC interface, with its official messages, for one model."""
 
+import asyncio
+import math
+
 import grpc
 import numpy as np
 import tensorflow as tf
@@ -56,13 +59,13 @@ def server(model, limits, most):
 
 
 def _handler(method, message):
-    """Errors become statuses. The request is read here: gRPC's own reader answers UNKNOWN to what
-    it cannot read.
+    """Errors become statuses. The request is read here, as a stream of one message: gRPC would wait
+    for it for ever, and answer UNKNOWN to what it cannot read.
     """
 
-    async def answer(data, context):
+    async def answer(requests, context):
         try:
-            return await method(message.FromString(data))
+            return await method(message.FromString(await _sent(requests)))
         except DecodeError:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, f"the request is not a {message.__name__}"
@@ -70,9 +73,21 @@ def _handler(method, message):
         except RejectedError as error:
             await context.abort(error.code, str(error))
 
-    return grpc.unary_unary_rpc_method_handler(
+    return grpc.stream_unary_rpc_method_handler(
         answer, response_serializer=lambda response: response.SerializeToString()
     )
+
+
+async def _sent(requests):
+    """The one request that a client sends, bytes. Raises RejectedError if that takes long."""
+    try:
+        async with asyncio.timeout(connections.REQUEST_SECONDS):
+            return await anext(requests, b"")
+    except TimeoutError:
+        raise RejectedError(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"no request within {connections.REQUEST_SECONDS} s",
+        ) from None
 
 
 def _tensor(array):
@@ -156,6 +171,8 @@ def _array(name, proto, specs, servable):
     ):
         raise invalid(f"input {name} has shape {shape}; it must be {spec.shape}")
     servable.limits.checked_rows(shape[0])
+    if math.prod(shape) > servable.limits.body_bytes:  # of other dimensions that are free
+        raise invalid(f"input {name} has shape {shape}, more than a request may hold")
     try:
         array = tf.make_ndarray(proto)
     except (ValueError, TypeError) as error:

@@ -27,6 +27,7 @@ from regan_tf.serving.signatures import (
     DEFAULT,
     DISCRIMINATE,
     GENERATE,
+    GENERATE_TOKENS,
     SCORE,
     SCORE_TOKENS,
     ServedModel,
@@ -179,10 +180,18 @@ def _examples(generator, vocabulary, signatures):
         tokens[
             np.arange(generator.seq_len) >= rng.integers(generator.seq_len + 1, size=[rows, 1])
         ] = vocabulary.end
+    temperature = np.linspace(0.5, 1.5, rows, dtype=np.float32)
+    begun = np.full([rows, generator.seq_len], -1, np.int32)
+    begun[1::2, 0] = plain[0]
     examples = {
+        GENERATE_TOKENS: {
+            "seed": rng.integers(-(2**31), 2**31, [rows, 2]).astype(np.int32),
+            "temperature": temperature,
+            "prefix": begun,
+        },
         GENERATE: {
             "seed": np.arange(rows, dtype=np.int64),
-            "temperature": np.linspace(0.5, 1.5, rows, dtype=np.float32),
+            "temperature": temperature,
             "prefix": np.array(["", vocabulary.symbols[plain[0]]] * (rows // 2), object),
         },
         SCORE: {"text": np.array(vocabulary.to_text(tokens), object)},

@@ -1,6 +1,7 @@
 """TF Serving's REST interface, https://www.tensorflow.org/tfx/serving/api_rest, for one model."""
 
 import asyncio
+import contextlib
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,14 +11,13 @@ from aiohttp import hdrs, web
 from google.protobuf.json_format import MessageToDict
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from regan_tf.serving import page, rest_json
-from regan_tf.serving.refusals import RejectedError, invalid
+from regan_tf.serving import connections, page, rest_json
+from regan_tf.serving.refusals import RejectedError, busy, invalid
 from regan_tf.serving.versions import is_version
 
-_BODY_SECONDS = 10  # a client that has not sent its request by then is slow, or means harm
 _ANSWER_SECONDS = 30  # TF Serving's rest_api_timeout_in_ms
 _SMALL = 16 * 1024  # bytes, or numbers, that are read or written in less time than a thread takes
-_LARGE_BODIES = 64  # in memory at once, before they are arrays; others wait
+_BODIES = 64  # of the largest size, that may be in memory at once, before they are arrays
 
 # JSON is parsed and written here where that takes long, one text at a time: they would share
 # Python's lock.
@@ -33,15 +33,16 @@ _HTTP = {
 }
 
 
-def application(model, limits, under_way):
+def application(model, limits, under_way, answers):
     """The aiohttp application that answers for a Model.
 
     Args:
       model, limits: what to serve, and the Limits of requests.
       under_way: a set, which is kept to the connections whose requests are whole and not answered.
+      answers: the connections.Answers that writes them.
     """
     api = _Api(model, limits, under_way)
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=limits.body_bytes)
+    app = web.Application(middlewares=[answers.written, _errors_as_json])
     for base in (
         "/v1/models/{name:[^/:]+}",
         "/v1/models/{name:[^/:]+}/versions/{version:[^/:]+}",
@@ -59,7 +60,7 @@ def application(model, limits, under_way):
 class _Api:
     def __init__(self, model, limits, under_way):
         self._model, self._limits, self._under_way = model, limits, under_way
-        self._large = asyncio.Semaphore(_LARGE_BODIES)
+        self._held = 0  # bytes of bodies
 
     async def status(self, request):
         return web.json_response(_message(self._model.status(*_model_spec(request))))
@@ -99,26 +100,44 @@ class _Api:
         if (length or 0) > self._limits.body_bytes:
             raise web.HTTPRequestEntityTooLarge(self._limits.body_bytes, length)
         is_gzip = encoding == "gzip"
-        if length is not None and length <= _SMALL:
-            return await self._parsed(request, is_gzip, servable)
-        async with self._large:
-            return await self._parsed(request, is_gzip, servable)
+        with self._room() as take:
+            body = await self._body(request, take)
+            size = math.inf if is_gzip else len(body)
+            return await _apart(size, rest_json.parsed, body, is_gzip, servable)
 
-    async def _parsed(self, request, is_gzip, servable):
-        body = await self._body(request)
-        size = math.inf if is_gzip else len(body)
-        return await _apart(size, rest_json.parsed, body, is_gzip, servable)
-
-    async def _body(self, request):
+    async def _body(self, request, take):
+        body = bytearray()
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.read()
+            async with asyncio.timeout(connections.REQUEST_SECONDS):
+                async for part in request.content.iter_any():
+                    take(len(part))
+                    body += part
+                    if len(body) > self._limits.body_bytes:
+                        raise web.HTTPRequestEntityTooLarge(self._limits.body_bytes, len(body))
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
         except web.RequestPayloadError as error:
             raise invalid(f"the body cannot be read: {error}") from None
         self._under_way.add(request.protocol)
-        return body
+        return bytes(body)
+
+    @contextlib.contextmanager
+    def _room(self):
+        """Gives a function that takes so many bytes, up to the end of the `with`, or raises
+        RejectedError. A body that does not come takes none.
+        """
+        taken = 0
+
+        def take(size):
+            nonlocal taken
+            if self._held + size > _BODIES * self._limits.body_bytes:
+                raise busy("too many large requests are being read")
+            self._held, taken = self._held + size, taken + size
+
+        try:
+            yield take
+        finally:
+            self._held -= taken
 
 
 async def _apart(size, function, *arguments):

@@ -158,11 +158,17 @@ def _bytes(name, element):
 
 
 def _list(name, array):
-    if array.dtype != object:
-        return array.tolist()
-    if name.endswith("_bytes"):
-        return [{"b64": base64.b64encode(text).decode()} for text in array]
-    return [text.decode("utf-8", "replace") for text in array]
+    values = array.tolist()
+    return _texts(values, name.endswith("_bytes")) if array.dtype == object else values
+
+
+def _texts(value, is_bytes):
+    """Nested lists of bytes, as JSON has them."""
+    if isinstance(value, list):
+        return [_texts(part, is_bytes) for part in value]
+    if is_bytes:
+        return {"b64": base64.b64encode(value).decode()}
+    return value.decode("utf-8", "replace")
 
 
 def _rows(lists):

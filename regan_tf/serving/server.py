@@ -1,7 +1,6 @@
 """The local server: both interfaces of TF Serving on one event loop."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
@@ -12,10 +11,12 @@ from regan_tf.config import UserError
 from regan_tf.serving import connections, grpc_api, rest
 
 _GRACE_SECONDS = 10  # for requests under way when the server is stopped
+_LAST_SECONDS = 1  # for those that are cancelled then
 
 
 async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce):
-    """Serves a Model until SIGINT or SIGTERM; requests under way are answered first.
+    """Serves a Model until SIGINT or SIGTERM; requests under way are answered first, even those
+    whose body is still to come.
 
     Args:
       model, limits: what to serve, and the Limits of requests.
@@ -33,15 +34,18 @@ async def run(model, limits, host, rest_port, grpc_port, poll_seconds, announce)
         raise UserError(f"no version in {model.directory} can be loaded")
     _prepare_for_load()
     most = connections.most()
-    async with contextlib.AsyncExitStack() as stack:
+    ends = []
+    try:
         ports = (
-            await _start_rest(stack, model, limits, host, rest_port, most),
-            await _start_grpc(stack, model, limits, host, grpc_port, most),
+            await _start_rest(ends, model, limits, host, rest_port, most),
+            await _start_grpc(ends, model, limits, host, grpc_port, most),
         )
         watcher = asyncio.create_task(model.watch(poll_seconds))
-        stack.callback(watcher.cancel)
         announce(*ports)
         await stop.wait()
+        watcher.cancel()
+    finally:
+        await asyncio.gather(*(end() for end in ends))
 
 
 def _prepare_for_load():
@@ -54,35 +58,45 @@ def _prepare_for_load():
     gc.set_threshold(100_000, 50, 1000)
 
 
-async def _start_rest(stack, model, limits, host, port, most):
+async def _start_rest(ends, model, limits, host, port, most):
+    """Returns the port; adds a function that ends it to `ends`."""
     # What clients do wrong is told to them alone.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    under_way = set()
+    under_way, answers = set(), connections.Answers()
     runner = web.AppRunner(
-        rest.application(model, limits, under_way),
+        rest.application(model, limits, under_way, answers),
         access_log=None,
         auto_decompress=False,  # of any size, on the event loop
         handler_cancellation=True,  # the batcher forgets a client that has left
         keepalive_timeout=connections.IDLE_SECONDS,  # from the start, since aiohttp 3.14.5
-        shutdown_timeout=_GRACE_SECONDS,
+        shutdown_timeout=_LAST_SECONDS,
     )
     await runner.setup()
-    stack.push_async_callback(runner.cleanup)
     factory = connections.Connections(runner.server, under_way, most)
     try:
         listening = await asyncio.get_running_loop().create_server(factory, host, port)
-    except OSError as error:
-        raise UserError(f"--rest_port={port} cannot be used: {error.strerror}") from None
-    stack.callback(listening.close)
+    except (OSError, UnicodeError) as error:  # of a host, the latter
+        await runner.cleanup()
+        raise UserError(
+            f"--rest_port={port} of --host={host} cannot be used: "
+            f"{getattr(error, 'strerror', None) or error}"
+        ) from None
+
+    async def end():
+        listening.close()
+        await answers.end(_GRACE_SECONDS)
+        await runner.cleanup()
+
+    ends.append(end)
     return listening.sockets[0].getsockname()[1]
 
 
-async def _start_grpc(stack, model, limits, host, port, most):
+async def _start_grpc(ends, model, limits, host, port, most):
     server = grpc_api.server(model, limits, most)
     try:
         port = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError:
         raise UserError(f"--grpc_port={port} cannot be used: is another server there?") from None
     await server.start()
-    stack.push_async_callback(server.stop, _GRACE_SECONDS)
+    ends.append(lambda: server.stop(_GRACE_SECONDS))
     return port

@@ -7,7 +7,8 @@ from regan_tf.serving import counter_rng
 from regan_tf.tasks.text import token_regex
 
 DEFAULT = "serving_default"
-GENERATE, SCORE, SCORE_TOKENS, DISCRIMINATE = "generate", "score", "score_tokens", "discriminate"
+GENERATE, SCORE, DISCRIMINATE = "generate", "score", "discriminate"
+GENERATE_TOKENS, SCORE_TOKENS = "generate_tokens", "score_tokens"
 
 # Rows are padded to a multiple of this. Vector instructions and what they leave over round
 # differently; in whole vectors a row's numbers are the same, bit for bit, in a batch of any size:
@@ -27,6 +28,9 @@ class ServedModel(tf.Module):
         generate       seed int64 [B], temperature float32 [B], prefix string [B]
                        -> tokens int32 [B, T], text string [B], token_log_probs [B, T], log_prob
                        [B], valid [B]
+        generate_tokens
+                       seed int32 [B, 2], temperature float32 [B], prefix int32 [B, T], -1 after it
+                       -> the same but for the text; a seed of 64 bits is its low and high half
         score          text string [B] -> log_prob [B], token_log_probs [B, T], valid [B]
         score_tokens   tokens int32 [B, T] -> the same
         discriminate   tokens int32 [B, T] -> p_real [B], valid [B]
@@ -58,6 +62,7 @@ class ServedModel(tf.Module):
         self.vocabulary = _Vocabulary(vocabulary, vocabulary_file, generator.seq_len)
         functions = {
             GENERATE: _generate(generator, self.vocabulary),
+            GENERATE_TOKENS: _generate_tokens(generator),
             SCORE: _score(generator, self.vocabulary),
             SCORE_TOKENS: _score_tokens(generator),
         }
@@ -141,23 +146,45 @@ def _generate(generator, vocabulary):
     )
     def generate(seed, temperature, prefix):
         given, lengths, known = vocabulary.encode(prefix)
-        valid = (
-            known
-            & (lengths <= generator.seq_len)
-            & tf.math.is_finite(temperature)
-            & (temperature > 0)
-        )
-        given = tf.where(valid[:, tf.newaxis], given, -1)
-        temperature = tf.where(valid, tf.maximum(temperature, _COLDEST), 1.0)
-        uniform = counter_rng.uniform_rows(seed, generator.seq_len)
-        tokens, log_probs = generator.complete(*(_padded(x) for x in (given, uniform, temperature)))
-        tokens, log_probs = tokens[: tf.size(seed)], log_probs[: tf.size(seed)]
-        tokens = tf.where(valid[:, tf.newaxis], tokens, -1)
-        return {"tokens": tf.maximum(tokens, 0), "text": vocabulary.decode(tokens)} | _scores(
-            log_probs, valid
-        )
+        known &= lengths <= generator.seq_len
+        key = tf.bitcast(seed, tf.int32)
+        tokens, scores = _completed(generator, key, temperature, given, known)
+        return {"tokens": tf.maximum(tokens, 0), "text": vocabulary.decode(tokens)} | scores
 
     return generate
+
+
+def _generate_tokens(generator):
+    @compiled(
+        input_signature=[
+            _rows(tf.int32, 2, name="seed"),
+            _rows(tf.float32, name="temperature"),
+            _rows(tf.int32, generator.seq_len, name="prefix"),
+        ]
+    )
+    def generate_tokens(seed, temperature, prefix):
+        known = prefix < generator.vocab_size
+        if generator.end_token is not None:
+            known &= prefix != generator.end_token
+        begins = (prefix[:, 1:] < 0) | (prefix[:, :-1] >= 0)  # nothing is given after a gap
+        known = tf.reduce_all(known, axis=1) & tf.reduce_all(begins, axis=1)
+        tokens, scores = _completed(generator, seed, temperature, prefix, known)
+        return {"tokens": tf.maximum(tokens, 0)} | scores
+
+    return generate_tokens
+
+
+def _completed(generator, key, temperature, given, known):
+    """Sequences int32 [B, T] that continue what is given, [B, T], -1 in rows that are not valid;
+    and their scores. Random by the key, int32 [B, 2]; known: of what is given, [B].
+    """
+    valid = known & tf.math.is_finite(temperature) & (temperature > 0)
+    given = tf.where(valid[:, tf.newaxis], given, -1)
+    temperature = tf.where(valid, tf.maximum(temperature, _COLDEST), 1.0)
+    uniform = counter_rng.uniform_rows(key, generator.seq_len)
+    tokens, log_probs = generator.complete(*(_padded(x) for x in (given, uniform, temperature)))
+    tokens, log_probs = tokens[: tf.size(valid)], log_probs[: tf.size(valid)]
+    return tf.where(valid[:, tf.newaxis], tokens, -1), _scores(log_probs, valid)
 
 
 def _score(generator, vocabulary):

@@ -22,3 +22,11 @@ def is_version(name):
 def versions_in(directory):
     """Those that are directories: the versions. Raises OSError."""
     return [p for p in numbered(directory) if p.is_dir()]
+
+
+def has_version(directory):
+    """Whether there is one; not in a directory that is none, or cannot be read."""
+    try:
+        return bool(versions_in(directory))
+    except OSError:
+        return False

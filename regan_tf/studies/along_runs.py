@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.config import Config
+from regan_tf.config import Config, UserError
 from regan_tf.estimators import variance
 from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.graphs import compiled
@@ -27,8 +27,13 @@ def config_of(name, spec, seed, iterations):
     Args:
       name: of a flagfile, as `--flagfile` takes it.
       spec: an EstimatorSpec.
+    Raises:
+      UserError: there is none.
     """
-    base = grid.config_of([f"--flagfile={name}"])
+    try:
+        base = grid.config_of([f"--flagfile={name}"])
+    except UserError as error:
+        raise UserError(f"--runs={name} is not allowed: {error}") from None
     fields = {field.name for field in dataclasses.fields(Config)}
     options = {k: v for k, v in dataclasses.asdict(spec).items() if k in fields}
     options |= {"seed": seed, "iterations": iterations, "g_steps": 1, "track_variance": True}

@@ -78,12 +78,12 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             return _assist(config, dataset, path, own_reward)
         workdir = held.enter_context(Workdir(path, config, wait))
         experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
-        resumed = _restored(experiment, path)
+        resumed = _restored(experiment, path, workdir.append_calls)
         if experiment.progress.finished and summary(path) is not None:
             _say_that_it_is_finished(experiment.progress, path)
             return 0
         changed = _change_of_reward(config, path)
-        _keep_calls(experiment, workdir)
+        workdir.cut_calls()
         workdir.record(config, dataset.vocabulary)  # nothing is changed before all is read
         # Of a shorter run that goes on: it is written again at the end.
         (workdir.path / SUMMARY).unlink(missing_ok=True)
@@ -102,8 +102,7 @@ def _run(config, wait, callbacks, own_reward, held, interruption):
             return command.INTERRUPTED
     if config.distribution != "none":  # what is measured and exported at the end is one replica's
         experiment = held.enter_context(_experiment(config, dataset, path, own_reward))
-        _restored(experiment, path)
-        _keep_calls(experiment, workdir)
+        _restored(experiment, path, workdir.append_calls)
     with _disk(config, path):
         closing.finish(experiment, workdir, _records(experiment, workdir.path))
     return 0
@@ -116,11 +115,19 @@ def _experiment(config, dataset, path, own_reward):
     return contextlib.closing(Experiment(config, dataset, own_reward, has_calls))
 
 
-def _restored(experiment, path):
-    """Brings it to where the run is: its newest checkpoint that can be read and whose records are
-    all there. Returns which; None at the start.
+def _restored(experiment, path, append_calls=None):
+    """Brings it to where the run is: its newest checkpoint that can be read and whose records and
+    calls are all there. What is known in calls.jsonl is not asked again. Returns which; None at the
+    start. Raises UserError.
     """
-    return restore(path, experiment.checkpoint, require=lambda: _records(experiment, path))
+
+    def require():
+        _records(experiment, path)
+        if box := experiment.black_box:
+            with reading_calls(path):
+                box.keep_record(lambda: call_lines(path), experiment.progress.calls, append_calls)
+
+    return restore(path, experiment.checkpoint, require=require) or require()
 
 
 def _records(experiment, path):
@@ -137,18 +144,6 @@ def _change_of_reward(config, path):
         f"note: {file} has changed since the run's last call; what it gave before stays in "
         f"{calls} and among the best. If it is another reward now, give another --workdir"
     )
-
-
-def _keep_calls(experiment, workdir):
-    """Goes on with calls.jsonl where the checkpoint is: what is known there is not asked again.
-    Raises UserError.
-    """
-    box = experiment.black_box
-    if not box:
-        return
-    with reading_calls(path := workdir.path):
-        box.keep_record(lambda: call_lines(path), experiment.progress.calls, workdir.append_calls)
-    workdir.cut_calls()
 
 
 def directory(config):

@@ -83,7 +83,7 @@ class TrainedRun:
         the run until they are made again.
         """
         with reading_calls(self.path):
-            return made(call_lines(self.path))[: self._progress.calls]
+            return made(call_lines(self.path), self._progress.calls)
 
     def best_sequences(self, count: int = 100) -> list[dict]:
         """The `count` best of its `calls`, the highest reward first and equal ones by call order,

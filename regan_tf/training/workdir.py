@@ -104,10 +104,7 @@ def reading_calls(path):
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{Path(path) / CALLS} cannot be read: {first_line(error)}; put it back as it was, or "
-            "give another --workdir"
-        ) from None
+        raise UserError(f"{Path(path) / CALLS} cannot be read: {first_line(error)}") from None
 
 
 def resume_command(path, config):

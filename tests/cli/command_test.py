@@ -1,32 +1,15 @@
-"""Bad values of every kind of flag: each is one line, never a traceback."""
+"""What the commands share: numbers that are none, and errors that are one line."""
 
 import contextlib
 import io
-import itertools
 from unittest import mock
 
 import tensorflow as tf
 from absl import app, flags
 from absl.testing import parameterized
 
-from regan_tf.cli import command, config_flags
+from regan_tf.cli import command
 from regan_tf.config import Config, UserError
-from regan_tf.studies import grid
-
-_NO_NUMBERS = (
-    "nan",
-    "-inf",
-    "1e999",
-    "-1e999",
-    "9" * 30,
-    "-" + "9" * 30,
-    "1,2",
-    "",
-    "x",
-    "½",
-    "\0",
-)
-_WORDS = ("..", "../x", "/dev/null", "a:b:c", "\0", "😀", "x" * 300, "[", "{}", "--", "\n", "nan")
 
 
 def _flags():
@@ -74,22 +57,6 @@ class CommandTest(tf.test.TestCase, parameterized.TestCase):
         with mock.patch.object(app, "run") as run:
             command.run(mock.Mock(side_effect=KeyError("x")))
         self.assertRaises(KeyError, run.call_args.args[0], ["command"])
-
-    def test_every_flag_of_a_run_takes_a_bad_value_or_refuses_it_in_a_line(self):
-        fields = config_flags.recorded(Config())
-        kinds = {name: type(value) for name, value in vars(Config().resolved()).items()}
-        names, refused = (*fields, "workdir", "export_dir", "model_name"), 0
-        words = {str: itertools.cycle(_WORDS)}
-        numbers = itertools.cycle(_NO_NUMBERS)
-        for name in names:  # all values of a kind, over its flags: one takes 10 ms
-            values = words.get(kinds[name], numbers)
-            for value in itertools.islice(values, 3):
-                try:
-                    grid.config_of([f"--{name}={value}"])
-                except UserError as error:
-                    refused += 1
-                    self.assertIn(name, str(error))
-        self.assertGreater(refused, 2 * len(names))
 
     @parameterized.parameters("..", ".", "../../x", "/x", "a/b", "a\0")
     def test_a_models_name_is_a_name(self, name):

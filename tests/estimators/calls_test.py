@@ -76,7 +76,7 @@ class CallsTest(tf.test.TestCase):
         others = record.load(lambda: lines, 3)
         self.assertEqual(record.places(["1", "7", "3"]), [0, 1, 2])
         self.assertCountEqual(others, ["2", "4"])
-        self.assertEqual([r["text"] for r in calls.made(lines)], ["1", "7", "3", "4"])
+        self.assertEqual([r["text"] for r in calls.made(lines, 3)], ["1", "7", "3"])
 
     def test_half_a_last_line_is_left_out_and_calls_that_lack_are_told_of(self):
         lines = _lines([1, 2, 3])
@@ -85,6 +85,8 @@ class CallsTest(tf.test.TestCase):
         self.assertEqual(record.load(lambda: lines, 2), {})
         with self.assertRaisesRegex(ValueError, "it has 2 of the 3 calls"):
             calls.Calls(vocab_size=300).load(lambda: lines, 3)
+        with self.assertRaisesRegex(ValueError, "it has 2 of the 3 calls"):
+            calls.made(lines, 3)
 
 
 class BestTest(tf.test.TestCase, parameterized.TestCase):

@@ -9,16 +9,25 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from regan_tf.serving import grpc_api
+from regan_tf.serving import connections, grpc_api
 from regan_tf.serving.client import Client, ServingError
 from regan_tf.serving.refusals import Limits
 from tests.serving.served import endless, predict_request
 
+# One number, which would fill all of its shape.
+_CLAIM = tensor_pb2.TensorProto(
+    dtype=tf.int64.as_datatype_enum,
+    tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=[{"size": 1}, {"size": 10**10}]),
+    int64_val=[1],
+)
+
 
 def _model(predict):
     spec = {"x": tf.TensorSpec([None], tf.int64), "s": tf.TensorSpec([], tf.int64)}
+    spec |= {"f": tf.TensorSpec([None, None], tf.int64)}
     servable = types.SimpleNamespace(
         limits=Limits(), version=1, predict=predict, spec=lambda signature: spec
     )
@@ -26,7 +35,7 @@ def _model(predict):
 
 
 def _ask(predict, talk):
-    """Runs `talk(stub)` beside a server of that prediction."""
+    """Runs `talk(stub, channel)` beside a server of that prediction."""
 
     async def run():
         server = grpc_api.server(_model(predict), Limits(), most=8)
@@ -34,7 +43,7 @@ def _ask(predict, talk):
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
-                await talk(prediction_service_pb2_grpc.PredictionServiceStub(channel))
+                await talk(prediction_service_pb2_grpc.PredictionServiceStub(channel), channel)
         finally:
             await server.stop(0)
 
@@ -47,12 +56,13 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
         (predict_request({}, output_filter=["y", "y"]), "output_filter names an output twice"),
         (predict_request({"s": np.int64(1)}), "input s has shape"),
         (predict_request({"z": np.ones(1)}), "no input 'z'"),
+        (predict_request({"f": _CLAIM}), "more than a request may hold"),
     )
     def test_bad_requests(self, request, message):
         async def predict(signature, inputs):
             return {"y": np.ones(1)}
 
-        async def talk(stub):
+        async def talk(stub, _):
             with self.assertRaises(grpc.RpcError) as raised:
                 await stub.Predict(request)
             self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
@@ -64,7 +74,7 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
         request = predict_request({})
         request.model_spec.version_label = "stable"
 
-        async def talk(stub):
+        async def talk(stub, _):
             with self.assertRaises(grpc.RpcError) as raised:
                 await stub.Predict(request)
             self.assertEqual(raised.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
@@ -76,7 +86,7 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
     def test_who_leaves_or_is_too_late_is_not_worked_for(self, leaves):
         began, ended = asyncio.Event(), asyncio.Event()
 
-        async def talk(stub):
+        async def talk(stub, _):
             request = predict_request({"x": np.array([1])})
             if leaves:
                 call = stub.Predict(request)
@@ -90,6 +100,29 @@ class InterfaceTest(tf.test.TestCase, parameterized.TestCase):
             await asyncio.wait_for(ended.wait(), 60)
 
         _ask(endless(began, ended), talk)
+
+    def test_a_request_that_does_not_come_holds_no_place(self):
+        async def predict(signature, inputs):
+            return {"y": inputs["x"]}
+
+        async def never():
+            await asyncio.sleep(600)
+            yield b""
+
+        async def talk(stub, channel):
+            path = "/tensorflow.serving.PredictionService/Predict"
+            slow = [channel.stream_unary(path)(never()) for _ in range(2)]
+            for call in slow:
+                with self.assertRaises(grpc.RpcError) as raised:
+                    await call
+                self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+            await stub.Predict(predict_request({"x": np.array([1])}), wait_for_ready=True)
+
+        with (
+            mock.patch.object(grpc_api, "_CALLS", 2),
+            mock.patch.object(connections, "REQUEST_SECONDS", 0.2),
+        ):
+            _ask(predict, talk)
 
     @parameterized.parameters(
         *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),

@@ -83,12 +83,17 @@ def _margins(generator, rows, seeds, temperatures, prefixes):
     temperatures = np.where(rows["valid"], temperatures, 1.0)[:, np.newaxis, np.newaxis]
     logits = generator(rows["tokens"]).numpy().astype(np.float64) / temperatures
     boundaries = np.cumsum(scipy.special.softmax(logits, axis=-1), axis=-1)[..., :-1]
-    uniform = counter_rng.uniform_rows(tf.constant(seeds, tf.int64), generator.seq_len).numpy()
+    keys = tf.bitcast(tf.constant(seeds, tf.int64), tf.int32)
+    uniform = counter_rng.uniform_rows(keys, generator.seq_len).numpy()
     margins = np.abs(uniform[..., np.newaxis] - boundaries).min(axis=-1)
     given = (
         np.arange(generator.seq_len) < np.array([len(prefix) for prefix in prefixes])[:, np.newaxis]
     )
     return np.where(given | ~rows["valid"].numpy()[:, np.newaxis], np.inf, margins).min(axis=-1)
+
+
+def _word(number):
+    return tf.bitcast(tf.constant(number, tf.uint32), tf.int32)
 
 
 class CounterTest(tf.test.TestCase, parameterized.TestCase):
@@ -100,22 +105,23 @@ class CounterTest(tf.test.TestCase, parameterized.TestCase):
         ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
     )
     def test_published_vectors(self, key, counter, expected):
-        words = [[tf.constant(w, tf.uint32) for w in pair] for pair in (key, counter)]
-        self.assertAllEqual([int(w) for w in counter_rng.threefry_2x32(*words)], expected)
+        words = [[_word(w) for w in pair] for pair in (key, counter)]
+        found = [int(w) % 2**32 for w in counter_rng.threefry_2x32(*words)]
+        self.assertAllEqual(found, expected)
 
     def test_rows_are_uniform_and_independent_of_their_neighbours(self):
-        seeds = tf.constant([5, -3, 2**52, 0], tf.int64)
-        rows = counter_rng.uniform_rows(seeds, 2000).numpy()
-        self.assertAllEqual(rows[2:3], counter_rng.uniform_rows(seeds[2:3], 2000))
+        keys = tf.bitcast(tf.constant([5, -3, 2**52, 0], tf.int64), tf.int32)
+        rows = counter_rng.uniform_rows(keys, 2000).numpy()
+        self.assertAllEqual(rows[2:3], counter_rng.uniform_rows(keys[2:3], 2000))
         for row in rows:
             self.assertGreater(scipy.stats.kstest(row, "uniform").pvalue, 1e-3)
         self.assertLess(np.abs(np.corrcoef(rows) - np.eye(4)).max(), 0.1)
         self.assertTrue(np.all((rows > 0) & (rows < 1)))
 
     def test_ends_of_the_interval_are_left_out(self):
-        words = tf.constant([0, 2**32 - 1], tf.uint32)
+        words = tf.stack([_word(w) for w in (0, 2**32 - 1, 2**31)])
         uniform = counter_rng.to_uniform(words, words).numpy()
-        self.assertAllEqual((uniform > 0) & (uniform < 1), [True, True])
+        self.assertAllEqual(uniform, [2.0**-53, 1 - 2.0**-53, 0.5 + 2.0**-33 + 2.0**-53])
 
 
 @pytest.mark.slow
@@ -133,6 +139,11 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
                 "seed": [1, 2, 2**52],
                 "temperature": [1, 0.5, -1],
                 "prefix": ["", "x+", ""],
+            },
+            "generate_tokens": {
+                "seed": [[1, 0], [2, 0], [0, 2**20]],
+                "temperature": [1, 0.5, -1],
+                "prefix": [[-1] * 4, [0, 1, -1, -1], [-1] * 4],
             },
             "score": {"text": ["x+x+", "x", "xé+x"]},
             "score_tokens": {"tokens": [[0, 1, 2, 3], [4, 4, 4, 4], [0, 0, 0, 5]]},
@@ -157,6 +168,7 @@ class LoadersTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(
             answers["serving_default"]["log_prob"], [*np.sum(drawn, axis=1), 0], rtol=1e-4
         )
+        self.assertAllEqual(answers["generate_tokens"]["tokens"], tokens)
         for signature, scored in (
             ("score", [[0, 1, 0, 1]]),
             ("score_tokens", [[0, 1, 2, 3], [4, 4, 4, 4]]),

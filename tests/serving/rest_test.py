@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 from aiohttp import ClientSession, web
 
+from regan_tf.config import UserError
 from regan_tf.serving import connections, rest, rest_json, server
 from regan_tf.serving.refusals import Limits, RejectedError, busy
 from tests.serving.served import endless
@@ -55,6 +56,13 @@ def _body(**kwargs):
 _GOOD = _body(inputs={"x": [1], "y": [[2, 3]]})
 
 
+class StartTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters("192.0.2.1", "é" * 80, "x" * 300)
+    def test_an_address_that_is_none_of_ours_is_named(self, host):
+        with self.assertRaisesRegex(UserError, f"--rest_port=0 of --host={host} cannot be used: "):
+            asyncio.run(server._start_rest([], _Model(), _LIMITS, host, 0, 8))
+
+
 class JsonTest(tf.test.TestCase, parameterized.TestCase):
     def test_arrays(self):
         body = _body(inputs={"x": [1, 2], "y": [[1, 2.5], [3, 4]], "more": 1})
@@ -89,6 +97,17 @@ class JsonTest(tf.test.TestCase, parameterized.TestCase):
         nested = f'{{"signature_name": "any", "inputs": {"[" * depth}1{"]" * depth}}}'
         with self.assertRaisesRegex(RejectedError, "z is not a list of float32"):
             rest_json.parsed(nested.encode(), False, _Servable())
+
+    def test_texts_of_any_rank(self):
+        texts = np.array([[b"a", b"\xc3\xa9"], [b"\xff", b""]], object)
+        found = json.loads(rest_json.answer({"x": texts, "x_bytes": texts[:, 0]}, True))
+        self.assertEqual(
+            found["predictions"],
+            [
+                {"x": ["a", "é"], "x_bytes": {"b64": "YQ=="}},
+                {"x": ["\ufffd", ""], "x_bytes": {"b64": "/w=="}},
+            ],
+        )
 
     def test_gzip_is_inflated_up_to_the_bound(self):
         self.assertAllEqual(
@@ -181,13 +200,13 @@ class _listening:  # noqa: N801
         self._model, self._most = model, most
 
     async def __aenter__(self):
-        self._stack = await contextlib.AsyncExitStack().__aenter__()
-        return await server._start_rest(
-            self._stack, self._model, _LIMITS, "127.0.0.1", 0, self._most
-        )
+        ends = []
+        port = await server._start_rest(ends, self._model, _LIMITS, "127.0.0.1", 0, self._most)
+        (self.end,) = ends
+        return port
 
     async def __aexit__(self, *error):
-        await self._stack.__aexit__(*error)
+        await self.end()
 
 
 class ConnectionsTest(tf.test.TestCase):
@@ -234,6 +253,71 @@ class ConnectionsTest(tf.test.TestCase):
                         reader, writer = await asyncio.open_connection("127.0.0.1", port)
                         writer.write(data)
                         self.assertEqual(await asyncio.wait_for(reader.read(), 60), b"")
+
+        asyncio.run(run())
+
+    def test_bodies_that_do_not_come_keep_no_large_one_waiting(self):
+        async def run():
+            with mock.patch.object(connections, "REQUEST_SECONDS", 600):
+                async with _listening(_Model(), most=200) as port:
+                    large = _GOOD + b" " * 30_000
+                    slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+                    for _, writer in slow:
+                        writer.write(_request(large)[:200])
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.write(_request(large))
+                    self.assertIn(b"200 OK", await asyncio.wait_for(reader.readline(), 60))
+                    for _, writer in slow:
+                        writer.transport.abort()
+
+        asyncio.run(run())
+
+    def test_bodies_in_memory_are_bounded(self):
+        async def run():
+            with mock.patch.object(rest, "_BODIES", 0.5):
+                async with _listening(_Model(), most=8) as port, ClientSession() as session:
+                    url = f"http://127.0.0.1:{port}/v1/models/m:predict"
+                    for size, status in ((400_000, 200), (700_000, 503), (400_000, 200)) * 2:
+                        async with session.post(url, data=_GOOD + b" " * size) as response:
+                            self.assertEqual(response.status, status)
+
+        asyncio.run(run())
+
+    def test_who_does_not_read_the_answer_is_cut_off(self):
+        async def predict(signature, inputs):
+            return {"y": np.array([b"x" * 30_000_000], object)}  # more than sockets hold
+
+        async def run():
+            with mock.patch.object(connections, "IDLE_SECONDS", 0.2):
+                async with _listening(_Model(_servable(predict)), most=8) as port:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+                    writer.write(_request(_GOOD))
+                    self.assertIn(b"200 OK", await reader.readline())
+                    await asyncio.sleep(1)
+                    found = 0
+                    with contextlib.suppress(ConnectionError):
+                        while part := await asyncio.wait_for(reader.read(2**20), 60):
+                            found += len(part)
+                    self.assertLess(found, 30_000_000)
+
+        asyncio.run(run())
+
+    def test_a_server_that_ends_answers_what_it_has_begun(self):
+        async def run():
+            listening = _listening(_Model(), most=8)
+            async with listening as port:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                head = _request(_GOOD).replace(b"Host", b"Expect: 100-continue\r\nHost")
+                writer.write(head[: -len(_GOOD)])
+                self.assertIn(b"100 Continue", await reader.readline())
+                ending = asyncio.create_task(listening.end())
+                await asyncio.sleep(0.1)
+                with self.assertRaises(ConnectionError):
+                    await asyncio.open_connection("127.0.0.1", port)
+                writer.write(_GOOD)
+                answer = await asyncio.wait_for(reader.read(), 60)
+                self.assertContainsInOrder(["200 OK", "Connection: close", "6.0"], answer.decode())
+                await ending
 
         asyncio.run(run())
 

@@ -66,10 +66,10 @@ class Server:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
 
-    def stop(self):
+    def stop(self, number=signal.SIGINT):
         """Ends it as Ctrl-C does; returns its exit code and what else it printed."""
         self.channel.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         output, _ = self.process.communicate(timeout=120)
         return self.process.returncode, output
 

@@ -1,8 +1,11 @@
 """The local server's life: new versions, the end, bad flags."""
 
+import asyncio
 import concurrent.futures
+import contextlib
 import json
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +15,7 @@ import pytest
 import requests
 import tensorflow as tf
 
-from regan_tf.serving import publishing
+from regan_tf.serving import load, publishing
 from regan_tf.serving.client import Client
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
@@ -96,6 +99,37 @@ class LifeTest(tf.test.TestCase):
             for answer in answers:
                 self.assertEqual(answer.result()[:15], b"HTTP/1.1 200 OK")
 
+    def test_sigterm_under_load_answers_what_it_took(self):
+        directory = pathlib.Path(self.get_temp_dir()) / "loaded"
+        publish(directory)
+        server, answers = Server(directory), []
+
+        async def run():
+            clients = [
+                asyncio.create_task(_ask_until_it_stops(server.rest_port, size, answers))
+                for size in (1, 1, 1, 300) * 8
+            ]
+            end = time.monotonic() + 60
+            hostile = asyncio.create_task(load.attack(f"{server.model}:predict", 20, end))
+            await asyncio.sleep(2)
+            before = len(answers)
+            stopped = await asyncio.to_thread(server.stop, signal.SIGTERM)
+            await asyncio.gather(*clients)
+            hostile.cancel()
+            return stopped, answers[:before], answers[before:]
+
+        started = time.monotonic()
+        (code, output), before, after = asyncio.run(run())
+        self.assertLess(time.monotonic() - started, 60)
+        self.assertEqual((code, output.splitlines()[-1]), (0, "stopped"))
+        self.assertNotEmpty(before)
+        self.assertNotEmpty(after)
+        for answer in answers:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            self.assertRegex(head, rb"^HTTP/1.1 (200 OK|503 )")
+            self.assertIn(b"Content-Length: %d\r\n" % len(body), head + b"\r\n")
+            json.loads(body)
+
     def test_the_client_waits_for_a_server_that_is_starting_and_speaks_in_words(self):
         directory = pathlib.Path(self.get_temp_dir()) / "model"
         generator, _ = problems.networks(3, 6, 5, spread=0.7, end_token=0)
@@ -127,11 +161,37 @@ class LifeTest(tf.test.TestCase):
         broken = f"{self.get_temp_dir()}/broken"
         for flags, message in (
             (["--model_dir=/nowhere"], "--model_dir=/nowhere holds no version"),
+            ([f"--model_dir={broken}", "--host="], "--host= is not allowed"),
             ([f"--model_dir={broken}"], f"no version in {broken} can be loaded"),
         ):
             result = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
             self.assertEqual(result.returncode, 1)
             self.assertIn(f"error: {message}", result.stderr)
+
+
+async def _ask_until_it_stops(port, rows, answers):
+    """Asks one request after the other; adds the answer, as far as it came, to every one that the
+    server took: it asked for its body.
+    """
+    body = json.dumps({"instances": [served_row(seed) for seed in range(rows)]}).encode()
+    head = f"POST /v1/models/regan:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head += "Expect: 100-continue\r\nConnection: close\r\n\r\n"
+    with contextlib.suppress(ConnectionError):
+        while True:
+            reader, writer = await asyncio.open_connection("localhost", port)
+            with contextlib.closing(writer):
+                writer.write(head.encode())
+                if not await reader.readline() + await reader.readline():
+                    return
+                writer.write(body)
+                answers.append(await _read(reader))
+
+
+async def _read(reader):
+    try:
+        return await reader.read()
+    except ConnectionError as error:
+        return repr(error).encode()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from regan_tf.config import Config
+from regan_tf.config import Config, UserError
 from regan_tf.spec import EstimatorSpec
 from regan_tf.studies import along_runs
 from regan_tf.training import algorithm, streams
@@ -59,6 +59,8 @@ class ConfigTest(tf.test.TestCase):
     def test_the_estimator_alone_is_another(self):
         spec = EstimatorSpec("relax", control_variate="step", leave_one_out=True)
         config = along_runs.config_of("recipe_15", spec, 2, 40)
+        with self.assertRaisesRegex(UserError, "--runs=none is not allowed: .* recipe_15"):
+            along_runs.config_of("none", spec, 0, 40)
         plain = along_runs.config_of("recipe_15", EstimatorSpec("reinforce_loo"), 0, 40)
         self.assertEqual(config.estimator_spec, spec)
         self.assertEqual((config.seq_len, config.d_steps, config.pretrain_epochs), (15, 10, 5))

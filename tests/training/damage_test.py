@@ -167,6 +167,20 @@ class DamageTest(tf.test.TestCase, parameterized.TestCase):
         self.assertRegex(warned, "^warning: checkpoint .*00000013 cannot .* adversarial 2: the one")
         self.assertEqual([p.name for p in (path / "checkpoints").iterdir()], ["00000012"])
 
+    def test_lost_last_calls_are_asked_for_again_from_the_checkpoint_before(self):
+        path = self._copy()
+        whole = (path / "calls.jsonl").read_bytes()
+        (path / "calls.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+        with self.assertRaisesRegex(UserError, r"calls.jsonl cannot be read: it has \d+ of the "):
+            regan_tf.load_run(path).calls()
+        warned, error = self._goes_on(path)
+        self.assertEqual(error, "")
+        self.assertRegex(warned, "^warning: checkpoint .*00000013 cannot .* it has .*: the one")
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_module.run(self._config(path))
+        again, before = (regan_tf.load_run(p).calls() for p in (path, self.whole))
+        self.assertEqual(again, before)
+
     def test_a_damaged_summary_is_written_again(self):
         path = self._copy()
         (path / "summary.json").write_text("{")
