@@ -10,14 +10,13 @@ quartiles, ratios.
   python -m regan_tf.benchmark --startup --rounds=5
 
 The first is the paper's size: every step, and a whole iteration. --growth also takes batch_size,
-vocab_size and hidden_dim. --workers holds so many processes against one, on the same minibatch.
---peer times the same updates written in plain JAX beside them. --memory_iterations shows the
-resident memory over a run of so many adversarial iterations, --startup what a run takes to begin
-and end.
+vocab_size and hidden_dim. --mean_length has sequences end. --workers holds so many processes
+against one, on the same minibatch. --peer times the same updates written in plain JAX beside them.
+--memory_iterations shows the resident memory over a run of so many adversarial iterations,
+--startup what a run takes to begin and end.
 """
 
 import concurrent.futures
-import functools
 import json
 import multiprocessing
 import os
@@ -30,13 +29,16 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf.cli import command
-from regan_tf.config import Config, UserError
+from regan_tf.config import UserError
 
 _SEQ_LEN = flags.DEFINE_integer("seq_len", 15, "Sequence length T.", lower_bound=3)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Sequences per minibatch.", lower_bound=2)
 _VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 5, "Tokens V.", lower_bound=2)
 _HIDDEN_DIM = flags.DEFINE_integer(
     "hidden_dim", 32, "Hidden units of both LSTMs, and size of the embedding.", lower_bound=1
+)
+_MEAN_LENGTH = flags.DEFINE_integer(
+    "mean_length", 0, "So long is the mean sequence; 0: all are, no end token.", lower_bound=0
 )
 _D_STEPS = flags.DEFINE_integer(
     "d_steps", 78, "Discriminator minibatches in a whole iteration.", lower_bound=1
@@ -86,7 +88,6 @@ UPDATES = {
     "actor_critic": {"estimator": "actor_critic"},
     "doubly_robust": {"estimator": "doubly_robust"},
 }
-_TRACKED = ("reinforce", "rebar", "relax")  # also timed with the variance over all parameters
 # TensorFlow counts calls and traces of a method over all objects that have it. Each update is a
 # Trainer of its own, traced once, and with fewer calls of each it takes that for one function that
 # is traced again and again, and warns.
@@ -97,6 +98,7 @@ _SIZES = {
     "batch_size": _BATCH_SIZE,
     "vocab_size": _VOCAB_SIZE,
     "hidden_dim": _HIDDEN_DIM,
+    "mean_length": _MEAN_LENGTH,
 }
 
 
@@ -144,7 +146,10 @@ def times(sizes, updates):
     """
     import numpy as np
 
-    steps, operations = _steps(sizes, updates)
+    from regan_tf.studies import timed_steps
+
+    options = {name: UPDATES[name] for name in updates}
+    steps, operations = timed_steps.steps(sizes, options, _D_STEPS.value, _PEER.value)
     rounds = _timed(steps)
     references = {
         "x MLE": "mle step",
@@ -293,9 +298,10 @@ def _point(sizes, update, threads, precision, rounds, tf_config):
     import numpy as np
 
     from regan_tf import replicas
+    from regan_tf.studies import timed_steps
 
     with replicas.strategy("multi_worker" if tf_config else "none").scope():
-        step = _update(sizes, UPDATES[update])
+        step = timed_steps.update(sizes, UPDATES[update])
         before = _peak_memory()
         first, *seconds = [_seconds(step) for _ in range(1 + rounds)]
     figures = {"ms": 1e3 * float(np.median(seconds)), "tracing [s]": first - min(seconds)}
@@ -321,97 +327,6 @@ def _timed(steps):
             calls = 1 if name.endswith(_LONG) else _CALLS.value
             rounds[name].append(1e3 * np.median([_seconds(call) for _ in range(calls)]))
     return {name: np.array(values) for name, values in rounds.items()}
-
-
-def _steps(sizes, updates):
-    import tensorflow as tf
-
-    from regan_tf.graphs import compiled
-    from regan_tf.studies import yardsticks
-
-    trainer, real = _trainer(sizes)
-    config, seed = trainer.config, tf.constant([0, 0])
-    batches = tf.tile(real[tf.newaxis], [_D_STEPS.value, 1, 1])
-    likelihood_step = compiled(trainer.likelihood_step)
-    discriminator_step = compiled(trainer.discriminator.step)
-    multiply, operations = yardsticks.products(config, sizes["vocab_size"])
-
-    def update():
-        return trainer.update_generator(seed, real)["reward"].numpy()
-
-    def epoch():
-        return trainer.train_discriminator(batches, seed)[0]["discriminator_loss"].numpy()
-
-    steps = {
-        "bare products": multiply,
-        "bare keras LSTM": yardsticks.keras_lstm(config),
-        "mle step": lambda: likelihood_step(real),
-    }
-    steps |= {
-        "discriminator step": lambda: discriminator_step(real, real),
-        "discriminator epoch": epoch,
-    }
-    steps |= {"whole iteration": lambda: (update(), epoch()), "reinforce update": update}
-    for name in updates:
-        if name != "reinforce":
-            steps[f"{name} update"] = _update(sizes, UPDATES[name])
-        if name in _TRACKED:
-            steps[f"{name} update, with variance"] = _update(
-                sizes, UPDATES[name], track_variance=True
-            )
-    if _PEER.value:
-        steps |= {f"{_PEER.value}: {name}": call for name, call in _peer(trainer, real).items()}
-    return steps, operations
-
-
-def _peer(trainer, real):
-    """The peer's steps, from the same weights."""
-    try:
-        from regan_tf.studies import jax_peer
-    except ImportError as error:
-        raise UserError(f"{error}; --peer=jax needs `pip install 'regan-tf[bench]'`") from None
-    weights = (
-        jax_peer.generator_weights(trainer.generator),
-        jax_peer.discriminator_weights(trainer.discriminator.network),
-    )
-    peer = jax_peer.Peer(*weights, real.numpy())
-    return {
-        **{name: functools.partial(peer.update, name) for name in jax_peer.UPDATES},
-        "discriminator step": peer.discriminate,
-        "discriminator epoch": lambda: peer.epoch(_D_STEPS.value),
-    }
-
-
-def _update(sizes, options, track_variance=False):
-    import tensorflow as tf
-
-    trainer, real = _trainer(sizes, track_variance=track_variance, **options)
-    seed = tf.constant([0, 0])
-    return lambda: trainer.update_generator(seed, real)["reward"].numpy()
-
-
-def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
-    import tensorflow as tf
-
-    from regan_tf.networks.discriminator import Discriminator
-    from regan_tf.networks.generator import Generator
-    from regan_tf.training.trainer import Trainer
-
-    hidden, shape = sizes["hidden_dim"], [sizes["batch_size"], sizes["seq_len"]]
-    config = Config(
-        estimator=estimator,
-        track_variance=track_variance,
-        seq_len=sizes["seq_len"],
-        batch_size=sizes["batch_size"],
-        data_size=sizes["batch_size"],
-        embed_dim=hidden,
-        generator_dim=hidden,
-        discriminator_dim=hidden,
-        **options,
-    ).resolved()
-    generator = Generator(sizes["vocab_size"], sizes["seq_len"], hidden, hidden)
-    tokens = tf.random.stateless_uniform(shape, [0, 0], maxval=sizes["vocab_size"], dtype=tf.int32)
-    return Trainer(config, generator, Discriminator(sizes["vocab_size"], hidden)), tokens
 
 
 def _startup():
