@@ -242,11 +242,9 @@ class EstimatorSpec:
             return
         if self.traits.is_likelihood:
             self._contradiction("sampling", "estimator", "which samples nothing")
-        reason = "which needs the Gumbel noise that independent tokens are made of"
         if self.traits.tokens == "straight_through" and not self.traits.second_order:
+            reason = "which needs the Gumbel noise that independent tokens are made of"
             self._contradiction("sampling", "estimator", reason)
-        if self.traits.relaxed and self.control_variate == "sequence":
-            self._contradiction("sampling", "control_variate", f"{reason}; step and rollout do not")
 
     def _contradiction(self, name, other, reason):
         raise SettingError(name, getattr(self, name), reason, (other, getattr(self, other)))

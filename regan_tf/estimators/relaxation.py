@@ -6,6 +6,7 @@ Shapes: [..., V]; a token b is the argmax of z over the last axis. Noise is an a
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -50,10 +51,10 @@ class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
 
         The second is computed as l_i - log(-log v_i - p_i log v_b), and its slope in l_i as
         log v_i / (log v_i + p_i log v_b): both stay finite down to l = -1e4. The argmax is b by
-        construction, to rounding.
+        construction, to rounding, where p_b does not round to 0.
 
         Args:
-          tokens: b, int32 [...], drawn from p: p_b log v_b must not round to 0.
+          tokens: b, int32 [...].
           noise: uniform v in (0, 1), [..., V], independent of b.
         Returns:
           z~ [..., V]. Gradients flow through l, never through b.
@@ -73,10 +74,13 @@ class RelaxedTokens(tfp.distributions.RelaxedOneHotCategorical):
         return self._given(tokens, noise)[0]
 
     def _given(self, tokens, noise):
-        """z~ - l, and dz~/dl: 0 for b, since z~_b = l_b - log(- p_b log v_b)."""
+        """z~ - l, and dz~/dl: 0 for b, since z~_b = l_b - log(- p_b log v_b). After the end p_b may
+        be 0: what is said of it there counts for nothing, but must be finite.
+        """
         tokens, exponential = tf.convert_to_tensor(tokens), -tf.math.log(noise)
         of_b = tf.gather(exponential, tokens, axis=-1, batch_dims=tokens.shape.rank)
-        others = replaced(exponential, tokens, tf.zeros_like(of_b))
+        least = np.finfo(noise.dtype.as_numpy_dtype).tiny
+        others = replaced(exponential, tokens, tf.fill(tf.shape(of_b), least))
         rate = others + tf.exp(tf.stop_gradient(self.logits)) * of_b[..., tf.newaxis]
         return -tf.math.log(rate), others / rate
 

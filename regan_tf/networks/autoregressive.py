@@ -277,8 +277,8 @@ def _scattered(scatter, x, tokens, values):
 
 
 def log_prob(unrolled: Unrolled) -> tf.Tensor:
-    """log p(b_t | b_<t) of a pass's own tokens, [B, T]: the generator's, or picked from all. As
-    long as nothing else reads `log_probs`, a graph need not hold them.
+    """log p(b_t | b_<t) of a pass's own tokens, [B, T]: the generator's, or picked from all. After
+    the end it means nothing. As long as nothing else reads `log_probs`, a graph need not hold them.
     """
     if unrolled.log_prob is None:
         return chosen(unrolled.log_probs, unrolled.tokens)

@@ -44,8 +44,8 @@ def with_pullback(
     Returns:
       Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
       tensor for each of `trainable_variables`, and RowGradients or None. The cotangent is that of
-      log_probs, [B, T, V], or of the tokens' own alone, [B, T]; both results are differentiable in
-      it.
+      log_probs, [B, T, V], or of the tokens' own alone, [B, T], and 0 after the end; both results
+      are differentiable in it.
     """
     if isinstance(generator, FastGenerator):
         unrolled = run()
@@ -135,8 +135,7 @@ def _through_log_softmax(probs, tokens, cotangent):
         d = tf.transpose(cotangent, [1, 0, 2])
         return d - probs * tf.reduce_sum(d, axis=-1, keepdims=True)
     d, tokens = tf.transpose(cotangent), tf.transpose(tokens)
-    others, size = probs * -d[..., tf.newaxis], probs.shape[-1]
-    return others + tf.one_hot(tokens, size, dtype=d.dtype) * d[..., tf.newaxis]
+    return autoregressive.added(probs * -d[..., tf.newaxis], tokens, d)
 
 
 def _through_cell(cell, trace, cotangent, length):

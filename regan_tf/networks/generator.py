@@ -291,7 +291,7 @@ class Generator(keras.Model, Generates, FastGenerator):
             cold = logits if temperature is None else logits / temperature
             return token, softmax.log_prob(cold, token)
 
-        return autoregressive.to_ends(self, tokens, choose)[1]
+        return autoregressive.to_ends(self, tf.cast(tokens, tf.int32), choose)[1]
 
     def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows

@@ -48,7 +48,7 @@ class Unrolled(NamedTuple):
     states: Any
     saved: Any = ()  # what else the generator's own `pullback` wants
     # log p(b_t | b_<t), [B, T], where the generator has it cheaper than by log_probs; read it by
-    # `autoregressive.log_prob`
+    # `autoregressive.log_prob`. After the end it means nothing, and may be 0
     log_prob: tf.Tensor | None = None
 
 
@@ -80,7 +80,9 @@ class FastGenerator(abc.ABC):
     def pullback(
         self, unrolled: Unrolled, cotangent: tf.Tensor, row_gradients: bool = False
     ) -> tuple[list[tf.Tensor], RowGradients | None]:
-        """From a cotangent to the gradient in the weights: see `backprop.with_pullback`."""
+        """From a cotangent, 0 after the end, to the gradient in the weights: see
+        `backprop.with_pullback`.
+        """
 
     def step_states(self, unrolled: Unrolled) -> Any:
         """The states from which `step` goes on after each b_<t and l_t: a nest of [T, B, ...]."""

@@ -1,5 +1,6 @@
 """Unbiasedness against exact enumeration, the sequence form's bias, and the variance over rows."""
 
+import contextlib
 from unittest import mock
 
 import numpy as np
@@ -11,9 +12,11 @@ from regan_tf.estimators import control_variate, estimate, signals, variance
 from regan_tf.estimators.control_networks import ControlNetwork, StepControlNetwork
 from regan_tf.estimators.control_variate import ControlVariate, feature_dim
 from regan_tf.estimators.discriminator_rewards import DiscriminatorReward, PrefixLogitReward
+from regan_tf.estimators.estimate import estimate_gradient
 from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import PrefixReward
+from regan_tf.graphs import compiled
 from regan_tf.networks import autoregressive, lstm, noise, quasi_random
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
@@ -112,6 +115,33 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
                 name, problems.networks(7, 4, 3, reward_spread=3.0, end_token=3)
             )
 
+    @parameterized.parameters(("iid", False), ("sobol", False), ("iid", True))
+    def test_z_given_its_token_is_that_of_gumbel_noise(self, sampling, planted):
+        """In the sequence form, which both b and z enter; planted is noise that b is not of."""
+        generator, discriminator = problems.networks(7, 4, 3, reward_spread=3.0, end_token=3)
+
+        def mean_and_variance(sampling="iid"):
+            @compiled
+            def draw(seed):
+                options = {"temperature": 0.5, "sampling": sampling, "batch_size": 500}
+                reward = discriminator.probability
+                gradient, _ = estimate_gradient("rebar", generator, reward, seed=seed, **options)
+                return problems.flat(gradient)
+
+            drawn = np.stack([draw(tf.constant([i, 1])) for i in range(60)])
+            return drawn.mean(axis=0), drawn.var(axis=0, ddof=1) / 60
+
+        expected, error = mean_and_variance()
+        independent = mock.patch.object(estimate._Noise, "of_z", lambda noise, *_: noise.gumbel)
+        with (
+            mock.patch.object(noise, "_FEW", 2),
+            independent if planted else contextlib.nullcontext(),
+        ):
+            found, other = mean_and_variance(sampling)
+        moved = np.abs(expected) > 1e-6
+        squared = ((found - expected) ** 2 / (error + other))[moved]
+        self.assertEqual(np.mean(squared) > 2, planted, np.mean(squared))
+
     @parameterized.parameters("rebar", "relax")
     def test_sequence_form_is_unbiased_if_the_generator_ignores_its_prefix(self, estimator):
         generator, discriminator = problems.networks(2, 3, 3)
@@ -137,6 +167,33 @@ class UnbiasednessTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertLess(first.relative_noise + second.relative_noise, 0.05)
         self.assertLess(second.relative_bias, first.relative_bias - 0.15)
+
+
+def _ruling_out_a_second_end(generator):
+    """The generator, with next to no probability of its end token after that."""
+    found, step, end = problems.Protocol(generator), generator.step, generator.end_token
+
+    def without(inputs, state):
+        logits, state = step(inputs, state)
+        is_over = tf.cast(inputs == end, logits.dtype)[:, tf.newaxis]
+        return logits - 1e3 * is_over * tf.one_hot(end, generator.vocab_size), state
+
+    found.step = without
+    return found
+
+
+class EndTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.product(estimator=["rebar", "relax"], form=["sequence", "step"])
+    def test_what_is_impossible_after_the_end_leaves_gradients_finite(self, estimator, form):
+        generator, discriminator = problems.networks(7, 4, 3, end_token=3)
+        generator = _ruling_out_a_second_end(generator)
+        spec, reward = EstimatorSpec(estimator, control_variate=form), discriminator.probability
+        control = ControlVariate.create(spec, generator, reward)
+        gradient, found = estimate_gradient(
+            spec, generator, reward, batch_size=50, seed=0, control=control
+        )
+        self.assertTrue(np.any(found.tokens[:, 0] == 3))
+        self.assertAllInRange(problems.flat([*gradient, *found.control_gradient]), -1e3, 1e3)
 
 
 class MutationTest(tf.test.TestCase, parameterized.TestCase):
@@ -440,10 +497,6 @@ class BadArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         (
             {"sampling": "lhs", "control_variate": "step", "batch_size": 2},
             "batch_size=2 is not allowed: sampling=lhs needs an even number of rows, at least 4",
-        ),
-        (
-            {"sampling": "sobol"},
-            "sampling='sobol' contradicts control_variate='sequence', which needs the Gumbel noise",
         ),
         (
             {"sampling": "sobol", "estimator": "straight_through"},

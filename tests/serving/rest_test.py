@@ -283,6 +283,24 @@ class ConnectionsTest(tf.test.TestCase):
 
         asyncio.run(run())
 
+    def test_small_bodies_pass_large_ones_that_stall(self):
+        async def run():
+            with mock.patch.object(rest, "_BODIES", 0.5):
+                async with _listening(_Model(), most=8) as port, ClientSession() as session:
+                    room = rest._BODIES * _LIMITS.body_bytes
+                    whole = _request(_GOOD + b" " * (_LIMITS.body_bytes - len(_GOOD)))
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.write(whole[: int(room)])
+                    await writer.drain()
+                    await asyncio.sleep(0.2)
+                    url = f"http://127.0.0.1:{port}/v1/models/m:predict"
+                    for size, status in ((0, 200), (400_000, 503)):
+                        async with session.post(url, data=_GOOD + b" " * size) as response:
+                            self.assertEqual(response.status, status)
+                    writer.transport.abort()
+
+        asyncio.run(run())
+
     def test_who_does_not_read_the_answer_is_cut_off(self):
         async def predict(signature, inputs):
             return {"y": np.array([b"x" * 30_000_000], object)}  # more than sockets hold
