@@ -127,10 +127,10 @@ def _loaded(flag, hostile):
 
 
 async def _load(url, hostile, pid):
-    """Of both kinds of clients what `load` gives; and what the server uses: before, after each
-    quarter of the time, and when all have left.
+    """Of both kinds of clients what `server_load` gives; and what the server uses: before, after
+    each quarter of the time, and when all have left.
     """
-    from regan_tf.serving import load
+    from regan_tf.studies import server_load
 
     end = time.monotonic() + _SECONDS.value
     usage = [_usage(pid)]
@@ -141,7 +141,7 @@ async def _load(url, hostile, pid):
             usage.append(_usage(pid))
 
     (milliseconds, clean), bad, _ = await asyncio.gather(
-        load.ask(url, _CLIENTS.value, end), load.attack(url, hostile, end), watch()
+        server_load.ask(url, _CLIENTS.value, end), server_load.attack(url, hostile, end), watch()
     )
     await asyncio.sleep(1)
     return milliseconds, clean, bad, [*usage, _usage(pid)]

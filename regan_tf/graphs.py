@@ -14,10 +14,10 @@ compiled = functools.partial(tf.function, autograph=False)
 
 
 def number(value: float, dtype: str = "int32") -> tf.Tensor:
-    """A number that is another at each step, as a scalar tensor.
+    """A scalar tensor of a number that changes from call to call, as a seed does.
 
-    TensorFlow keeps every Python number that it made a tensor of, with it, until the process ends:
-    some 600 bytes. NumPy's it does not keep.
+    TensorFlow keeps every Python number that it made a tensor of, and the tensor, until the process
+    ends: some 600 bytes. NumPy's it does not keep.
     """
     return tf.constant(np.asarray(value, dtype))
 

@@ -19,8 +19,16 @@ _FLOORS = (
     {"cli", "plots", "replicas", "tasks"},
     {"estimators", "serving"},
     {"client", "serve", "training"},
-    {"benchmark_serving", "export", "main", "sample", "studies"},
-    {"benchmark", "benchmark_rewards", "compare", "report", "sweep", "temperature_curve"},
+    {"export", "main", "sample", "studies"},
+    {
+        "benchmark",
+        "benchmark_rewards",
+        "benchmark_serving",
+        "compare",
+        "report",
+        "sweep",
+        "temperature_curve",
+    },
     {"__main__"},
 )
 

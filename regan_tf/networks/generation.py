@@ -9,10 +9,11 @@ from tensorflow.random.experimental import stateless_split
 
 from regan_tf.graphs import compiled
 from regan_tf.networks import samplers
-from regan_tf.networks.autoregressive import AT_ONCE, stateless, write_by_step
+from regan_tf.networks.autoregressive import AT_ONCE, stateless
 from regan_tf.networks.noise import unit_interval
 from regan_tf.networks.prompts import padded
 from regan_tf.networks.protocol import SequenceGenerator, end_token
+from regan_tf.networks.writing import write_by_step
 
 _COLDEST = 1e-30  # colder changes nothing, and would overflow
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, backprop, lstm, samplers, softmax
+from regan_tf.networks import autoregressive, backprop, lstm, samplers, softmax, writing
 from regan_tf.networks.autoregressive import (
     AT_ONCE,
     alive,
@@ -143,7 +143,7 @@ class Generator(keras.Model, Generates, FastGenerator):
             token = draw(logits, noise_t)
             return token, tf.fill(tf.shape(token), none)
 
-        return autoregressive.to_ends(self, noise, choose)[0]
+        return writing.to_ends(self, noise, choose)[0]
 
     def complete(
         self, prefix: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor
@@ -291,7 +291,7 @@ class Generator(keras.Model, Generates, FastGenerator):
             cold = logits if temperature is None else logits / temperature
             return token, softmax.log_prob(cold, token)
 
-        return autoregressive.to_ends(self, tf.cast(tokens, tf.int32), choose)[1]
+        return writing.to_ends(self, tf.cast(tokens, tf.int32), choose)[1]
 
     def sample(self, batch_size: int, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         """Draws sequences, int32 [B, T], without a gradient; where the noise would be large, rows

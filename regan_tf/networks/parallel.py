@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from regan_tf.networks import autoregressive, backprop, samplers
-from regan_tf.networks.autoregressive import chosen, stateless, time_major, write_by_step
+from regan_tf.networks.autoregressive import chosen, stateless, time_major
 from regan_tf.networks.generation import Generates
 from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import FastGenerator, RowGradients, Unrolled, end_token
+from regan_tf.networks.writing import write_by_step
 
 # Steps that `check` takes: eager ones, of which each takes milliseconds.
 _CHECKED = 16

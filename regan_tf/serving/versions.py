@@ -25,7 +25,7 @@ def versions_in(directory):
 
 
 def has_version(directory):
-    """Whether there is one; not in a directory that is none, or cannot be read."""
+    """Whether there is one; False where the directory cannot be read, or is none."""
     try:
         return bool(versions_in(directory))
     except OSError:

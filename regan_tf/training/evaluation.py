@@ -119,7 +119,7 @@ def _divergence_function(generator, prior):
     def divergence(tokens):
         width = generator.seq_len * generator.vocab_size
         log_ratio = autoregressive.in_parts(
-            lambda rows: generator.log_prob(rows) - prior.log_prob(rows), tokens, width
+            lambda rows: generator.read(rows) - prior.read(rows), tokens, width
         )
         return tf.reduce_mean(tf.reduce_sum(log_ratio, axis=1))
 

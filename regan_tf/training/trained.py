@@ -80,7 +80,7 @@ class TrainedRun:
         """What its --reward of texts or tokens was asked for, in order, each sequence once: the
         lines of its calls.jsonl, with "call", "iteration", "tokens", "reward", components and, of a
         reward of texts, "text". Those since the newest checkpoint are left out: they are no part of
-        the run until they are made again.
+        the run until they are made again. Raises UserError where some are lost.
         """
         with reading_calls(self.path):
             return made(call_lines(self.path), self._progress.calls)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 
 from regan_tf.__main__ import COMMANDS
@@ -26,6 +27,7 @@ _OTHERS = {
 }
 
 
+@pytest.mark.slow
 class BadFlagsTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()

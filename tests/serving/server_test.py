@@ -15,8 +15,9 @@ import pytest
 import requests
 import tensorflow as tf
 
-from regan_tf.serving import load, publishing
+from regan_tf.serving import publishing
 from regan_tf.serving.client import Client
+from regan_tf.studies import server_load
 from regan_tf.tasks.text import Vocabulary
 from tests import problems
 from tests.serving.served import Server, connections_to, publish, served_row
@@ -110,7 +111,7 @@ class LifeTest(tf.test.TestCase):
                 for size in (1, 1, 1, 300) * 8
             ]
             end = time.monotonic() + 60
-            hostile = asyncio.create_task(load.attack(f"{server.model}:predict", 20, end))
+            hostile = asyncio.create_task(server_load.attack(f"{server.model}:predict", 20, end))
             await asyncio.sleep(2)
             before = len(answers)
             stopped = await asyncio.to_thread(server.stop, signal.SIGTERM)

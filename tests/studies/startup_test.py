@@ -2,11 +2,13 @@
 
 import subprocess
 
+import pytest
 import tensorflow as tf
 
 from regan_tf.studies import startup
 
 
+@pytest.mark.slow
 class StartupTest(tf.test.TestCase):
     def test_the_start_is_told_by_wall_and_processor(self):
         figures = startup.seconds(1, ("-c", "sum(range(3_000_000))"))

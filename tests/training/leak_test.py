@@ -5,6 +5,7 @@ import gc
 import sys
 import tempfile
 
+import pytest
 import tensorflow as tf
 
 import regan_tf
@@ -42,6 +43,7 @@ class _Watch(regan_tf.Callback):
             self.last = _in_use()
 
 
+@pytest.mark.slow
 class LeakTest(tf.test.TestCase):
     def test_iterations_leave_nothing_in_memory(self):
         if not hasattr(_LIBC, "mallinfo2"):

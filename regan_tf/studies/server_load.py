@@ -3,17 +3,18 @@
 import asyncio
 import collections
 import contextlib
+import functools
 import gzip
 import itertools
 import json
 import os
+import re
 import time
 
 import aiohttp
 import yarl
 
 _STAY_SECONDS = 8  # of a hostile connection, which is less than it may
-_BOMB = gzip.compress(b" " * 105_000_000)  # 102 KB
 _LISTS = b'{"inputs": {"seed": [' + b"[0]," * 250_000 + b"1]}}"
 _DEEP = b"[" * 50_000
 _ROWS = json.dumps(
@@ -29,7 +30,8 @@ async def ask(url, clients, end):
       clients: how many.
       end: of time.monotonic.
     Returns:
-      Milliseconds of every answer, and a Counter of their statuses.
+      Milliseconds of every answer, and a Counter of their statuses; None counts those that never
+      came.
     """
     milliseconds, statuses = [], collections.Counter()
 
@@ -37,9 +39,7 @@ async def ask(url, clients, end):
         while time.monotonic() < end:
             body = json.dumps({"instances": [{"seed": seed, "temperature": 1.0, "prefix": ""}]})
             start = time.perf_counter()
-            async with session.post(url, data=body) as response:
-                await response.read()
-                statuses[response.status] += 1
+            statuses[await _status(session, url, body)] += 1
             milliseconds.append(1000 * (time.perf_counter() - start))
             seed += clients
 
@@ -63,7 +63,7 @@ async def attack(url, rate, end):
     url, statuses = yarl.URL(url), collections.Counter()
     kinds = itertools.cycle(
         [
-            lambda: _answered(url, statuses, _BOMB, {"Content-Encoding": "gzip"}),
+            lambda: _answered(url, statuses, _bomb(), {"Content-Encoding": "gzip"}),
             lambda: _answered(url, statuses, _LISTS),
             lambda: _answered(url, statuses, _DEEP),
             lambda: _leaving(url, statuses, _head(url, len(_ROWS)) + _ROWS, 0.01),
@@ -81,25 +81,37 @@ async def attack(url, rate, end):
 
 async def _answered(url, statuses, body, headers=None):
     async with aiohttp.ClientSession() as session:
-        try:
-            async with session.post(url, data=body, headers=headers) as response:
-                await response.read()
-                statuses[response.status] += 1
-        except aiohttp.ClientError:
-            statuses[None] += 1
+        statuses[await _status(session, url, body, headers)] += 1
+
+
+async def _status(session, url, body, headers=None):
+    """Of the answer; None where the connection broke."""
+    try:
+        async with session.post(url, data=body, headers=headers) as response:
+            await response.read()
+            return response.status
+    except (aiohttp.ClientError, OSError):
+        return None
+
+
+@functools.cache
+def _bomb():
+    """102 KB."""
+    return gzip.compress(b" " * 105_000_000)
 
 
 async def _leaving(url, statuses, data, seconds):
     """Sends data to the server and aborts the connection after a while, or once it is answered."""
     try:
         reader, writer = await asyncio.open_connection(url.host, url.port)
-    except ConnectionError:
+    except OSError:
         statuses[None] += 1
         return
     writer.write(data)
-    with contextlib.suppress(TimeoutError, ConnectionError):
+    with contextlib.suppress(TimeoutError, OSError):
         answer = await asyncio.wait_for(reader.read(100), seconds)
-        statuses[int(answer.split()[1]) if answer else None] += 1
+        status = re.match(rb"HTTP/1\.\d (\d+)", answer)
+        statuses[int(status[1]) if status else None] += 1
     writer.transport.abort()
 
 

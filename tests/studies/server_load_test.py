@@ -10,7 +10,7 @@ from unittest import mock
 import tensorflow as tf
 from aiohttp import web
 
-from regan_tf.serving import load
+from regan_tf.studies import server_load
 
 
 @contextlib.asynccontextmanager
@@ -28,7 +28,7 @@ async def _answering(handler):
 def _counting():
     """Lets the load's time be a number of looks at it."""
     clock = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count()))
-    return mock.patch.object(load, "time", clock)
+    return mock.patch.object(server_load, "time", clock)
 
 
 class LoadTest(tf.test.TestCase):
@@ -42,7 +42,7 @@ class LoadTest(tf.test.TestCase):
 
         async def run():
             async with _answering(answer) as url:
-                return await load.ask(url, 3, time.monotonic() + 0.3)
+                return await server_load.ask(url, 3, time.monotonic() + 0.3)
 
         milliseconds, statuses = asyncio.run(run())
         self.assertLen(set(seeds), len(seeds))
@@ -60,18 +60,20 @@ class LoadTest(tf.test.TestCase):
 
         async def run():
             async with _answering(refuse) as url:
-                return await load.attack(url, 50, end=14)
+                return await server_load.attack(url, 50, end=14)
 
-        with mock.patch.object(load, "_STAY_SECONDS", 2), _counting():
+        with mock.patch.object(server_load, "_STAY_SECONDS", 2), _counting():
             statuses = asyncio.run(run())
-        self.assertContainsSubset([load._BOMB, load._LISTS, load._DEEP], bodies)
+        self.assertContainsSubset(
+            [server_load._bomb(), server_load._LISTS, server_load._DEEP], bodies
+        )
         self.assertGreaterEqual(statuses[500], 6)  # and if they are quick, those who leave
         self.assertEqual(statuses[400], 2)  # of noise
-        self.assertLen(json.loads(load._ROWS)["instances"], 1000)
+        self.assertLen(json.loads(server_load._ROWS)["instances"], 1000)
 
     def test_a_server_that_is_gone_is_counted(self):
         with _counting():
-            statuses = asyncio.run(load.attack("http://127.0.0.1:9/m:predict", 50, end=7))
+            statuses = asyncio.run(server_load.attack("http://127.0.0.1:9/m:predict", 50, end=7))
         self.assertEqual(statuses, {None: 7})
 
 
