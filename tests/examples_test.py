@@ -38,7 +38,8 @@ class OneFileTest(tf.test.TestCase, parameterized.TestCase):
         seed, temperature = tf.constant([3, 4]), 0.7
         of_control = {} if estimator == "reinforce" else {"control_variate": form, "coupled": False}
         spec = EstimatorSpec(estimator, temperature=temperature, **of_control)
-        gumbel, uniform, *_ = estimate._noise(spec, generator, _BATCH, seed)
+        noise = estimate._noise(spec, generator, _BATCH, seed)
+        gumbel, uniform = noise.gumbel, noise.v
         found, of_phi = one_file.estimate(
             estimator, form, generator, discriminator, network, gumbel, uniform, temperature
         )

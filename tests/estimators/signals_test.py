@@ -57,7 +57,8 @@ class FormTest(tf.test.TestCase, parameterized.TestCase):
         seed, batch_size, temperature, eta = tf.constant([4, 5]), 6, 0.7, 0.8
         spec = EstimatorSpec(estimator, temperature=temperature, eta=eta)
         data = tf.constant(np.random.default_rng(0).integers(0, 4, [batch_size, 3]), tf.int32)
-        gumbel, uniform, *_ = estimate._noise(spec, generator, batch_size, seed)
+        noise = estimate._noise(spec, generator, batch_size, seed)
+        gumbel, uniform = noise.gumbel, noise.v
 
         def terms():
             tokens = data if estimator == "mle" else generator.unroll(gumbel).tokens

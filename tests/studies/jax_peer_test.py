@@ -6,9 +6,10 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from regan_tf import Discriminator, Generator, estimate_gradient
-from regan_tf.estimators import likelihood
+from regan_tf.estimators import estimate, likelihood
 from regan_tf.estimators.discriminator_rewards import DiscriminatorReward
-from regan_tf.networks.noise import to_gumbel, uniform_noise
+from regan_tf.estimators.relaxation import RelaxedTokens
+from regan_tf.spec import EstimatorSpec
 
 _B, _T, _H = 16, 6, 8
 
@@ -28,11 +29,12 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
         tf.keras.utils.set_random_seed(3)
         return Generator(vocab_size, _T, _H, _H), Discriminator(vocab_size, _H)
 
-    def _noise(self, vocab_size, seed):
-        """What `estimate_gradient` draws of a seed."""
-        seeds = tf.unstack(tf.random.experimental.stateless_split([seed, 0], 3))
-        gumbel, uniform = (uniform_noise([_B, _T, vocab_size], s) for s in seeds[:2])
-        return to_gumbel(gumbel).numpy(), uniform.numpy()
+    def _noise(self, generator, estimator):
+        """What `estimate_gradient` makes b and z of, and z~."""
+        noise = estimate._noise(EstimatorSpec(estimator), generator, _B, [7, 0])
+        drawn = generator.unroll(noise.of_tokens)
+        distribution = RelaxedTokens(1.0, drawn.log_probs)
+        return noise.of_z(distribution, drawn.tokens).numpy(), noise.v.numpy()
 
     def _assert_same(self, ours, theirs, sign=1):
         """Lists of tensors, and a dict of arrays in the same order."""
@@ -45,7 +47,7 @@ class JaxPeerTest(tf.test.TestCase, parameterized.TestCase):
         ours, _ = estimate_gradient(
             estimator, generator, DiscriminatorReward(discriminator), batch_size=_B, seed=[7, 0]
         )
-        noise = self._noise(vocab_size, 7)
+        noise = self._noise(generator, estimator)
         theirs = self.jax.grad(getattr(self.peer, f"{estimator}_loss"))(
             weights := self.peer.generator_weights(generator),
             self.peer.discriminator_weights(discriminator),

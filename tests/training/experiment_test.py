@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,8 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaises(InterruptedError):
             self._run("run", stop=5, iterations=6)
         (self.directory / "run/calls.jsonl").write_text("")
+        older, _ = sorted((self.directory / "run/checkpoints").iterdir())
+        shutil.rmtree(older)  # it would serve
         with self.assertRaisesRegex(UserError, r"calls.jsonl cannot be read: it has 0 of the \d+"):
             self._run("run", iterations=6)
 

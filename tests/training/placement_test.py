@@ -20,18 +20,19 @@ _ON_GPU = """
     Abs AddN AddV2 All Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp
     BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2 Const
     Conv2D Conv2DBackpropFilter Conv2DBackpropInput Cumsum DivNoNan Einsum EmptyTensorList
-    EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual
-    Identity IdentityN InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax LogicalAnd
-    MatMul MatrixDiagPartV3 MatrixDiagV3 Max Maximum Mean Minimum Mul Neg NoOp NotEqual OneHot
-    Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow Prod Range Rank
-    ReadVariableOp RealDiv Reshape ResourceGather Select SelectV2 Shape ShapeN Sigmoid
-    SigmoidGrad Size Slice Softmax Softplus Split SplitV Sqrt Square Squeeze
+    EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod GatherNd GatherV2 Greater
+    GreaterEqual Identity IdentityN InvertPermutation L2Loss Less LessEqual Log Log1p LogSoftmax
+    LogicalAnd MatMul MatrixDiagPartV3 MatrixDiagV3 Max Maximum Mean Minimum Mul Neg NoOp
+    NotEqual OneHot Pack Pad PartitionedCall Placeholder PlaceholderWithDefault Pow Prod Range
+    Rank ReadVariableOp RealDiv Reshape ResourceGather ScatterNd Select SelectV2 Shape ShapeN
+    Sigmoid SigmoidGrad Size Slice Softmax Softplus Split SplitV Sqrt Square Squeeze
     StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter
     StatelessRandomUniformFullIntV2 StatelessRandomUniformV2 StatelessWhile StopGradient
     StridedSlice StridedSliceGrad Sub Sum Tanh TanhGrad TensorListElementShape
     TensorListFromTensor TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
-    TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd TensorScatterSub Tile
-    Transpose Unpack UnsortedSegmentSum VariableShape While ZerosLike
+    TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd TensorScatterSub
+    TensorScatterUpdate Tile Transpose Unpack UnsortedSegmentSum VariableShape Where While
+    ZerosLike
 """
 
 
