@@ -50,7 +50,7 @@ class NotationTest(tf.test.TestCase, parameterized.TestCase):
         "reinforce:sequence",
         "reinforce_loo:x1",
         "rebar:reuse2",
-        "rebar:sobol",
+        "straight_through:sobol",
         "reinforce_loo:reuse0",
         "reinforce_loo:critics2",
         "rebar:unread",

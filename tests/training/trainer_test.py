@@ -425,8 +425,8 @@ class ConfigTest(tf.test.TestCase, parameterized.TestCase):
             "--row_parts=64 contradicts --sampling=sobol, for which a part needs an even number",
         ),
         (
-            {"sampling": "lhs"},
-            "--sampling=lhs contradicts --control_variate=sequence, which needs the Gumbel noise",
+            {"sampling": "lhs", "estimator": "straight_through"},
+            "--sampling=lhs contradicts --estimator=straight_through, which needs the Gumbel noise",
         ),
         (
             {"row_parts": 2, "distribution": "mirrored"},
