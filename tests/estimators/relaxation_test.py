@@ -32,6 +32,12 @@ def _draw(size, seed=0):
 
 
 class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
+    def _assert_argmax(self, z, tokens):
+        """To rounding, which makes another of a row in a million."""
+        of_tokens = tf.gather(z, tokens, axis=-1, batch_dims=1)
+        self.assertAllClose(of_tokens, tf.reduce_max(z, axis=-1), atol=1e-5, rtol=0)
+        self.assertGreater(np.mean(tf.argmax(z, axis=-1, output_type=tf.int32) == tokens), 0.9999)
+
     def test_argmax_of_z_has_the_categorical_distribution(self):
         _, _, _, tokens = _draw(20_000)
         counts = np.bincount(tokens, minlength=4)
@@ -44,7 +50,7 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
         distribution = RelaxedTokens(1.0, tf.nn.log_softmax(rows))
         tokens = np.random.default_rng(1).integers(0, 5, 50_000).astype(np.int32)
         z = distribution.conditional(tokens, uniform_noise([50_000, 5], [0, 1]))
-        self.assertAllEqual(tf.argmax(z, axis=-1), tokens)
+        self._assert_argmax(z, tokens)
 
     def test_conditional_with_the_token_integrated_out_has_the_distribution_of_z(self):
         _, z, z_tilde, _ = _draw(20_000)
@@ -80,7 +86,7 @@ class RelaxationTest(tf.test.TestCase, parameterized.TestCase):
             distribution = RelaxedTokens(1.0, logits)
             gumbel = distribution.gumbel_given(tokens, uniform_noise([size, 4], [0, 1]))
         self.assertIsNone(tape.gradient(gumbel, logits))
-        self.assertAllEqual(tf.argmax(logits + gumbel, axis=-1), tokens)
+        self._assert_argmax(logits + gumbel, tokens)
         for i in range(4):
             self.assertGreater(scipy.stats.kstest(gumbel[:, i], "gumbel_r").pvalue, 1e-3)
         independent = np.abs(np.corrcoef(np.exp(-np.exp(-gumbel.numpy())).T) - np.eye(4))
