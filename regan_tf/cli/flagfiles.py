@@ -10,7 +10,8 @@ from regan_tf.config import UserError
 _FLAGFILE = re.compile(r"--?flagfile(?:=(.*))?")
 _PACKAGE = Path(regan_tf.__file__).parent
 # Inside an installed package, or beside it in a checkout.
-_CONFIGURATIONS = next(p for p in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if p.is_dir())
+_IN_WHEEL, _IN_SOURCES = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+_CONFIGURATIONS = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_SOURCES
 
 
 def expanded(arguments, directory=None, within=()):
