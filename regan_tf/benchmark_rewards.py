@@ -20,7 +20,6 @@ from tabulate import tabulate
 
 import regan_tf
 from regan_tf.cli import command
-from regan_tf.config import Config
 from regan_tf.studies import timed_rewards
 from regan_tf.tasks.text import Vocabulary
 
@@ -86,21 +85,11 @@ def _constant():
 def _update(reward):
     import tensorflow as tf
 
-    from regan_tf.training.trainer import Trainer
+    from regan_tf.studies import timed_steps
 
-    size, length, hidden = _BATCH_SIZE.value, _SEQ_LEN.value, _HIDDEN_DIM.value
-    config = Config(
-        estimator="reinforce_loo",
-        seq_len=length,
-        batch_size=size,
-        data_size=size,
-        embed_dim=hidden,
-        generator_dim=hidden,
-        track_variance=False,
-    ).resolved()
-    generator = regan_tf.Generator(_VOCAB_SIZE.value, length, hidden, hidden)
-    trainer = Trainer(config, generator, regan_tf.Discriminator(_VOCAB_SIZE.value, 8), reward)
-    real = tf.zeros([size, length], tf.int32)
+    sizes = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE}
+    sizes = {name: flag.value for name, flag in (sizes | {"hidden_dim": _HIDDEN_DIM}).items()}
+    trainer, real = timed_steps.trainer_of(sizes, reward, "reinforce_loo")
     return lambda i: trainer.update_generator(tf.constant([0, i]), real)["reward"].numpy()
 
 

@@ -10,11 +10,9 @@ uses is told before, at each quarter of the time, and when all clients have left
 """
 
 import asyncio
-import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -23,6 +21,7 @@ from tabulate import tabulate
 from regan_tf.cli import command, config_flags
 from regan_tf.config import UserError
 from regan_tf.serving.versions import has_version, versions_in
+from regan_tf.studies import processes
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODEL_DIR = flags.DEFINE_string(
@@ -149,9 +148,7 @@ async def _load(url, hostile, pid):
 
 def _usage(pid):
     """Resident megabytes and open descriptors of a process."""
-    process = Path(f"/proc/{pid}")
-    pages = int((process / "statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 2**20, len(list((process / "fd").iterdir()))
+    return int(processes.resident(pid)), processes.descriptors(pid)
 
 
 if __name__ == "__main__":

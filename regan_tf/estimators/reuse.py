@@ -85,7 +85,6 @@ def further_gradient(
     log_prob = autoregressive.log_prob(unrolled)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(log_probs)
-        picked = chosen(log_probs, tokens)
         cost = penalty.terms(log_probs, of_prior, mask).cost if penalty else None
     log_ratio = log_prob - batch.log_prob
     if spec.traits.reads_prior:
@@ -94,7 +93,8 @@ def further_gradient(
     else:
         weights, is_clipped = _clipped(tf.exp(log_ratio), batch.signal, spec.clip)
     if cost is not None:
-        weights = tape.gradient([picked, cost], log_probs, [weights, -tf.ones_like(cost)])
+        of_cost = tape.gradient(cost, log_probs, -tf.ones_like(cost))
+        weights = autoregressive.added(of_cost, tokens, weights)
     summed, _ = pullback(masked(weights, mask))
     gradient = replicas.mean([g / tokens.shape[0] for g in summed])
     return gradient, Distance(*_means([is_clipped, -log_ratio], mask))

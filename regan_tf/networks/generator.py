@@ -137,11 +137,10 @@ class Generator(keras.Model, Generates, FastGenerator):
         """
         if self.end_token is None or noise.shape.rank == 3:
             return self.unroll(noise, temperature).tokens
-        draw, none = _draw_at(temperature), tf.zeros([], self.compute_dtype)
+        draw = _draw_at(temperature)
 
         def choose(logits, noise_t):
-            token = draw(logits, noise_t)
-            return token, tf.fill(tf.shape(token), none)
+            return draw(logits, noise_t), tf.zeros_like(noise_t, self.compute_dtype)
 
         return writing.to_ends(self, noise, choose)[0]
 
@@ -195,9 +194,7 @@ class Generator(keras.Model, Generates, FastGenerator):
         tokens, of_tokens = tf.transpose(tokens), None
         if by_inversion(self.vocab_size):
             places = places_alive(self, tokens)
-            given, shares = (
-                x if places is None else softmax.at(places, x) for x in (logits, probs)
-            )
+            given, shares = (softmax.at(places, x) for x in (logits, probs))
             of_tokens = softmax.of_tokens(given, shares, tf.transpose(tokens), places)
         return self._unrolled(tokens, logits, of_tokens, states, trace)
 

@@ -47,7 +47,7 @@ class OfTokens(NamedTuple):
 
     def weighed(self, x: tf.Tensor) -> tf.Tensor:
         """The sum over all places of x (outer) (p - one_hot(b)), for x [..., X]: [X, V]."""
-        x, size = at(self.places, x), self.probs.shape[-1]
+        x, size = _flat(at(self.places, x)), self.probs.shape[-1]
         of_tokens = tf.math.unsorted_segment_sum(x, tf.reshape(self.tokens, [-1]), size)
         return tf.matmul(x, _flat(self.probs), transpose_a=True) - tf.transpose(of_tokens)
 
@@ -73,8 +73,8 @@ def of_tokens(
 
 
 def at(places: tf.Tensor | None, x: tf.Tensor) -> tf.Tensor:
-    """The rows of x [..., X] at places int32 [N], the leading axes made one: [N, X]; None: all."""
-    return _flat(x) if places is None else tf.gather(_flat(x), places)
+    """The rows of x [..., X] at places int32 [N], the leading axes made one: [N, X]; None: x."""
+    return x if places is None else tf.gather(_flat(x), places)
 
 
 def log_prob(logits: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:

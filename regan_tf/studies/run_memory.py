@@ -2,17 +2,14 @@
 
 import contextlib
 import io
-import os
 import tempfile
-from pathlib import Path
 
 from tabulate import tabulate
 
 from regan_tf.config import Config
+from regan_tf.studies import processes
 from regan_tf.training.callbacks import Callback
 from regan_tf.training.run import run
-
-_STATM = Path("/proc/self/statm")  # its second number is the resident pages
 
 
 class _Watch(Callback):
@@ -23,8 +20,7 @@ class _Watch(Callback):
 
     def on_iteration(self, record, generator):
         if record["iteration"] in self._iterations:
-            pages = int(_STATM.read_text().split()[1])
-            self.found[record["iteration"]] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            self.found[record["iteration"]] = processes.resident()
 
 
 def resident(iterations: int, **options) -> dict[int, float]:

@@ -20,12 +20,12 @@ def steps(sizes, updates, d_steps, peer=None):
     """Names to functions without arguments; and the floating-point operations of the bare products.
 
     Args:
-      sizes: a dict of seq_len, batch_size, vocab_size, hidden_dim and mean_length, 0 being none.
+      sizes: a dict of seq_len, batch_size, vocab_size, hidden_dim; mean_length, if sequences end.
       updates: names to what is set for each, as fields of Config.
       d_steps: of the discriminator's epoch.
       peer: "jax" for its steps, too. Raises UserError where that is not installed.
     """
-    trainer, real = _trainer(sizes)
+    trainer, real = trainer_of(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
     batches = tf.tile(real[tf.newaxis], [d_steps, 1, 1])
     likelihood_step = compiled(trainer.likelihood_step)
@@ -60,7 +60,7 @@ def steps(sizes, updates, d_steps, peer=None):
 
 def update(sizes, options, track_variance=False):
     """An update of the generator, as a function without arguments."""
-    trainer, real = _trainer(sizes, track_variance=track_variance, **options)
+    trainer, real = trainer_of(sizes, track_variance=track_variance, **options)
     seed = tf.constant([0, 0])
     return lambda: trainer.update_generator(seed, real)["reward"].numpy()
 
@@ -83,7 +83,14 @@ def _peer(trainer, real, d_steps):
     }
 
 
-def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
+def trainer_of(sizes, reward=None, estimator="reinforce", track_variance=False, **options):
+    """A Trainer, and tokens int32 [B, T] for data.
+
+    Args:
+      sizes: as above.
+      reward: instead of the discriminator's.
+      estimator, track_variance, **options: fields of Config.
+    """
     hidden, batch_size, seq_len = (sizes[x] for x in ("hidden_dim", "batch_size", "seq_len"))
     config = Config(
         estimator=estimator,
@@ -105,4 +112,5 @@ def _trainer(sizes, estimator="reinforce", track_variance=False, **options):
         bias = math.log((vocab_size - 1) / max(mean_length - 1, 1e-3))
         generator.output_layer.bias.assign(bias * tf.one_hot(_END, vocab_size))
         tokens = generator.sample(batch_size, 0)
-    return Trainer(config, generator, Discriminator(vocab_size, hidden, end_token=end)), tokens
+    discriminator = Discriminator(vocab_size, hidden, end_token=end)
+    return Trainer(config, generator, discriminator, reward), tokens

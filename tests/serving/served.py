@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from regan_tf.serving import publishing
+from regan_tf.studies import processes
 from regan_tf.tasks.grammar import VOCABULARY
 from tests import problems
 
@@ -63,8 +64,7 @@ class Server:
         return requests.post(url or f"{self.model}:predict", timeout=30, **kwargs)
 
     def resident_megabytes(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+        return processes.resident(self.process.pid)
 
     def stop(self, number=signal.SIGINT):
         """Ends it as Ctrl-C does; returns its exit code and what else it printed."""
