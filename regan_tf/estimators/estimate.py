@@ -26,7 +26,7 @@ from regan_tf.estimators.critic import Lesson, Reading, judge
 from regan_tf.estimators.penalty import NO_TERMS, Mediation, Penalty, fitting, later
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import Reward, Told
-from regan_tf.networks import autoregressive, backprop, quasi_random
+from regan_tf.networks import autoregressive, backprop, fused, quasi_random
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.backprop import values
 from regan_tf.networks.noise import by_inversion, to_gumbel, uniform_noise, unit_interval
@@ -62,6 +62,7 @@ def measured_names(
 
 
 @tf.autograph.experimental.do_not_convert
+@fused.allowed()
 def estimate_gradient(
     estimator: str | EstimatorSpec,
     generator: SequenceGenerator,

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from regan_tf.networks import lstm, samplers
+from regan_tf.networks import lstm, recurrence, samplers
 from regan_tf.networks.protocol import FastGenerator, SequenceGenerator, Unrolled, end_token
 
 # Numbers of a kind that are made at once where rows can be taken in parts: noise,
@@ -145,8 +145,9 @@ def _not_ended(ends):
     def step(goes_on_t, alive):
         return alive, alive * goes_on_t
 
-    alive, _ = lstm.unroll(step, tf.ones_like(goes_on[0]), goes_on, ends.shape[1])
-    return tf.transpose(lstm.stack(alive))
+    start = tf.ones_like(goes_on[0])
+    alive, _ = recurrence.unroll(step, start, goes_on, ends.shape[1], closed=True)
+    return tf.transpose(recurrence.stack(alive))
 
 
 def masked(x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
@@ -258,7 +259,7 @@ def _run(generator, choose, inputs):
     first, carry = step(inputs[0], start)
     collected = tf.nest.map_structure(lambda x: x[tf.newaxis], first)
     if (later := length - 1) > 0:
-        rest = lstm.stack(lstm.unroll(step, carry, inputs[1:], later)[0])
+        rest = recurrence.stack(recurrence.unroll(step, carry, inputs[1:], later)[0])
         collected = tf.nest.map_structure(lambda a, b: tf.concat([a, b], axis=0), collected, rest)
     tokens, read, log_probs, states = collected
     return tokens, read, tf.transpose(log_probs, [1, 0, 2]), states

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, lstm, softmax
+from regan_tf.networks import autoregressive, lstm, recurrence, softmax
 from regan_tf.networks.autoregressive import chosen
 from regan_tf.networks.protocol import (
     FastGenerator,
@@ -29,6 +29,8 @@ from regan_tf.networks.protocol import (
     SequenceGenerator,
     Unrolled,
 )
+
+_SIGMOID, _TANH = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad  # from y and dy
 
 
 def with_pullback(
@@ -142,30 +144,60 @@ def _through_cell(cell, trace, cotangent, length):
     """Through time, from the zero state.
 
     Args:
-      trace: what `LSTMCell.traced` gave at every step, as `lstm.unroll` collected it.
+      trace: what `LSTMCell.traced` gave at every step, as `recurrence.unroll` collected it.
       cotangent: of every h, [T, B, H]; or of the last one, [B, H].
       length: T.
     Returns:
       The cotangents of the pre-activations, [T, B, 4H]; they are those of `projected`, too.
+      Differentiable in the cotangent alone, in which they are linear: the gradient of this pass
+      goes forward through time, and that one's is this pass again.
     """
-    through_sigmoid, through_tanh = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad
-    recurrent = cell.recurrent_kernel.value
+    recurrent = tf.convert_to_tensor(cell.recurrent_kernel.value)
+    zeros, of_last = cell.initial_state(tf.shape(cotangent)[-2]), cotangent.shape.rank == 2
 
-    def step(inputs, carry):
-        (i, f, o, g, c, squashed), *of_h = inputs
-        d_h = carry[0] + of_h[0] if of_h else carry[0]
-        d_c = through_tanh(y=squashed, dy=d_h * o) + carry[1]
-        d_o = through_sigmoid(y=o, dy=d_h * squashed)
-        d_i = through_sigmoid(y=i, dy=d_c * g)
-        d_f = through_sigmoid(y=f, dy=d_c * c)
-        d_g = through_tanh(y=g, dy=d_c * i)
-        d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
-        return d, (lstm.product(d, recurrent, transpose=True), d_c * f)
+    def unroll(step, start, inputs, reverse):
+        weights = [recurrent]
+        return recurrence.unroll(step, start, inputs, length, reverse, weights, closed=True)
 
-    start = cell.initial_state(tf.shape(cotangent)[-2])
-    of_last = cotangent.shape.rank == 2
-    start, inputs = ((cotangent, start[1]), (trace,)) if of_last else (start, (trace, cotangent))
-    return lstm.stack(lstm.unroll(step, start, inputs, length, reverse=True)[0])
+    @tf.custom_gradient
+    def backward(cotangent):
+        start, of_steps = ((cotangent, zeros[1]), ()) if of_last else (zeros, (cotangent,))
+        d, _ = unroll(_cell_backward, start, (trace, *of_steps), reverse=True)
+        return recurrence.stack(d), forward
+
+    @tf.custom_gradient
+    def forward(tangent):
+        d_h, (last, _) = unroll(_cell_forward, zeros, (trace, tangent), reverse=False)
+        return last if of_last else recurrence.stack(d_h), backward
+
+    return backward(cotangent)
+
+
+def _cell_backward(inputs, carry, recurrent):
+    """The transpose of a step's Jacobian: from the cotangents of h and c to that of the
+    pre-activations, and those of the h and c before.
+    """
+    (i, f, o, g, c, squashed), *of_h = inputs
+    d_h = carry[0] + of_h[0] if of_h else carry[0]
+    d_c = _TANH(y=squashed, dy=d_h * o) + carry[1]
+    d_o = _SIGMOID(y=o, dy=d_h * squashed)
+    d_i = _SIGMOID(y=i, dy=d_c * g)
+    d_f = _SIGMOID(y=f, dy=d_c * c)
+    d_g = _TANH(y=g, dy=d_c * i)
+    d = tf.concat([d_i, d_f, d_o, d_g], axis=-1)
+    return d, (lstm.product(d, recurrent, transpose=True), d_c * f)
+
+
+def _cell_forward(inputs, carry, recurrent):
+    """A step's Jacobian: from the tangents of the pre-activations, but for what h adds to them, and
+    those of the h and c before, to those of h and c.
+    """
+    (i, f, o, g, c, squashed), tangent = inputs
+    d_i, d_f, d_o, d_g = tf.split(tangent + lstm.product(carry[0], recurrent), 4, axis=-1)
+    d_c = _SIGMOID(y=i, dy=d_i * g) + _SIGMOID(y=f, dy=d_f * c) + _TANH(y=g, dy=d_g * i)
+    d_c += carry[1] * f
+    d_h = _SIGMOID(y=o, dy=d_o * squashed) + _TANH(y=squashed, dy=d_c * o)
+    return d_h, (d_h, d_c)
 
 
 def _used_in_cell(cell, x, hidden, d):

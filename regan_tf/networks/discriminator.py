@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, backprop, lstm
+from regan_tf.networks import autoregressive, backprop, lstm, recurrence
 from regan_tf.networks.dtypes import check_policy
 
 
@@ -61,24 +61,31 @@ class Discriminator(keras.Model):
         """
         start, length = self.cell.initial_state(tf.shape(rows)[0]), rows.shape[1]
         if self.end_token is None:
-            _, (hidden, _) = lstm.unroll(
-                lambda x, state: ((), self.cell.advance(x, state)),
+            _, (hidden, _) = recurrence.unroll(
+                lambda x, state, recurrent: ((), self.cell.advance(x, state, recurrent)),
                 start,
                 self._project(rows),
                 length,
+                weights=[self.cell.recurrent_kernel.value],
+                closed=True,
             )
             return self._logit(hidden)
 
-        def step(inputs_t, carry):
+        def step(inputs_t, carry, recurrent):
             projected_t, ends_t = inputs_t
             state, alive, summed = carry
-            state = self.cell.advance(projected_t, state)
+            state = self.cell.advance(projected_t, state, recurrent)
             return (), (state, alive * (1 - ends_t), summed + alive * ends_t * state[0])
 
         ends = self._ends(rows)
         carry = (start, tf.ones_like(ends[0]), start[0])
-        _, ((hidden, _), alive, summed) = lstm.unroll(
-            step, carry, (self._project(rows), ends), length
+        _, ((hidden, _), alive, summed) = recurrence.unroll(
+            step,
+            carry,
+            (self._project(rows), ends),
+            length,
+            weights=[self.cell.recurrent_kernel.value],
+            closed=True,
         )
         return self._logit(summed + alive * hidden)
 
@@ -114,13 +121,16 @@ class Discriminator(keras.Model):
           the gradient in the weights, summed over rows: a tensor for each of `trainable_variables`.
         """
 
-        def step(projected_t, state):
-            state, trace = self.cell.traced(projected_t, state)
+        def step(projected_t, state, recurrent):
+            state, trace = self.cell.traced(projected_t, state, recurrent)
             return (state[0], trace), state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        (hidden, trace), (last, _) = lstm.unroll(step, start, self._project(tokens), length)
-        hidden, is_last = lstm.stack(hidden), None
+        weights = [self.cell.recurrent_kernel.value]
+        (hidden, trace), (last, _) = recurrence.unroll(
+            step, start, self._project(tokens), length, weights=weights, closed=True
+        )
+        hidden, is_last = recurrence.stack(hidden), None
         alive = None if prefixes else autoregressive.alive(self, tokens)
         if prefixes:
             last = hidden
@@ -187,14 +197,18 @@ class Discriminator(keras.Model):
         [(T + 1) B, H] each, time-major.
         """
 
-        def step(projected_t, state):
-            state = self.cell.advance(projected_t, state)
+        def step(projected_t, state, recurrent):
+            state = self.cell.advance(projected_t, state, recurrent)
             return state, state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         states = [first[tf.newaxis] for first in start]
         if length:
-            after = lstm.stack(lstm.unroll(step, start, self._project(tokens), length)[0])
+            weights = [self.cell.recurrent_kernel.value]
+            after, _ = recurrence.unroll(
+                step, start, self._project(tokens), length, weights=weights, closed=True
+            )
+            after = recurrence.stack(after)
             states = [tf.concat(parts, axis=0) for parts in zip(states, after, strict=True)]
         return [tf.reshape(x, [-1, self.cell.units]) for x in states]
 

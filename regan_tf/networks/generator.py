@@ -7,7 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from regan_tf.networks import autoregressive, backprop, lstm, samplers, softmax, writing
+from regan_tf.networks import (
+    autoregressive,
+    backprop,
+    lstm,
+    recurrence,
+    samplers,
+    softmax,
+    writing,
+)
 from regan_tf.networks.autoregressive import (
     AT_ONCE,
     alive,
@@ -129,7 +137,8 @@ class Generator(keras.Model, Generates, FastGenerator):
           Unrolled. The gradient of `log_probs` flows to the weights, also through the states of
           earlier steps; the tokens, being an argmax, carry none.
         """
-        return self._autoregress(_draw_at(temperature), time_major(noise))
+        draw = _draw_at(temperature)
+        return self._autoregress(draw, time_major(noise), closed=draw is samplers.drawn)
 
     def write(self, noise: tf.Tensor, temperature: Any = 1.0) -> tf.Tensor:
         """The tokens of `unroll`, int32 [B, T'], without its gradient; where V is large, no step is
@@ -173,24 +182,30 @@ class Generator(keras.Model, Generates, FastGenerator):
         log_probs = masked(log_probs, alive(self, drawn.tokens))
         return drawn.tokens, tf.where(prefix < 0, log_probs, 0.0)
 
-    def _autoregress(self, draw, inputs):
-        """Reads its own tokens, b_t = draw(logits_t, inputs_t); inputs: a nest of [T', B, ...]."""
+    def _autoregress(self, draw, inputs, closed=False):
+        """Reads its own tokens, b_t = draw(logits_t, inputs_t).
+
+        inputs: a nest of [T', B, ...]. closed: draw reads nothing else.
+        """
         length, batch_size = tf.nest.flatten(inputs)[0].shape[:2]
         batch_size = tf.shape(tf.nest.flatten(inputs)[0])[1] if batch_size is None else batch_size
-        table = self._input_table() if self.reads_by_table else None
+        weights = [self.cell.recurrent_kernel, self.output_layer.kernel, self.output_layer.bias]
+        weights = [w.value for w in weights] + [self._input_table()] * self.reads_by_table
 
-        def step(inputs_t, carry):
+        def step(inputs_t, carry, recurrent, kernel, bias, *table):
             state, previous = carry
-            state, trace = self.cell.traced(self._project(previous, table), state)
-            logits = self._logits(state[0])
+            state, trace = self.cell.traced(self._project(previous, *table), state, recurrent)
+            logits = lstm.product(state[0], kernel, bias)
             token = draw(logits, inputs_t)
             if self.end_token is not None:
                 token = tf.where(previous == self.end_token, self.end_token, token)
             return (token, logits, self._probs(logits), state, trace), (state, token)
 
         start = (self.initial_state(batch_size), self._begin(batch_size))
-        collected, _ = lstm.unroll(step, start, inputs, length)
-        tokens, logits, probs, states, trace = lstm.stack(collected)
+        collected, _ = recurrence.unroll(
+            step, start, inputs, length, weights=weights, closed=closed and self.reads_by_table
+        )
+        tokens, logits, probs, states, trace = recurrence.stack(collected)
         tokens, of_tokens = tf.transpose(tokens), None
         if by_inversion(self.vocab_size):
             places = places_alive(self, tokens)
@@ -214,16 +229,17 @@ class Generator(keras.Model, Generates, FastGenerator):
         as it was (Zaremba et al. 2014).
         """
 
-        def step(projected_t, state):
-            state, trace = self.cell.traced(projected_t, state)
+        def step(projected_t, state, recurrent):
+            state, trace = self.cell.traced(projected_t, state, recurrent)
             return (state, trace), state
 
         read = self.tokens_read(tokens)
         projected = self.cell.project(self.embedded(read, masks)) if masks else self._project(read)
-        (states, trace), _ = lstm.unroll(
-            step, self.initial_state(tf.shape(tokens)[0]), projected, tokens.shape[1]
+        start, weights = self.initial_state(tf.shape(tokens)[0]), [self.cell.recurrent_kernel.value]
+        (states, trace), _ = recurrence.unroll(
+            step, start, projected, tokens.shape[1], weights=weights, closed=True
         )
-        states = lstm.stack(states)
+        states = recurrence.stack(states)
         shown, of_tokens = states[0] * masks[1] if masks else states[0], None
         logits = self._logits(shown)
         if by_inversion(self.vocab_size):

@@ -1,4 +1,4 @@
-"""The LSTM cell shared by generator and discriminator, and the recurrence that unrolls it.
+"""The LSTM cell shared by generator and discriminator, and the products that they share.
 
 `keras.layers.LSTM` hides its pre-activations. Row gradients need them, and so does a discriminator
 that scores every prefix, so the cell is ours; the equations are those of Hochreiter and Schmidhuber
@@ -7,10 +7,6 @@ that scores every prefix, so the cell is ours; the equations are those of Hochre
 
 import keras
 import tensorflow as tf
-
-# Up to this length the recurrence is unrolled in the graph, which is fastest on a CPU; beyond it, a
-# `tf.while_loop` bounds the time spent on tracing.
-UNROLL_LIMIT = 128
 
 # Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
 ONE_HOT_LIMIT = 256
@@ -51,18 +47,21 @@ class LSTMCell(keras.layers.Layer):
         """x [..., D] -> x W_x + b [..., 4H]."""
         return product(x, self.kernel.value, self.bias.value)
 
-    def advance(self, projected, state):
-        """(projected [B, 4H], (h, c) each [B, H]) -> (h', c')."""
-        return self.traced(projected, state)[0]
+    def advance(self, projected, state, recurrent=None):
+        """(projected [B, 4H], (h, c) each [B, H]) -> (h', c'). recurrent: W_h, where it is at hand
+        as a tensor.
+        """
+        return self.traced(projected, state, recurrent)[0]
 
-    def traced(self, projected, state):
+    def traced(self, projected, state, recurrent=None):
         """`advance`, and what `backprop` wants of it: (i, f, o, g, c, tanh(c')), [B, H] each, the
         gates activated.
         """
         hidden, before = state
+        recurrent = self.recurrent_kernel.value if recurrent is None else recurrent
         # One split, whose gradient is one concatenation: slicing instead makes the whole step 1.6
         # times slower on a CPU.
-        i, f, o, g = tf.split(projected + hidden @ self.recurrent_kernel.value, 4, axis=-1)
+        i, f, o, g = tf.split(projected + hidden @ recurrent, 4, axis=-1)
         i, f, o, g = tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o), tf.tanh(g)
         c = f * before + i * g
         squashed = tf.tanh(c)
@@ -71,24 +70,6 @@ class LSTMCell(keras.layers.Layer):
     def initial_state(self, batch_size):
         zeros = tf.zeros([batch_size, self.units], self.compute_dtype)
         return zeros, zeros
-
-
-class Steps:
-    """What `unroll` collected, a tensor [B, ...] for each step, in a list or a tf.TensorArray:
-    another `unroll` can read it.
-    """
-
-    def __init__(self, tensors):
-        self.tensors = tensors
-
-    def stack(self):
-        """[T, B, ...]."""
-        return tf.stack(self.tensors) if isinstance(self.tensors, list) else self.tensors.stack()
-
-
-def stack(collected):
-    """A nest of Steps as a nest of tensors [T, B, ...]."""
-    return tf.nest.map_structure(lambda x: x.stack(), collected)
 
 
 def product(x, weight, bias=None, transpose=False):
@@ -108,61 +89,3 @@ def look_up(table, tokens):
     if table.shape[0] > ONE_HOT_LIMIT:
         return tf.gather(table, tokens)
     return product(tf.one_hot(tokens, table.shape[0], dtype=table.dtype), table)
-
-
-def unroll(step, state, inputs, length, reverse=False):
-    """Runs `outputs, state = step(inputs_t, state)` over the leading (time) axis.
-
-    Args:
-      step: function of (nest of [B, ...], state) giving (nest of [B, ...], state).
-      state: nest of tensors at t = 0.
-      inputs: nest of [T, B, ...] tensors, or of what another `unroll` collected.
-      length: T, a Python int.
-      reverse: from the last step to the first.
-    Returns:
-      outputs, as a nest of Steps, which `stack` makes tensors [T, B, ...]; and the last state.
-      Gradients flow through both.
-    """
-    if length > UNROLL_LIMIT:
-        return _while_unroll(step, state, inputs, length, reverse)
-    columns = [
-        x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length)
-        for x in tf.nest.flatten(inputs)
-    ]
-    collected = []
-    for t in range(length)[:: -1 if reverse else 1]:
-        outputs, state = step(
-            tf.nest.pack_sequence_as(inputs, [column[t] for column in columns]), state
-        )
-        collected.append(outputs)
-    return tf.nest.map_structure(
-        lambda *xs: Steps(list(xs)), *collected[:: -1 if reverse else 1]
-    ), state
-
-
-def _while_unroll(step, state, inputs, length, reverse):
-    # Inputs are read from TensorArrays: the gradient of indexing a tensor would be as large as the
-    # tensor, at every step.
-    def array(dtype, shape):
-        return tf.TensorArray(dtype, length, element_shape=shape, clear_after_read=False)
-
-    def column(x):
-        return x.tensors if isinstance(x, Steps) else array(x.dtype, x.shape[1:]).unstack(x)
-
-    columns = [column(x) for x in tf.nest.flatten(inputs)]
-
-    def read(t):
-        return tf.nest.pack_sequence_as(inputs, [column.read(t) for column in columns])
-
-    first, _ = step(read(0), state)  # for dtypes and shapes; pruned from the graph
-    arrays = tf.nest.map_structure(lambda x: array(x.dtype, x.shape), first)
-
-    def body(k, state, arrays):
-        t = length - 1 - k if reverse else k
-        outputs, state = step(read(t), state)
-        return k + 1, state, tf.nest.map_structure(lambda a, x: a.write(t, x), arrays, outputs)
-
-    _, state, arrays = tf.while_loop(
-        lambda k, *_: k < length, body, (0, state, arrays), maximum_iterations=length
-    )
-    return tf.nest.map_structure(Steps, arrays), state

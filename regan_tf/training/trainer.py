@@ -14,6 +14,7 @@ from regan_tf.estimators.discriminator_rewards import reward_of
 from regan_tf.estimators.estimate import Diagnostics, estimate_gradient, measured_names
 from regan_tf.estimators.penalty import Penalty
 from regan_tf.graphs import compiled, repeat
+from regan_tf.networks import fused
 from regan_tf.networks.autoregressive import AT_ONCE
 from regan_tf.networks.noise import for_drawing, token_noise
 from regan_tf.networks.protocol import RowGradients
@@ -100,6 +101,7 @@ class Trainer:
         return [v for optimizer in optimizers for v in optimizer.variables]
 
     @compiled
+    @fused.allowed()
     def pretrain(self, batches, seed, first, steps):
         """Maximum likelihood (line 3) over `steps` of the minibatches int32 [S, B, T], from number
         `first` on. The stateless seed, int32 [2], is that of --dropout for all of them.
@@ -125,6 +127,7 @@ class Trainer:
         return loss
 
     @compiled
+    @fused.allowed()
     def update_generator(self, seed, real, replayed=None):
         """Lines 6-15: one estimate of the gradient, one ascent step, and one step of what is
         learned in the control variate; then further ascent steps with the same sequences, where
@@ -272,6 +275,7 @@ class Trainer:
         return self.train_mediator if self.mediator else self.train_discriminator
 
     @compiled
+    @fused.allowed()
     def train_discriminator(self, batches, seed):
         """Lines 16-18: one step for each minibatch of real tokens int32 [S, B, T], with as many
         fresh negatives.
@@ -288,6 +292,7 @@ class Trainer:
         return scalars, sampled
 
     @compiled
+    @fused.allowed()
     def train_mediator(self, batches, seed):
         """The same for cot's mediator."""
         return self._beside_negatives("mediator", self.mediator.step, batches, seed)

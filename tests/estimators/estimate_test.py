@@ -17,7 +17,7 @@ from regan_tf.estimators.exact import exact_gradient
 from regan_tf.estimators.relaxation import RelaxedTokens
 from regan_tf.estimators.rewards import PrefixReward
 from regan_tf.graphs import compiled
-from regan_tf.networks import autoregressive, lstm, noise, quasi_random
+from regan_tf.networks import autoregressive, noise, quasi_random, recurrence
 from regan_tf.spec import FORMS, EstimatorSpec
 from tests import problems
 
@@ -373,7 +373,7 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
         length, in_graph_loop, end_token = case
         # Lengths on both sides of the ghost norm's threshold.
         if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+            self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
         generator, discriminator = problems.networks(
             2, 4, length, hidden_dim=5, spread=0.5, end_token=end_token
         )
@@ -415,6 +415,35 @@ class RowVarianceTest(tf.test.TestCase, parameterized.TestCase):
             for row in rows
         ]
         self.assertAllClose(first, np.log(np.var(plotted, ddof=1)), rtol=1e-3, atol=1e-3)
+
+
+class FusedTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(
+        ("rebar sequence", None, {"learn_temperature": True}),
+        ("relax step", 1, {"variance_loss": "per_example"}),
+    )
+    @pytest.mark.slow
+    def test_equals_unrolled(self, name, end_token, settings):
+        """Loops that XLA compiles give the same estimate, and the same for the control variate."""
+        estimator, form = name.split()
+        spec = EstimatorSpec(estimator, control_variate=form, **settings)
+        generator, discriminator = problems.networks(2, 4, 6, spread=0.5, end_token=end_token)
+        reward = DiscriminatorReward(discriminator)
+        networks = {"sequence": _random_network(4), "step": _step_network(generator, reward)}
+        control = ControlVariate(spec, networks[form] if spec.traits.has_c_hat else None)
+
+        def draw(seed):
+            gradient, diagnostics = estimate.estimate_gradient(
+                spec, generator, reward, batch_size=8, seed=seed, control=control
+            )
+            return problems.flat(gradient), problems.flat(diagnostics.control_gradient)
+
+        expected = compiled(draw)(tf.constant([1, 2]))
+        self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
+        for a, b in zip(compiled(draw)(tf.constant([1, 2])), expected, strict=True):
+            largest = np.max(np.abs(b))
+            self.assertGreater(largest, 1e-5)
+            self.assertAllClose(a / largest, b / largest, atol=1e-3)
 
 
 class TemperatureTest(tf.test.TestCase, parameterized.TestCase):

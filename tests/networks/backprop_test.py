@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import regan_tf
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, recurrence
 from regan_tf.networks.noise import kept, unit_interval
 from tests import problems
 
@@ -18,7 +18,7 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
     def _problem(self, vocab_size, in_graph_loop, end_token=None):
         """A generator, a discriminator and tokens [3, 6]."""
         if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+            self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
         tokens = tf.constant(np.random.default_rng(0).integers(0, vocab_size, [3, 6]), tf.int32)
         return *problems.networks(
             0, vocab_size, 6, dtype="float64", spread=0.5, end_token=end_token
@@ -62,7 +62,7 @@ class ByHandTest(tf.test.TestCase, parameterized.TestCase):
         differentiable in the cotangent, as those of all log-probabilities are.
         """
         if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+            self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
         generator, _ = problems.networks(0, 300, 3, dtype=dtype, spread=0.5, end_token=end_token)
         generator.output_layer.bias.assign_add(6 * tf.one_hot(1, 300, dtype=dtype))  # rows end
         sampled = generator.unroll(unit_interval([4, 3], [1, 2]))

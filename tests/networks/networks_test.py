@@ -11,7 +11,7 @@ from absl.testing import parameterized
 from regan_tf import Discriminator, Generator
 from regan_tf.estimators.control_variate import ControlNetwork
 from regan_tf.graphs import compiled
-from regan_tf.networks import autoregressive, lstm
+from regan_tf.networks import autoregressive, lstm, recurrence
 from regan_tf.networks.noise import for_drawing, gumbel_noise, token_noise
 from tests import problems
 
@@ -38,10 +38,12 @@ class LSTMTest(tf.test.TestCase):
             state = cell.advance(projected, state)
             return state[0], state
 
-        hidden, _ = lstm.unroll(
+        hidden, _ = recurrence.unroll(
             step, cell.initial_state(3), cell.project(tf.transpose(x, [1, 0, 2])), 5
         )
-        self.assertAllClose(tf.transpose(lstm.stack(hidden), [1, 0, 2]), reference(x), atol=1e-6)
+        self.assertAllClose(
+            tf.transpose(recurrence.stack(hidden), [1, 0, 2]), reference(x), atol=1e-6
+        )
 
     def test_forget_gate_starts_open(self):
         cell = lstm.LSTMCell(3)
@@ -61,11 +63,11 @@ class LSTMTest(tf.test.TestCase):
             return unrolled.tokens, unrolled.log_probs, problems.flat(tape.gradient(total, theta))
 
         graph = run()
-        limit, lstm.UNROLL_LIMIT = lstm.UNROLL_LIMIT, 0
+        limit, recurrence.UNROLL_LIMIT = recurrence.UNROLL_LIMIT, 0
         try:
             loop = tf.function(run.python_function)()
         finally:
-            lstm.UNROLL_LIMIT = limit
+            recurrence.UNROLL_LIMIT = limit
         for a, b in zip(graph, loop, strict=True):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-4)
 

@@ -10,7 +10,7 @@ from absl.testing import parameterized
 
 from regan_tf import Discriminator, Generator
 from regan_tf.config import Config
-from regan_tf.networks import lstm
+from regan_tf.networks import recurrence
 from regan_tf.spec import ESTIMATORS
 from regan_tf.training.trainer import Trainer
 
@@ -69,7 +69,7 @@ class PlacementTest(tf.test.TestCase, parameterized.TestCase):
     @pytest.mark.slow
     def test_updates(self, estimator, form, in_graph_loop):
         if in_graph_loop:
-            self.enterContext(mock.patch.object(lstm, "UNROLL_LIMIT", 0))
+            self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
         options = {"critic_replay": 2} if ESTIMATORS[estimator].critic else {}
         trainer = self._trainer(estimator=estimator, control_variate=form, rollouts=2, **options)
         update = trainer.update_generator.get_concrete_function(
