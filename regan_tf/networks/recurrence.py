@@ -36,6 +36,10 @@ class Steps:
         return tf.stack(self.tensors) if isinstance(self.tensors, list) else self.tensors.stack()
 
 
+def _tensor(x):
+    return x.stack() if isinstance(x, Steps) else x
+
+
 def stack(collected):
     """A nest of Steps as a nest of tensors [T, B, ...]."""
     return tf.nest.map_structure(lambda x: x.stack(), collected)
@@ -77,10 +81,12 @@ def _is_narrow(state):
 
 
 def _unrolled(step, state, inputs, length, reverse):
-    columns = [
-        x.tensors if isinstance(x, Steps) else tf.unstack(x, num=length)
-        for x in tf.nest.flatten(inputs)
-    ]
+    def column(x):
+        if isinstance(x, Steps) and isinstance(x.tensors, list):
+            return x.tensors
+        return tf.unstack(_tensor(x), num=length)
+
+    columns = [column(x) for x in tf.nest.flatten(inputs)]
     collected = []
     for t in range(length)[:: -1 if reverse else 1]:
         outputs, state = step(
@@ -99,7 +105,10 @@ def _loop(step, state, inputs, length, reverse):
         return tf.TensorArray(dtype, length, element_shape=shape, clear_after_read=False)
 
     def column(x):
-        return x.tensors if isinstance(x, Steps) else array(x.dtype, x.shape[1:]).unstack(x)
+        if isinstance(x, Steps) and isinstance(x.tensors, tf.TensorArray):
+            return x.tensors
+        x = _tensor(x)
+        return array(x.dtype, x.shape[1:]).unstack(x)
 
     columns = [column(x) for x in tf.nest.flatten(inputs)]
 
@@ -121,9 +130,8 @@ def _loop(step, state, inputs, length, reverse):
 
 
 def _fused(step, state, inputs, length, reverse, weights):
-    """`_loop`, compiled: all that goes in and out is tensors, [T, B, ...] what is of each step."""
-    stacked = tf.nest.map_structure(lambda x: x.stack() if isinstance(x, Steps) else x, inputs)
-    given = state, stacked, weights
+    """`_loop`, compiled. Tensors go in and come out, [T, B, ...] for what is of each step."""
+    given = state, tf.nest.map_structure(_tensor, inputs), weights
     found = None
 
     def run(*tensors):

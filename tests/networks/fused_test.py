@@ -1,5 +1,8 @@
 """What XLA compiles gives what TensorFlow gives, to the second derivative."""
 
+import contextlib
+import functools
+import itertools
 from unittest import mock
 
 import tensorflow as tf
@@ -60,6 +63,23 @@ class FusedTest(tf.test.TestCase, parameterized.TestCase):
             return unrolled.tokens, unrolled.log_probs, problems.flat(tape.gradient(total, theta))
 
         self._assert_alike(run, tf.random.stateless_uniform([6, 5], [1, 2], dtype=tf.float64))
+
+    def test_another_way_goes_back(self):
+        """What one loop collected the other can read, both ways."""
+        generator, _ = problems.networks(0, 3, 5, dtype="float64")
+        noise = tf.random.stateless_uniform([6, 5], [1, 2], dtype=tf.float64)
+
+        def run(forward, backward):
+            with fused.allowed() if forward else contextlib.nullcontext():
+                unrolled = generator.unroll(noise)
+            with fused.allowed() if backward else contextlib.nullcontext():
+                return problems.flat(generator.pullback(unrolled, tf.ones([6, 5], tf.float64))[0])
+
+        expected = run(False, False)
+        for limit, ways in itertools.product((0, 128), ((True, False), (False, True))):
+            self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", limit))
+            self.enterContext(mock.patch.object(recurrence, "_FUSED_FROM", 0))
+            self.assertAllClose(compiled(functools.partial(run, *ways))(), expected, rtol=1e-9)
 
     def test_says_what_it_must_not_read(self):
         """A tensor that is no argument would get no gradient."""
