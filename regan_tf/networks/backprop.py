@@ -7,8 +7,8 @@ over rows wants, come without a loop over rows: ||g_j||^2 = sum_ts (x_jt . x_js)
 
 What it would cost to do without: a tape gives the same d, as the gradient of a zero tensor added to
 the cell's pre-activations; gradients and norms then agree to 3e-7, at equal time for T = 15 and
-120. At T = 240, in a `tf.while_loop`, what follows is 1.13 to 1.25 times faster: a tape keeps every
-intermediate of the loop, this only what `LSTMCell.traced` gives.
+120. In a loop of TensorFlow's, at T = 240, what follows was 1.13 to 1.25 times faster: a tape keeps
+every intermediate of the loop, this only what `LSTMCell.traced` gives.
 
 From the top down: `with_pullback`, for any generator; back through our `Generator` and our
 `Discriminator`; through their parts, log-softmax and cell; what a weight gets, and the norms of its
@@ -47,7 +47,7 @@ def with_pullback(
       Unrolled; and a function (cotangent, row_gradients=False) -> the gradient, summed over rows, a
       tensor for each of `trainable_variables`, and RowGradients or None. The cotangent is that of
       log_probs, [B, T, V], or of the tokens' own alone, [B, T], and 0 after the end; both results
-      are differentiable in it.
+      are differentiable in it, and in nothing else.
     """
     if isinstance(generator, FastGenerator):
         unrolled = run()
@@ -70,7 +70,7 @@ def through_generator(
       row_gradients: also give RowGradients.
     Returns:
       The gradient, summed over rows, in the order of `trainable_variables`; and RowGradients, or
-      None. Both are linear or quadratic in the cotangent, and differentiable in it.
+      None. Both are linear or quadratic in the cotangent, and differentiable in it alone.
     """
     cell, output = generator.cell, generator.output_layer
     hidden, (trace, log_probs, of_tokens, masks) = unrolled.states[0], unrolled.saved

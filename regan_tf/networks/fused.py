@@ -7,34 +7,41 @@ once more; and so is the gradient's gradient.
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-_allowed = False
+_lock = threading.Lock()
+_allowing = 0  # how many `allowed` are open: of all threads, since replicas are traced in their own
 
 
 @contextlib.contextmanager
 def allowed():
-    """Functions that are traced here may be compiled by XLA. Elsewhere none is: an exported model
-    must do without.
+    """Functions that are traced here may be compiled by XLA, elsewhere none: an exported model must
+    do without. A `tf.function` that was traced here and is kept stays as it was traced.
     """
-    global _allowed
-    before, _allowed = _allowed, True
+    _add(1)
     try:
         yield
     finally:
-        _allowed = before
+        _add(-1)
+
+
+def _add(number):
+    global _allowing
+    with _lock:
+        _allowing += number
 
 
 def is_allowed() -> bool:
     """Whether what is traced now may be compiled, and can be."""
-    return _allowed and tf.inside_function() and _available()
+    return _allowing > 0 and tf.inside_function() and _available()
 
 
 @functools.cache
 def _available():
-    """Not measured on a GPU; and some builds of TensorFlow have no XLA."""
+    """Whether there is an XLA for CPUs, and no GPU, on which nothing was measured."""
     with tf.init_scope():
         if tf.config.list_logical_devices("GPU"):
             return False
@@ -49,7 +56,7 @@ def call(function: Callable, arguments: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
     Args:
       function: maps tensors to a list of tensors. It reads nothing but its arguments and constants,
-        and has no Python effects, being traced again for a gradient.
+        and is traced again for a gradient.
       arguments: gradients flow to those of a float type, from outputs of a float type.
     Raises:
       ValueError: the function reads another tensor or a variable, whose gradient would be lost.
@@ -57,33 +64,37 @@ def call(function: Callable, arguments: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
     @tf.custom_gradient
     def run(*arguments):
+        outputs = _kernel(function, arguments)
+
         def gradient(*cotangents):
+            # That of an int is None or a zero.
+            given = [dy for y, dy in zip(outputs, cotangents, strict=True) if y.dtype.is_floating]
             pullback = functools.partial(_pullback, function, len(arguments))
-            found = iter(call(pullback, [*arguments, *cotangents]))
+            found = iter(call(pullback, [*arguments, *given]))
             return [next(found) if x.dtype.is_floating else None for x in arguments]
 
-        return _kernel(function, arguments), gradient
+        return outputs, gradient
 
-    return run(*arguments)
+    # Tensors of the graph that this is traced in: the gradient may be taken in another.
+    return run(*map(tf.identity, arguments))
 
 
 def _kernel(function, arguments):
     # No tape is to record the call: it would want what the loop keeps.
     arguments = [tf.stop_gradient(x) for x in arguments]
     kernel = tf.function(function, autograph=False, jit_compile=True)
-    if captured := kernel.get_concrete_function(*arguments).captured_inputs:
-        raise ValueError(f"what is compiled reads what is no argument: {captured}")
-    return kernel(*arguments)
+    concrete = kernel.get_concrete_function(*arguments)
+    if concrete.captured_inputs:
+        raise ValueError(f"what is compiled reads what is no argument: {concrete.captured_inputs}")
+    return concrete(*arguments)
 
 
 def _pullback(function, number, *tensors):
-    """The cotangents of the arguments, of which there are so many, from those of the outputs."""
+    """The cotangents of the float arguments, of so many, from those of the float outputs."""
     arguments, cotangents = tensors[:number], tensors[number:]
     inputs = [x for x in arguments if x.dtype.is_floating]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
-        outputs = function(*arguments)
-    pairs = [(y, dy) for y, dy in zip(outputs, cotangents, strict=True) if y.dtype.is_floating]
-    outputs, cotangents = zip(*pairs, strict=True)
-    found = tape.gradient(outputs, inputs, cotangents, unconnected_gradients="zero")
+        outputs = [y for y in function(*arguments) if y.dtype.is_floating]
+    found = tape.gradient(outputs, inputs, list(cotangents), unconnected_gradients="zero")
     return [tf.convert_to_tensor(x) for x in found]

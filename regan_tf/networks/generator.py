@@ -190,7 +190,9 @@ class Generator(keras.Model, Generates, FastGenerator):
         length, batch_size = tf.nest.flatten(inputs)[0].shape[:2]
         batch_size = tf.shape(tf.nest.flatten(inputs)[0])[1] if batch_size is None else batch_size
         weights = [self.cell.recurrent_kernel, self.output_layer.kernel, self.output_layer.bias]
-        weights = [w.value for w in weights] + [self._input_table()] * self.reads_by_table
+        weights = [w.value for w in weights]
+        if self.reads_by_table:
+            weights.append(self._input_table())
 
         def step(inputs_t, carry, recurrent, kernel, bias, *table):
             state, previous = carry

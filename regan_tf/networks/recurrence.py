@@ -36,13 +36,9 @@ class Steps:
         return tf.stack(self.tensors) if isinstance(self.tensors, list) else self.tensors.stack()
 
 
-def _tensor(x):
-    return x.stack() if isinstance(x, Steps) else x
-
-
 def stack(collected):
-    """A nest of Steps as a nest of tensors [T, B, ...]."""
-    return tf.nest.map_structure(lambda x: x.stack(), collected)
+    """A nest of Steps, or of tensors, as a nest of tensors [T, B, ...]."""
+    return tf.nest.map_structure(lambda x: x.stack() if isinstance(x, Steps) else x, collected)
 
 
 def unroll(
@@ -63,14 +59,15 @@ def unroll(
       length: T, a Python int.
       reverse: from the last step to the first.
       weights: what every step is given besides: tensors or tf.Variables.
-      closed: the step reads nothing else but constants. It may then be compiled: see `fused`.
+      closed: the step reads nothing else but constants, and the state's widths are known. It may
+        then be compiled: see `fused`.
     Returns:
       outputs, as a nest of Steps, which `stack` makes tensors [T, B, ...]; and the last state.
       Gradients flow through both, to state, inputs and weights.
     """
     weights = [tf.convert_to_tensor(w) for w in weights]
-    can_fuse = closed and _is_narrow(state) and fused.is_allowed()
-    if can_fuse and length > min(_FUSED_FROM, UNROLL_LIMIT):
+    is_long = length > _FUSED_FROM
+    if is_long and closed and _is_narrow(state) and fused.is_allowed():
         return _fused(step, state, inputs, length, reverse, weights)
     way = _loop if length > UNROLL_LIMIT else _unrolled
     return way(lambda x, s: step(x, s, *weights), state, inputs, length, reverse)
@@ -84,7 +81,7 @@ def _unrolled(step, state, inputs, length, reverse):
     def column(x):
         if isinstance(x, Steps) and isinstance(x.tensors, list):
             return x.tensors
-        return tf.unstack(_tensor(x), num=length)
+        return tf.unstack(stack(x), num=length)
 
     columns = [column(x) for x in tf.nest.flatten(inputs)]
     collected = []
@@ -107,7 +104,7 @@ def _loop(step, state, inputs, length, reverse):
     def column(x):
         if isinstance(x, Steps) and isinstance(x.tensors, tf.TensorArray):
             return x.tensors
-        x = _tensor(x)
+        x = stack(x)
         return array(x.dtype, x.shape[1:]).unstack(x)
 
     columns = [column(x) for x in tf.nest.flatten(inputs)]
@@ -131,14 +128,14 @@ def _loop(step, state, inputs, length, reverse):
 
 def _fused(step, state, inputs, length, reverse, weights):
     """`_loop`, compiled. Tensors go in and come out, [T, B, ...] for what is of each step."""
-    given = state, tf.nest.map_structure(_tensor, inputs), weights
+    given = state, stack(inputs), weights
     found = None
 
     def run(*tensors):
         nonlocal found
         state, inputs, weights = tf.nest.pack_sequence_as(given, tensors)
         outputs, state = _loop(lambda x, s: step(x, s, *weights), state, inputs, length, reverse)
-        found = stack(outputs), state
+        found = stack(outputs), state  # its structure is read, which is the same in every trace
         return tf.nest.flatten(found)
 
     tensors = fused.call(run, tf.nest.flatten(given))

@@ -439,7 +439,7 @@ class FusedTest(tf.test.TestCase, parameterized.TestCase):
             return problems.flat(gradient), problems.flat(diagnostics.control_gradient)
 
         expected = compiled(draw)(tf.constant([1, 2]))
-        self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
+        self.enterContext(mock.patch.object(recurrence, "_FUSED_FROM", 0))
         for a, b in zip(compiled(draw)(tf.constant([1, 2])), expected, strict=True):
             largest = np.max(np.abs(b))
             self.assertGreater(largest, 1e-5)

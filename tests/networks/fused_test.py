@@ -22,7 +22,7 @@ def _compiled(function, is_fused):
 class FusedTest(tf.test.TestCase, parameterized.TestCase):
     def setUp(self):
         super().setUp()
-        self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", 0))
+        self.enterContext(mock.patch.object(recurrence, "_FUSED_FROM", 0))
 
     def _assert_alike(self, function, *arguments):
         found, expected = (_compiled(function, is_fused)(*arguments) for is_fused in (True, False))
@@ -78,8 +78,45 @@ class FusedTest(tf.test.TestCase, parameterized.TestCase):
         expected = run(False, False)
         for limit, ways in itertools.product((0, 128), ((True, False), (False, True))):
             self.enterContext(mock.patch.object(recurrence, "UNROLL_LIMIT", limit))
-            self.enterContext(mock.patch.object(recurrence, "_FUSED_FROM", 0))
             self.assertAllClose(compiled(functools.partial(run, *ways))(), expected, rtol=1e-9)
+
+    def test_gradients_cross_other_functions(self):
+        """A function of the user's own, also to the second derivative, and a loop; with an int."""
+
+        def cubes(x, n):
+            return fused.call(lambda x, n: [x**3, n + 1], [x, n])
+
+        inner = tf.function(cubes)
+
+        def looped(x, n):
+            return tf.while_loop(lambda x, n: n < 3, cubes, [x, n])
+
+        x = tf.constant([2.0, 0.5])
+        for function, powers in ((cubes, 3), (inner, 3), (looped, 9)):
+
+            @tf.function
+            def slopes(x, function=function):
+                with tf.GradientTape() as outer:
+                    outer.watch(x)
+                    with tf.GradientTape() as tape:
+                        tape.watch(x)
+                        value, _ = function(x, tf.constant(1))
+                    slope = tape.gradient(value, x)
+                return slope, outer.gradient(slope, x)
+
+            slope, curvature = slopes(x)
+            self.assertAllClose(slope, powers * x ** (powers - 1), rtol=1e-5)
+            self.assertAllClose(curvature, powers * (powers - 1) * x ** (powers - 2), rtol=1e-5)
+
+    def test_threads_do_not_leave_it_open(self):
+        """One that begins before another has ended may end after it."""
+        first, second = fused.allowed(), fused.allowed()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        self.assertTrue(compiled(lambda: tf.constant(fused.is_allowed()))())
+        second.__exit__(None, None, None)
+        self.assertFalse(compiled(lambda: tf.constant(fused.is_allowed()))())
 
     def test_says_what_it_must_not_read(self):
         """A tensor that is no argument would get no gradient."""
