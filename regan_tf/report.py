@@ -13,7 +13,6 @@ index.html, with its pictures, and scores.json.
 from pathlib import Path
 
 from absl import flags
-from tabulate import tabulate
 
 from regan_tf.cli import command
 from regan_tf.config import UserError
@@ -38,13 +37,14 @@ def main(paths):
         raise UserError(f"give directories of runs: {command.typed('report', 'runs')}")
     command.start_tensorflow(threads=1)
     from regan_tf.studies import grouping, page, results
+    from regan_tf.studies.tables import to_text
 
     runs, unfinished, repeated = results.read(paths, _GENERATOR.value)
     groups = grouping.grouped(runs, _OVER.value)
     tables = {name: page.score_table(members) for name, members in groups.items()}
     for name, table in tables.items():
         title, printed = groups[name][0].task.title(name), table.printed
-        print(f"\n{title}\n" + tabulate(printed.rows, printed.headers, disable_numparse=True))
+        print(f"\n{title}\n{to_text(printed.rows, printed.headers)}")
     if repeated:
         print(f"\n{repeated} runs repeat others and were left out")
     if unfinished:

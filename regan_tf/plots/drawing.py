@@ -1,5 +1,6 @@
 """What the pictures share: legends, axes, line styles, files."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 _LETTERS_PER_INCH = 13  # of a legend's font
+_BESIDE_LABEL = 6  # the line, and the space between columns, in letters
 _XLABELS = {"pretrain": "Minibatch of pre-training", "adversarial": "Adversarial iteration"}
 
 
@@ -27,11 +29,13 @@ def mosaic(layout, *, figsize):
 
 def legend_below(figure, axes, columns=3):
     """The legend under the figure, in as many columns as hold the labels in full, and no more than
-    that.
+    that; labels wider than the figure have several lines.
     """
     handles, labels = axes.get_legend_handles_labels()
-    longest = max(map(len, labels), default=0) + 6  # the line, and the space between columns
-    ncols = min(columns, max(1, int(figure.get_figwidth() * _LETTERS_PER_INCH / longest)))
+    width = int(figure.get_figwidth() * _LETTERS_PER_INCH)
+    labels = [textwrap.fill(label, width - _BESIDE_LABEL) for label in labels]
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    ncols = min(columns, max(1, width // (longest + _BESIDE_LABEL)))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9
     )

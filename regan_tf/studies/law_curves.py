@@ -5,12 +5,12 @@ them: the NLL of the law's data under a generator, against that of its samples u
 import json
 
 import numpy as np
-from tabulate import tabulate
 
 from regan_tf.cli import command
 from regan_tf.files import write_atomically
 from regan_tf.plots.temperature import plot_law_curves
 from regan_tf.studies import statistics
+from regan_tf.studies.tables import to_text
 
 _AT = "nll_test_at_"
 _HEADLINE = 8.0  # the level that is marked
@@ -38,7 +38,7 @@ def show(groups, generator, output):
     ]
     headers = [f"at {name.removeprefix(_AT)}" for name in levels]
     headers = ["", groups[0].repeats, *headers, "NLL oracle", "NLL test"]
-    print(tabulate(rows, headers, disable_numparse=True))
+    print(to_text(rows, headers))
     print(
         "In nats a token. At 7, ...: NLL test at the temperature at which NLL oracle is that; "
         "empty where\nnone of the curve's gives it. The last two: at temperature 1. Of several "

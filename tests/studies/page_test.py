@@ -205,7 +205,7 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_legend_holds_long_names(self):
         groups = [
-            grouping.Group("a name " * 12 + str(i), g.runs)
+            grouping.Group("a name " * (12 + 20 * i) + str(i), g.runs)
             for i, g in enumerate(self._groups(1)[3])
         ]
         figure = self._figure(comparisons.plot_groups, groups, 3, "groups.png")
