@@ -87,8 +87,12 @@ def _update(reward):
 
     from regan_tf.studies import timed_steps
 
-    sizes = {"seq_len": _SEQ_LEN, "batch_size": _BATCH_SIZE, "vocab_size": _VOCAB_SIZE}
-    sizes = {name: flag.value for name, flag in (sizes | {"hidden_dim": _HIDDEN_DIM}).items()}
+    sizes = {
+        "seq_len": _SEQ_LEN.value,
+        "batch_size": _BATCH_SIZE.value,
+        "vocab_size": _VOCAB_SIZE.value,
+        "hidden_dim": _HIDDEN_DIM.value,
+    }
     trainer, real = timed_steps.trainer_of(sizes, reward, "reinforce_loo")
     return lambda i: trainer.update_generator(tf.constant([0, i]), real)["reward"].numpy()
 

@@ -61,7 +61,7 @@ class Discriminator(keras.Model):
         """
         start, length = self.cell.initial_state(tf.shape(rows)[0]), rows.shape[1]
         if self.end_token is None:
-            _, (hidden, _) = self._over_time(
+            _, (hidden, _) = self.cell.over_time(
                 lambda x, state, recurrent: ((), self.cell.advance(x, state, recurrent)),
                 start,
                 self._project(rows),
@@ -77,15 +77,10 @@ class Discriminator(keras.Model):
 
         ends = self._ends(rows)
         carry = (start, tf.ones_like(ends[0]), start[0])
-        _, ((hidden, _), alive, summed) = self._over_time(
+        _, ((hidden, _), alive, summed) = self.cell.over_time(
             step, carry, (self._project(rows), ends), length
         )
         return self._logit(summed + alive * hidden)
-
-    def _over_time(self, step, state, inputs, length):
-        """step(inputs_t, state, recurrent kernel), as `recurrence.unroll`."""
-        weights = [self.cell.recurrent_kernel.value]
-        return recurrence.unroll(step, state, inputs, length, weights=weights, closed=True)
 
     def _ends(self, rows):
         """The probability of the end token at each step, [T, B, 1]."""
@@ -124,7 +119,7 @@ class Discriminator(keras.Model):
             return (state[0], trace), state
 
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
-        (hidden, trace), (last, _) = self._over_time(step, start, self._project(tokens), length)
+        (hidden, trace), (last, _) = self.cell.over_time(step, start, self._project(tokens), length)
         hidden, is_last = recurrence.stack(hidden), None
         alive = None if prefixes else autoregressive.alive(self, tokens)
         if prefixes:
@@ -199,7 +194,7 @@ class Discriminator(keras.Model):
         start, length = self.cell.initial_state(tf.shape(tokens)[0]), tokens.shape[1]
         states = [first[tf.newaxis] for first in start]
         if length:
-            after, _ = self._over_time(step, start, self._project(tokens), length)
+            after, _ = self.cell.over_time(step, start, self._project(tokens), length)
             after = recurrence.stack(after)
             states = [tf.concat(parts, axis=0) for parts in zip(states, after, strict=True)]
         return [tf.reshape(x, [-1, self.cell.units]) for x in states]

@@ -237,10 +237,8 @@ class Generator(keras.Model, Generates, FastGenerator):
 
         read = self.tokens_read(tokens)
         projected = self.cell.project(self.embedded(read, masks)) if masks else self._project(read)
-        start, weights = self.initial_state(tf.shape(tokens)[0]), [self.cell.recurrent_kernel.value]
-        (states, trace), _ = recurrence.unroll(
-            step, start, projected, tokens.shape[1], weights=weights, closed=True
-        )
+        start = self.initial_state(tf.shape(tokens)[0])
+        (states, trace), _ = self.cell.over_time(step, start, projected, tokens.shape[1])
         states = recurrence.stack(states)
         shown, of_tokens = states[0] * masks[1] if masks else states[0], None
         logits = self._logits(shown)

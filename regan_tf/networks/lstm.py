@@ -8,6 +8,8 @@ that scores every prefix, so the cell is ours; the equations are those of Hochre
 import keras
 import tensorflow as tf
 
+from regan_tf.networks import recurrence
+
 # Up to this size a product with one-hot rows is faster than a gather, whose gradient is a scatter.
 ONE_HOT_LIMIT = 256
 
@@ -66,6 +68,11 @@ class LSTMCell(keras.layers.Layer):
         c = f * before + i * g
         squashed = tf.tanh(c)
         return (o * squashed, c), (i, f, o, g, before, squashed)
+
+    def over_time(self, step, state, inputs, length, reverse=False):
+        """`recurrence.unroll` of step(inputs_t, state, W_h), which reads nothing else."""
+        weights = [self.recurrent_kernel.value]
+        return recurrence.unroll(step, state, inputs, length, reverse, weights, closed=True)
 
     def initial_state(self, batch_size):
         zeros = tf.zeros([batch_size, self.units], self.compute_dtype)

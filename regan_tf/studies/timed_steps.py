@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from regan_tf.config import Config, UserError
 from regan_tf.graphs import compiled
+from regan_tf.networks import fused
 from regan_tf.networks.discriminator import Discriminator
 from regan_tf.networks.generator import Generator
 from regan_tf.studies import yardsticks
@@ -28,8 +29,8 @@ def steps(sizes, updates, d_steps, peer=None):
     trainer, real = trainer_of(sizes)
     config, seed = trainer.config, tf.constant([0, 0])
     batches = tf.tile(real[tf.newaxis], [d_steps, 1, 1])
-    likelihood_step = compiled(trainer.likelihood_step)
-    discriminator_step = compiled(trainer.discriminator.step)
+    likelihood_step = compiled(fused.allowed()(trainer.likelihood_step))  # as a run does
+    discriminator_step = compiled(fused.allowed()(trainer.discriminator.step))
     multiply, operations = yardsticks.products(config, sizes["vocab_size"])
 
     def reinforce():
