@@ -90,7 +90,7 @@ def grouped(runs, over=()):
     Args:
       runs: list of Run.
       over: names of flags that do not set groups apart: runs are pooled over their values, as they
-        are over seeds.
+        are over seeds. With a flag that names the data, such as oracle_seed, over those data.
     Raises:
       UserError: `over` has no such flag, or one of the data, which are compared apart.
     """
@@ -103,7 +103,7 @@ def grouped(runs, over=()):
             )
     by_data = collections.defaultdict(list)
     for run in runs:
-        by_data[type(run.task), _values(run.config, run.task.data_fields)].append(run)
+        by_data[type(run.task), _values(run.config, _data_fields(run.task, over))].append(run)
     times = collections.Counter(members[0].task.name for members in by_data.values())
     kinds = list(TASKS.values())
 
@@ -115,7 +115,8 @@ def grouped(runs, over=()):
     for members in sorted(by_data.values(), key=place):
         task = members[0].task
         key = task.name if times[task.name] == 1 else task.full_name
-        result[key] = _groups(members, tuple(over))
+        others = len({run.task.full_name for run in members}) - 1
+        result[f"{key} and {others} others" if others else key] = _groups(members, tuple(over))
     return result
 
 
@@ -140,9 +141,19 @@ def _from_each_seed(runs):
     return [with_place(run) for run in runs]
 
 
+def _data_fields(task, over):
+    """The flags that set data apart. Where runs are pooled over one that names the data, the others
+    that do stand in the place of the digest, which follows from all of them.
+    """
+    if not {*over} & {*task.name_fields}:
+        return task.data_fields
+    names = (*task.data_fields, *task.name_fields)
+    return [name for name in names if name not in {*over, "data_sha256"}]
+
+
 def _groups(runs, over):
-    """Groups of runs on the same data."""
-    apart = {*runs[0].task.name_fields, *over}
+    """Groups of runs on the same data, or on those that they are pooled over."""
+    apart = {"data_sha256", *runs[0].task.name_fields, *over}
     varying = [name for name in varying_fields(runs) if name not in apart]
     by_settings = collections.defaultdict(list)
     for run in sorted(runs, key=lambda run: (_order(run.config), run.config.seed)):

@@ -63,12 +63,14 @@ def score_table(groups):
     columns = (*first, *reward_scores.columns(groups), *task.columns, *_LAST)
     rows = [[STATISTICS[c.statistic](group, c.score) for c in columns] for group in groups]
     if task.has_row_of_real:
-        ideal = groups[0].runs[0].summary["ideal"]
-        real = [ideal.get(column.score) for column in columns[1:]]
-        rows.append(
-            [task.perfect_name, *("" if value is None else _number(value) for value in real)]
-        )
+        rows.append([task.perfect_name, *(_of_real(groups[0], c.score) for c in columns[1:])])
     return Table(columns, rows)
+
+
+def _of_real(group, score):
+    """What the data themselves have, a mean over the runs, as these may be on several; or ""."""
+    values = [run.summary["ideal"].get(score) for run in group.runs]
+    return "" if None in values else _number(np.mean(values))
 
 
 def draw(groups, output):

@@ -117,6 +117,30 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
         scores = (Path(self._directory.name) / "report/scores.json").read_text(encoding="utf-8")
         self.assertIn('"2 tests.problems:pluses"', scores)
 
+    def test_methods_are_compared_over_several_data(self):
+        digests = ("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
+        options = {"dataset": "oracle", "estimator": "reinforce"}
+        runs = []
+        for (seed, digest), rate in itertools.product(enumerate(digests), (0.25, 0.5)):
+            data = {"oracle_seed": seed, "data_sha256": digest}
+            run = _run(self._directory.name, 0, generator_learning_rate=rate, **options, **data)
+            run.summary["last"] |= dict.fromkeys(run.task.end_scores, 10 * seed + rate)
+            run.summary.update(start={"nll_test": 0.0}, ideal={"nll_test": float(seed)})
+            runs.append(run)
+        data = {"oracle_file": "published.npz", "data_sha256": "9999"}
+        published = _run(self._directory.name, 0, **options, **data)
+        self.assertEqual(len(grouping.grouped([*runs, published])), 7)
+        pooled = grouping.grouped([*runs, published], ["oracle_seed"])
+        self.assertCountEqual([len(groups) for groups in pooled.values()], [2, 1])
+        drawn = grouping.grouped(runs, ["oracle_seed"])
+        self.assertEqual(list(drawn), ["oracle of 5000 words, length 20 and 5 others"])
+        (groups,) = drawn.values()
+        self.assertEqual([len(group.runs) for group in groups], [6, 6])
+        difference = statistics.differences(groups, "nll_test")[0, 1]
+        self.assertAllClose(difference.mean, -0.25)  # as only pairs of one oracle have it
+        oracle = page.score_table(groups).rows[-1]
+        self.assertIn("2.5", oracle[3])  # the mean of the six
+
     @parameterized.parameters("seed", "rewards", "seq_len", "workdir")
     def test_runs_are_pooled_over_flags_that_set_them_apart(self, name):
         with self.assertRaisesRegex(UserError, f"--over={name}: runs can be pooled over a flag"):
