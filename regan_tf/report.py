@@ -27,7 +27,7 @@ _OVER = flags.DEFINE_list(
     "over",
     [],
     "Flags over whose values runs are pooled, as they are over seeds: with reward, methods "
-    "are compared over several rewards.",
+    "are compared over several rewards; with oracle_seed, over several drawn oracles.",
 )
 
 

@@ -13,13 +13,9 @@ oracle, over the temperatures that a run measures at its end; of the flags only 
 --output are for them.
 """
 
-import json
-import math
 from pathlib import Path
 
-import numpy as np
 from absl import flags
-from tabulate import tabulate
 from tqdm import tqdm
 
 from regan_tf.cli import command
@@ -72,9 +68,7 @@ def main(paths):
             "RUN RUN ..."
         )
     command.start_tensorflow(_THREADS.value)
-    from regan_tf.files import write_atomically
-    from regan_tf.plots.temperature import plot_temperature_curves
-    from regan_tf.studies import grouping, law_curves, results
+    from regan_tf.studies import grouping, law_curves, results, text_curves
 
     runs, _, _ = results.read(paths, _GENERATOR.value)
     groups_by_data = grouping.grouped(runs)
@@ -88,21 +82,13 @@ def main(paths):
     output = Path(_OUTPUT.value)
     if task.has_law_curve:
         law_curves.show(groups, _GENERATOR.value, output)
-        print(f"\nNow look at {output}/temperature_curve.png")
-        return 0
-    curves, ideal = {}, None
-    for group in groups:
-        curves[group.label] = []
-        for run in group.runs:
-            drawn, ideal = _curves(run, temperatures)
-            curves[group.label] += drawn
-    baseline = next((group.label for group in groups if group.config.estimator == "mle"), None)
-    means = {label: law_curves.mean_curve(of_label) for label, of_label in curves.items()}
-    _print(curves, means, ideal, baseline)
-    _print_untempered(means, curves, ideal)
-    text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
-    write_atomically(output / "curve.json", text + "\n")
-    plot_temperature_curves(means, ideal, _ORDER.value, output / "temperature_curve.png")
+    else:
+        curves, ideal = {}, None
+        for group in groups:
+            curves[group.label] = {}
+            for run in group.runs:
+                curves[group.label][group.key(run)], ideal = _curves(run, temperatures)
+        text_curves.show(groups, curves, ideal, _ORDER.value, output)
     print(f"\nNow look at {output}/temperature_curve.png")
     return 0
 
@@ -140,104 +126,6 @@ def _curves(run, temperatures):
 
 def _merged(dicts):
     return {name: value for each in dicts for name, value in each.items()}
-
-
-def _print(curves, means, ideal, baseline):
-    quality, diversity = f"bleu_{_ORDER.value}", f"self_bleu_{_ORDER.value}"
-    rows = []
-    for label, points in means.items():
-        distances = [
-            math.hypot(p[quality] - ideal[quality], p[diversity] - ideal[diversity]) for p in points
-        ]
-        best = int(np.argmin(distances))
-        edge = "<" if best == 0 else ">" if best == len(points) - 1 else ""
-        row = [
-            label,
-            f"{points[best]['temperature']:g}{edge}",
-            *(points[best][name] for name in (quality, diversity, "nll_per_token")),
-        ]
-        rows.append(
-            [*row, min(distances), _gain(curves, means, label, baseline, quality, diversity)]
-        )
-    rows.append(["training texts", "", ideal[quality], ideal[diversity], None, 0.0, ""])
-    headers = [
-        "",
-        "its best temperature",
-        quality,
-        diversity,
-        "NLL a token",
-        "distance",
-        f"{quality} above the baseline's",
-    ]
-    print(tabulate(rows, headers, floatfmt=".4f", disable_numparse=[1, 6]))
-    print(
-        "Best: the temperature at which BLEU and self-BLEU are closest to those of as many "
-        "training\ntexts (< or >: the first or last of --temperatures). NLL: of the held-out texts "
-        "under the\ndistribution at that temperature. Last column: at equal self-BLEU, mean over "
-        "the temperatures\n(their number) at which both have one, +- the standard deviation of a "
-        "single curve's gain above\na single one of the baseline's, over the draws and seeds of "
-        "both (none where either has one\ncurve);\n"
-        f"the baseline is {baseline or 'missing: give a run of --estimator=mle'}."
-    )
-
-
-def _print_untempered(means, curves, ideal):
-    """All metrics at temperature 1, if it is among them, +- the standard deviation over draws and
-    seeds.
-    """
-    at_one = [i for i, point in enumerate(next(iter(means.values()))) if point["temperature"] == 1]
-    if not at_one:
-        return
-
-    def cell(label, name):
-        values = [curve[at_one[0]][name] for curve in curves[label]]
-        spread = np.std(values, ddof=1) if len(values) > 1 else 0
-        return f"{np.mean(values):.4f}" + (f" +- {spread:.4f}" if spread else "")
-
-    names = [
-        name
-        for name in means[next(iter(means))][0]
-        if name not in ("temperature", "samples", "nll")
-    ]
-    rows = [
-        [
-            name,
-            *(cell(label, name) for label in means),
-            f"{ideal[name]:.4f}" if ideal.get(name) is not None else "",
-        ]
-        for name in names
-    ]
-    print(
-        "\nAt temperature 1\n"
-        + tabulate(rows, ["", *means, "training texts"], disable_numparse=True)
-    )
-
-
-def _gain(curves, means, label, baseline, quality, diversity):
-    """How much higher the quality is than the baseline's at equal diversity, interpolated, as text.
-
-    Its +- is of one curve of the one above one of the other: the variances of both about the
-    other's mean curve, added. None where either has but one curve, whose noise nobody knows.
-    """
-    if baseline in (None, label):
-        return ""
-    of_baseline = [p[diversity] for p in means[baseline]]
-    least, most = min(of_baseline), max(of_baseline)
-    inside = [i for i, p in enumerate(means[label]) if least <= p[diversity] <= most]
-    if not inside:
-        return "no overlap"
-
-    def gain(curve, base):
-        base = sorted(base, key=lambda p: p[diversity])
-        x, y = ([p[name] for p in base] for name in (diversity, quality))
-        return np.mean([curve[i][quality] - np.interp(curve[i][diversity], x, y) for i in inside])
-
-    gains = [gain(curve, means[baseline]) for curve in curves[label]]
-    others = [gain(means[label], base) for base in curves[baseline]]
-    spread = ""
-    if min(len(gains), len(others)) > 1:
-        spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(others, ddof=1)):.4f}"
-    return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
 
 
 if __name__ == "__main__":

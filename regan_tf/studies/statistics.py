@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+LEAST_SEEDS = 6  # of a paired test, whose p cannot be below 0.05 with fewer
 _RNG_SEED = 0  # of resampling, so that a report can be repeated
 
 
@@ -76,8 +77,8 @@ def differences(groups, name):
     """Paired differences of one score between all groups: a dict from (i, j), i < j, to Difference
     of i less j.
 
-    Pairs with fewer than six seeds in common are left out, for their p cannot be below 0.05; so are
-    scores that were not measured, and learning over different numbers of iterations.
+    Pairs with fewer than `LEAST_SEEDS` in common are left out; so are scores that were not
+    measured, and learning over different numbers of iterations.
     """
     found = {}
     for (i, first), (j, second) in itertools.combinations(enumerate(groups), 2):
@@ -88,8 +89,8 @@ def differences(groups, name):
             name != "learning"
             or len({len(run.records) for g in (first, second) for run in g.runs}) == 1
         )
-        if len(seeds) >= 6 and comparable and np.isfinite(paired).all():
-            found[i, j] = (float(paired.mean()), _sign_flip_p(paired), len(seeds))
+        if len(seeds) >= LEAST_SEEDS and comparable and np.isfinite(paired).all():
+            found[i, j] = (float(paired.mean()), paired_p(paired), len(seeds))
     if not found:
         return {}
     adjusted = stats.false_discovery_control([p for _, p, _ in found.values()])
@@ -99,7 +100,10 @@ def differences(groups, name):
     }
 
 
-def _sign_flip_p(paired):
+def paired_p(paired: np.ndarray) -> float:
+    """Two-sided p of the mean of paired differences: the share of their signs' flips that give it,
+    or more; all flips, or 9,999 of them where they are more than that.
+    """
     rng = np.random.default_rng(_RNG_SEED)
     test = stats.permutation_test(
         (paired,), np.mean, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=rng

@@ -10,10 +10,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from regan_tf import temperature_curve
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
-from regan_tf.studies import law_curves
 from regan_tf.tasks import grammar, text_metrics
 from regan_tf.tasks.data import Dataset
 from regan_tf.tasks.registry import task_of
@@ -387,27 +385,3 @@ class TextMetricsTest(tf.test.TestCase, parameterized.TestCase):
         metrics = text_metrics.TextMetrics(Dataset(vocabulary, real, real))
         samples = np.array([[2, 3, 0], [3, 2, 2], [4, 2, 0], [2, 3, 0]], dtype)
         self.assertEqual(metrics.describe(samples)["copied"], 0.75)
-
-
-class TemperatureCurveTest(tf.test.TestCase, parameterized.TestCase):
-    def _gain(self, shifts, baseline_shifts):
-        """Of curves y = x + 0.1, each shifted, above curves y = x, each shifted."""
-
-        def curve(steps, shift):
-            return [{"temperature": t, "x": 0.1 * t, "y": 0.1 * t + shift} for t in steps]
-
-        curves = {
-            "mle": [curve(range(6), shift) for shift in baseline_shifts],
-            "rebar": [curve(range(1, 5), 0.1 + shift) for shift in shifts],
-        }
-        means = {name: law_curves.mean_curve(of_name) for name, of_name in curves.items()}
-        return temperature_curve._gain(curves, means, "rebar", "mle", "y", "x")
-
-    @parameterized.parameters(
-        ((-0.03, 0, 0.03), (-0.04, 0, 0.04), "+0.1000 +- 0.0500 (4)"),
-        ((0, 0, 0), (-0.04, 0, 0.04), "+0.1000 +- 0.0400 (4)"),
-        ((-0.03, 0, 0.03), (0, 0), "+0.1000 +- 0.0300 (4)"),
-        ((-0.03, 0, 0.03), (0,), "+0.1000 (4)"),
-    )
-    def test_the_gain_has_the_noise_of_the_baseline(self, shifts, baseline_shifts, expected):
-        self.assertEqual(self._gain(shifts, baseline_shifts), expected)

@@ -1,0 +1,45 @@
+"""How much higher one generator's BLEU is than another's at equal self-BLEU."""
+
+import re
+
+import tensorflow as tf
+from absl.testing import parameterized
+
+from regan_tf.studies import text_curves
+
+
+def _curve(steps, shift):
+    return [{"temperature": t, "x": 0.1 * t, "y": 0.1 * t + shift} for t in steps]
+
+
+class GainTest(parameterized.TestCase, tf.test.TestCase):
+    """Of curves y = x + 0.1, each shifted, above curves y = x, each shifted."""
+
+    def _gain(self, shifts, baseline_shifts):
+        curves = {0: [_curve(range(1, 5), 0.1 + shift) for shift in shifts]}
+        baseline = {0: [_curve(range(6), shift) for shift in baseline_shifts]}
+        return text_curves.gain(curves, baseline, "y", "x")
+
+    @parameterized.parameters(
+        ((-0.03, 0, 0.03), (-0.04, 0, 0.04), "+0.1000 +- 0.0500 (4)"),
+        ((0, 0, 0), (-0.04, 0, 0.04), "+0.1000 +- 0.0400 (4)"),
+        ((-0.03, 0, 0.03), (0, 0), "+0.1000 +- 0.0300 (4)"),
+        ((-0.03, 0, 0.03), (0,), "+0.1000 (4)"),
+    )
+    def test_has_the_noise_of_both(self, shifts, baseline_shifts, expected):
+        self.assertEqual(self._gain(shifts, baseline_shifts), expected)
+
+    def test_seeds_are_paired(self):
+        # What a seed has in common with its baseline, far more than the gain, cancels.
+        curves = {
+            s: [_curve(range(1, 5), 0.001 + s), _curve(range(1, 5), 0.003 + s)] for s in range(8)
+        }
+        baseline = {s: [_curve(range(6), s)] for s in range(8)}
+        found = text_curves.gain(curves, baseline, "y", "x")
+        self.assertEqual(found, "+0.0020 [+0.0020, +0.0020], p = 0.0078 (4)")
+        unpaired = text_curves.gain({s: curves[s] for s in range(5)}, baseline, "y", "x")
+        self.assertTrue(re.match(r"-1\.498\d \+- \d", unpaired), unpaired)
+
+    def test_curves_that_share_no_diversity_say_so(self):
+        curves, baseline = {0: [_curve((8, 9), 0)]}, {0: [_curve(range(6), 0)]}
+        self.assertEqual(text_curves.gain(curves, baseline, "y", "x"), "no overlap")
