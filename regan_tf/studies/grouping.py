@@ -16,6 +16,7 @@ from regan_tf.tasks.registry import TASKS
 from regan_tf.tasks.task import Task
 
 _POINTS = 200  # of a curve over calls
+_ASIDE = ("eval_every", "checkpoint_every")  # flags that change no generator
 _OF_EACH_SEED = "{seed}"  # a directory's name, in the place of a seed
 
 
@@ -158,10 +159,12 @@ def _groups(runs, over):
     by_settings = collections.defaultdict(list)
     for run in sorted(runs, key=lambda run: (_order(run.config), run.config.seed)):
         by_settings[_values(run.config, varying)].append(run)
-    return [
-        Group(_label(members[0].config, varying, runs), tuple(members), over)
-        for members in by_settings.values()
-    ]
+    for fields in ([name for name in varying if name not in _ASIDE], varying):
+        labels = [_label(members[0].config, fields, runs) for members in by_settings.values()]
+        if len(set(labels)) == len(labels):
+            break
+    groups = zip(labels, by_settings.values(), strict=True)
+    return [Group(label, tuple(members), over) for label, members in groups]
 
 
 def lines(groups):

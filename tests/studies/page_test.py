@@ -93,6 +93,22 @@ class PageTest(parameterized.TestCase, tf.test.TestCase):
             labels, ["reinforce tests.problems:many_plus d_steps=0", "rebar d_steps=5"]
         )
 
+    def test_labels_have_flags_that_change_no_generator_only_where_nothing_else_differs(self):
+        options = [{"d_steps": 5}, {"d_steps": 10, "eval_every": 50}]
+        runs = [_run(self._directory.name, 0, **o) for o in options]
+        labels = [group.label for group in grouping.grouped(runs)[3]]
+        self.assertEqual(labels, ["rebar d_steps=5", "rebar d_steps=10"])
+        runs.append(_run(self._directory.name, 0, d_steps=5, eval_every=50))
+        labels = [group.label for group in grouping.grouped(runs)[3]]
+        self.assertEqual(
+            labels,
+            [
+                "rebar d_steps=5 eval_every=10",
+                "rebar d_steps=5 eval_every=50",
+                "rebar d_steps=10 eval_every=50",
+            ],
+        )
+
     def test_methods_are_compared_over_several_rewards(self):
         rewards, rates = ("tests.problems:many_plus", "tests.problems:pluses"), (0.25, 0.5)
         runs = []
