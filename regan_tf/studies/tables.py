@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 _LABEL_WIDTH = 60  # letters
-_HEADER_WIDTH = 32
+_HEADER_WIDTH = 44
 
 
 def to_text(rows: Sequence[Sequence], headers: Sequence[str]) -> str:

@@ -24,6 +24,10 @@ which both have one. With {statistics.LEAST_SEEDS} seeds or more in common: mean
 differences, its 95 % interval, and p of a sign-flip test. With fewer: +- the standard deviation of
 a single curve's above a single one of the other's, over the draws and seeds of both (none where
 either has one curve)."""
+_LIKELIHOODS = """\
+Least NLL: of the held-out texts at the temperature that is best for each run, in nats a token, by a
+parabola in log temperature through the three of --temperatures that are around it. At temperature
+1 a generator that is too sure of itself loses what another temperature mends."""
 
 
 def show(groups: list, curves: dict, ideal: dict, order: int, output: Path) -> None:
@@ -42,6 +46,8 @@ def show(groups: list, curves: dict, ideal: dict, order: int, output: Path) -> N
     quality, diversity = f"bleu_{order}", f"self_bleu_{order}"
     _print_best(means, ideal, quality, diversity)
     _print_gains(curves, _baselines(groups), quality, diversity)
+    if min(map(len, means.values())) > 2:
+        _print_likelihoods(curves, _baselines(groups))
     _print_untempered(means, drawn, ideal)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
     write_atomically(output / "curve.json", text + "\n")
@@ -70,16 +76,37 @@ def gain(curves: dict, baseline: dict, quality: str, diversity: str) -> str:
     common = sorted(set(curves) & set(baseline))
     if len(common) >= statistics.LEAST_SEEDS:
         pairs = [(mean_curve(curves[key]), mean_curve(baseline[key])) for key in common]
-        gains = np.array([above(*pair) for pair in pairs])
-        centre, low, high = statistics.mean_and_interval(gains)
-        p = statistics.paired_p(gains)
-        return f"{centre:+.4f} [{low:+.4f}, {high:+.4f}], p = {p:.2g} ({len(inside)})"
+        return f"{_tested(np.array([above(*pair) for pair in pairs]))} ({len(inside)})"
     gains = [above(curve, base) for curve in _flat(curves)]
     others = [above(mean, below) for below in _flat(baseline)]
     spread = ""
     if min(len(gains), len(others)) > 1:
         spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(others, ddof=1)):.4f}"
     return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
+
+
+def least_nll(curve: list) -> tuple[float, float]:
+    """The held-out NLL a token at the temperature that is best for it, and that temperature.
+
+    By the parabola in log temperature through three points, the least and its neighbours or the
+    outermost; never beyond the curve's temperatures.
+    """
+    curve = sorted(curve, key=lambda p: p["temperature"])
+    least = int(np.argmin([p["nll_per_token"] for p in curve]))
+    first = min(max(least - 1, 0), len(curve) - 3)
+    points = curve[first : first + 3]
+    x = np.log([p["temperature"] for p in points])
+    parabola = np.polynomial.Polynomial.fit(x, [p["nll_per_token"] for p in points], 2)
+    candidates = [*np.real(parabola.deriv().roots()), x[0], x[-1]]
+    best = min((c for c in candidates if x[0] <= c <= x[-1]), key=parabola)
+    return float(parabola(best)), math.exp(best)
+
+
+def _tested(differences):
+    """The mean of paired differences with its interval and p, as text."""
+    mean, low, high = statistics.mean_and_interval(differences)
+    p = statistics.paired_p(differences)
+    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}], p = {p:.2g}"
 
 
 def _flat(curves):
@@ -125,6 +152,29 @@ def _print_gains(curves, baselines, quality, diversity):
     headers = ["", *(f"{quality} above that of {label}" for label in baselines)]
     print(f"\n{to_text(rows, headers)}")
     print(_GAINS.format(quality=quality, diversity=diversity))
+
+
+def _print_likelihoods(curves, baselines):
+    least = {
+        label: {key: least_nll(mean_curve(draws)) for key, draws in of.items()}
+        for label, of in curves.items()
+    }
+
+    def less(label, baseline):
+        common = sorted(set(least[label]) & set(least[baseline]))
+        found = np.array([least[label][key][0] - least[baseline][key][0] for key in common])
+        if label == baseline or not common:
+            return ""
+        enough = len(common) >= statistics.LEAST_SEEDS
+        return _tested(found) if enough else f"{found.mean():+.4f}"
+
+    rows = []
+    for label, of in least.items():
+        nll, temperature = np.mean(list(of.values()), axis=0)
+        differences = (less(label, baseline) for baseline in baselines)
+        rows.append([label, _number(nll), f"{temperature:.3f}", *differences])
+    headers = ["", "least NLL", "at", *(f"less that of {label}" for label in baselines)]
+    print(f"\n{to_text(rows, headers)}\n{_LIKELIHOODS}")
 
 
 def _print_untempered(means, drawn, ideal):

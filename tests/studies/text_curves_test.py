@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -43,3 +44,20 @@ class GainTest(parameterized.TestCase, tf.test.TestCase):
     def test_curves_that_share_no_diversity_say_so(self):
         curves, baseline = {0: [_curve((8, 9), 0)]}, {0: [_curve(range(6), 0)]}
         self.assertEqual(text_curves.gain(curves, baseline, "y", "x"), "no overlap")
+
+
+class LeastNLLTest(parameterized.TestCase, tf.test.TestCase):
+    def _curve(self, temperatures, best):
+        return [
+            {"temperature": t, "nll_per_token": 3.0 + 2.0 * np.log(t / best) ** 2}
+            for t in temperatures
+        ]
+
+    @parameterized.parameters(
+        ((0.6, 0.8, 1.0, 1.2), 1.05, 3.0, 1.05),
+        ((1.2, 1.0, 0.8), 1.15, 3.0, 1.15),  # the least point is the last
+        ((0.8, 0.9, 1.0), 1.1, 3.0 + 2.0 * np.log(1.1) ** 2, 1.0),  # nothing beyond the curve
+    )
+    def test_is_where_the_parabola_is(self, temperatures, best, nll, temperature):
+        found = text_curves.least_nll(self._curve(temperatures, best))
+        self.assertAllClose(found, (nll, temperature))
