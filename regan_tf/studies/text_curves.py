@@ -45,9 +45,10 @@ def show(groups: list, curves: dict, ideal: dict, order: int, output: Path) -> N
     means = {label: mean_curve(of_label) for label, of_label in drawn.items()}
     quality, diversity = f"bleu_{order}", f"self_bleu_{order}"
     _print_best(means, ideal, quality, diversity)
-    _print_gains(curves, _baselines(groups), quality, diversity)
-    if min(map(len, means.values())) > 2:
-        _print_likelihoods(curves, _baselines(groups))
+    baselines = _baselines(groups)
+    _print_gains(curves, baselines, quality, diversity)
+    if len(next(iter(means.values()))) > 2:
+        _print_likelihoods(curves, baselines)
     _print_untempered(means, drawn, ideal)
     text = json.dumps({"curves": means, "training texts": ideal, "draws": curves}, indent=2)
     write_atomically(output / "curve.json", text + "\n")
@@ -196,12 +197,7 @@ def _print_untempered(means, drawn, ideal):
         if name not in ("temperature", "samples", "nll")
     ]
     rows = [
-        [
-            name,
-            *(cell(label, name) for label in means),
-            _number(ideal.get(name)),
-        ]
-        for name in names
+        [name, *(cell(label, name) for label in means), _number(ideal.get(name))] for name in names
     ]
     print(f"\nAt temperature 1\n{to_text(rows, ['', *means, 'training texts'])}")
 
