@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from regan_tf.files import write_atomically
 from regan_tf.plots.temperature import plot_temperature_curves
@@ -57,7 +58,8 @@ def show(groups: list, curves: dict, ideal: dict, order: int, output: Path) -> N
 
 def gain(curves: dict, baseline: dict, quality: str, diversity: str) -> str:
     """How much higher the quality of curves is than another's at equal diversity, as text: see
-    `_GAINS`. The other's curve is interpolated linearly.
+    `_GAINS`. The other's curve is interpolated by monotone cubics: it is concave, so that a point
+    between two of its own would be above a straight line though it gained nothing.
 
     Args:
       curves, baseline: by the run's key: lists with a curve for each draw.
@@ -70,9 +72,8 @@ def gain(curves: dict, baseline: dict, quality: str, diversity: str) -> str:
         return "no overlap"
 
     def above(curve, below):
-        below = sorted(below, key=lambda p: p[diversity])
-        x, y = ([p[name] for p in below] for name in (diversity, quality))
-        return np.mean([curve[i][quality] - np.interp(curve[i][diversity], x, y) for i in inside])
+        at = _interpolator(*([p[name] for p in below] for name in (diversity, quality)))
+        return np.mean([curve[i][quality] - at(curve[i][diversity]) for i in inside])
 
     common = sorted(set(curves) & set(baseline))
     if len(common) >= statistics.LEAST_SEEDS:
@@ -101,6 +102,15 @@ def least_nll(curve: list) -> tuple[float, float]:
     candidates = [*np.real(parabola.deriv().roots()), x[0], x[-1]]
     best = min((c for c in candidates if x[0] <= c <= x[-1]), key=parabola)
     return float(parabola(best)), math.exp(best)
+
+
+def _interpolator(x, y):
+    """The function of x by monotone cubics through points in any order; of those of one x, as
+    there are where texts are few, through their mean.
+    """
+    x, which = np.unique(x, return_inverse=True)
+    y = np.bincount(which, y) / np.bincount(which)
+    return PchipInterpolator(x, y) if len(x) > 1 else lambda _: y[0]
 
 
 def _tested(differences):

@@ -41,6 +41,22 @@ class GainTest(parameterized.TestCase, tf.test.TestCase):
         unpaired = text_curves.gain({s: curves[s] for s in range(5)}, baseline, "y", "x")
         self.assertTrue(re.match(r"-1\.498\d \+- \d", unpaired), unpaired)
 
+    def test_points_of_one_curve_gain_nothing_over_each_other(self):
+        # Straight lines between the baseline's points would find +0.0043.
+        def curve(temperatures):
+            return [{"temperature": t, "x": t, "y": np.sqrt(t)} for t in temperatures]
+
+        baseline = {0: [curve((0.8, 0.55, 0.35, 0.2))]}
+        found = text_curves.gain({0: [curve((0.675, 0.45, 0.275))]}, baseline, "y", "x")
+        self.assertLess(abs(float(found.split()[0])), 5e-4)
+
+    def test_few_texts_may_have_one_diversity_at_several_temperatures(self):
+        points = [{"temperature": t, "x": x, "y": x} for t, x in ((1, 0.0), (2, 0.0), (3, 0.5))]
+        curves = {0: [_curve((1, 2), 0.1)]}
+        self.assertEqual(text_curves.gain(curves, {0: [points]}, "y", "x"), "+0.1000 (2)")
+        single = {0: [points[:2]]}
+        self.assertEqual(text_curves.gain({0: [points]}, single, "y", "x"), "+0.0000 (2)")
+
     def test_curves_that_share_no_diversity_say_so(self):
         curves, baseline = {0: [_curve((8, 9), 0)]}, {0: [_curve(range(6), 0)]}
         self.assertEqual(text_curves.gain(curves, baseline, "y", "x"), "no overlap")
