@@ -58,8 +58,7 @@ def main():
         for job, done in zip(jobs, finished, strict=True):
             print(f"{'finished' if done else 'waiting '} {job.config.workdir}")
         return 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    _end_on_signals()
     failures = _run(waiting, len(jobs))
     print(f"{len(jobs) - failures} of {len(jobs)} runs are finished")
     if failures:
@@ -69,6 +68,15 @@ def main():
         )
     print(f"  {command.typed('report', *directories.values())}")
     return 1 if failures else 0
+
+
+def _end_on_signals():
+    """Whatever asks the sweep to end is a KeyboardInterrupt."""
+    # A script's job in the background begins with SIGINT ignored, which must not keep it from
+    # ending; what nohup ignores, it must survive.
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _run(jobs, total):

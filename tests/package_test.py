@@ -133,7 +133,9 @@ def _only(specifier, operator):
 
 
 def _imported(room):
-    """The packages that a directory's modules import, as they are distributed."""
+    """The packages that a directory's modules import, as they are distributed; those that are not
+    installed (WordLlama, among the oldest versions) by the module's name.
+    """
     modules = set()
     for path in (_ROOT / room).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -142,7 +144,7 @@ def _imported(room):
             modules |= {name.split(".")[0] for name in names}
     distributions = importlib.metadata.packages_distributions()
     third_party = modules - sys.stdlib_module_names - {"regan_tf", "examples", "tests"}
-    return {canonicalize_name(distributions[module][0]) for module in third_party}
+    return {canonicalize_name(distributions.get(module, [module])[0]) for module in third_party}
 
 
 _EXTRAS = {name: _requirements(lines) for name, lines in _PROJECT["optional-dependencies"].items()}

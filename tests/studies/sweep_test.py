@@ -21,6 +21,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
+from regan_tf import sweep
 from regan_tf.cli import config_flags
 from regan_tf.config import Config, UserError
 from regan_tf.plots import comparisons
@@ -206,6 +207,20 @@ class SweepTest(tf.test.TestCase, parameterized.TestCase):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
         self.assertEqual(process.wait(), 130, (self.directory / "stderr.txt").read_text()[-2000:])
+
+    @parameterized.parameters(
+        (signal.SIGINT, signal.SIG_IGN, True),  # so begin a script's jobs in the background
+        (signal.SIGTERM, signal.SIG_DFL, True),
+        (signal.SIGHUP, signal.SIG_DFL, True),
+        (signal.SIGHUP, signal.SIG_IGN, False),  # so begins what nohup starts
+    )
+    def test_what_ends_it(self, number, at_start, ends):
+        for kept in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, kept, signal.getsignal(kept))
+        signal.signal(number, at_start)
+        sweep._end_on_signals()
+        with self.assertRaises(KeyboardInterrupt) if ends else contextlib.nullcontext():
+            signal.raise_signal(number)
 
     @pytest.mark.slow
     def test_ray_cluster_of_two_nodes_gives_the_same_numbers(self):
