@@ -2,6 +2,7 @@
 higher one's BLEU is than another's at equal self-BLEU.
 """
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -21,10 +22,10 @@ Best: the temperature at which BLEU and self-BLEU are closest to those of as man
 that temperature."""
 _GAINS = f"""\
 {{quality}} above another's: at equal {{diversity}}, mean over the temperatures (their number) at
-which both have one. With {statistics.LEAST_SEEDS} seeds or more in common: mean of the seeds'
-differences, its 95 % interval, and p of a sign-flip test. With fewer: +- the standard deviation of
-a single curve's above a single one of the other's, over the draws and seeds of both (none where
-either has one curve)."""
+which the other's curve has it, too. With {statistics.LEAST_SEEDS} seeds or more in common: each
+seed's above its own baseline, the mean of these, its 95 % interval, and p of a sign-flip test. With
+fewer: +- the standard deviation of a single curve's above a single one of the other's, over the
+draws and seeds of both (none where either has one curve)."""
 _LIKELIHOODS = """\
 Least NLL: of the held-out texts at the temperature that is best for each run, in nats a token, by a
 parabola in log temperature through the three of --temperatures that are around it. At temperature
@@ -65,26 +66,36 @@ def gain(curves: dict, baseline: dict, quality: str, diversity: str) -> str:
       curves, baseline: by the run's key: lists with a curve for each draw.
       quality, diversity: names of metrics.
     """
-    mean, base = mean_curve(_flat(curves)), mean_curve(_flat(baseline))
-    least, most = min(p[diversity] for p in base), max(p[diversity] for p in base)
-    inside = [i for i, p in enumerate(mean) if least <= p[diversity] <= most]
-    if not inside:
-        return "no overlap"
 
     def above(curve, below):
-        at = _interpolator(*([p[name] for p in below] for name in (diversity, quality)))
-        return np.mean([curve[i][quality] - at(curve[i][diversity]) for i in inside])
+        """At each temperature at which `below` has the curve's diversity."""
+        x, y = ([p[name] for p in below] for name in (diversity, quality))
+        at = _interpolator(x, y)
+        return [p[quality] - at(p[diversity]) for p in curve if min(x) <= p[diversity] <= max(x)]
+
+    def means(pairs):
+        """Of each pair that has any, [pairs], and of how many temperatures in the mean."""
+        found = [gains for gains in itertools.starmap(above, pairs) if gains]
+        return np.array([np.mean(gains) for gains in found]), np.mean([*map(len, found)] or 0)
 
     common = sorted(set(curves) & set(baseline))
-    if len(common) >= statistics.LEAST_SEEDS:
+    paired = len(common) >= statistics.LEAST_SEEDS
+    if paired:
         pairs = [(mean_curve(curves[key]), mean_curve(baseline[key])) for key in common]
-        return f"{_tested(np.array([above(*pair) for pair in pairs]))} ({len(inside)})"
-    gains = [above(curve, base) for curve in _flat(curves)]
-    others = [above(mean, below) for below in _flat(baseline)]
+    else:
+        base = mean_curve(_flat(baseline))
+        pairs = [(curve, base) for curve in _flat(curves)]
+    gains, number = means(pairs)
+    if not len(gains):
+        return "no overlap"
+    if paired:
+        return f"{_tested(gains)} ({number:.3g})"
+    mean = mean_curve(_flat(curves))
+    others, _ = means((mean, below) for below in _flat(baseline))
     spread = ""
     if min(len(gains), len(others)) > 1:
         spread = f" +- {math.sqrt(np.var(gains, ddof=1) + np.var(others, ddof=1)):.4f}"
-    return f"{np.mean(gains):+.4f}{spread} ({len(inside)})"
+    return f"{np.mean(gains):+.4f}{spread} ({number:.3g})"
 
 
 def least_nll(curve: list) -> tuple[float, float]:

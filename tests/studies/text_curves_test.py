@@ -50,6 +50,19 @@ class GainTest(parameterized.TestCase, tf.test.TestCase):
         found = text_curves.gain({0: [curve((0.675, 0.45, 0.275))]}, baseline, "y", "x")
         self.assertLess(abs(float(found.split()[0])), 5e-4)
 
+    def test_a_seed_counts_where_its_own_baseline_reaches(self):
+        # Every other seed's baseline ends below the last point, which would gain 1 more.
+        def curve(s):
+            return [*_curve((1, 2, 3), s + 0.1), {"temperature": 4, "x": 0.4, "y": s + 1.5}]
+
+        curves = {s: [curve(s)] for s in range(8)}
+        baseline = {s: [_curve(range(4), s)] for s in range(8)}
+        found = text_curves.gain(curves, baseline, "y", "x")
+        self.assertRegex(found, r"^\+0\.1000 .* \(3\)$")
+        baseline |= {s: [_curve(range(6), s)] for s in range(0, 8, 2)}
+        found = text_curves.gain(curves, baseline, "y", "x")
+        self.assertRegex(found, r"^\+0\.2250 .* \(3\.5\)$")
+
     def test_few_texts_may_have_one_diversity_at_several_temperatures(self):
         points = [{"temperature": t, "x": x, "y": x} for t, x in ((1, 0.0), (2, 0.0), (3, 0.5))]
         curves = {0: [_curve((1, 2), 0.1)]}
