@@ -73,9 +73,11 @@ def main():
 def _end_on_signals():
     """Whatever asks the sweep to end is a KeyboardInterrupt."""
     # A script's job in the background begins with SIGINT ignored, which must not keep it from
-    # ending; what nohup ignores, it must survive.
-    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])):
+    # ending.
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, signal.default_int_handler)
 
 

@@ -110,7 +110,7 @@ def least_nll(curve: list) -> tuple[float, float]:
     points = curve[first : first + 3]
     x = np.log([p["temperature"] for p in points])
     parabola = np.polynomial.Polynomial.fit(x, [p["nll_per_token"] for p in points], 2)
-    candidates = [*np.real(parabola.deriv().roots()), x[0], x[-1]]
+    candidates = [*parabola.deriv().roots(), x[0], x[-1]]
     best = min((c for c in candidates if x[0] <= c <= x[-1]), key=parabola)
     return float(parabola(best)), math.exp(best)
 
@@ -125,7 +125,9 @@ def _interpolator(x, y):
 
 
 def _tested(differences):
-    """The mean of paired differences with its interval and p, as text."""
+    """The mean of paired differences, as text; with its interval and p where they are enough."""
+    if len(differences) < statistics.LEAST_SEEDS:
+        return f"{differences.mean():+.4f}"
     mean, low, high = statistics.mean_and_interval(differences)
     p = statistics.paired_p(differences)
     return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}], p = {p:.2g}"
@@ -184,11 +186,9 @@ def _print_likelihoods(curves, baselines):
 
     def less(label, baseline):
         common = sorted(set(least[label]) & set(least[baseline]))
-        found = np.array([least[label][key][0] - least[baseline][key][0] for key in common])
         if label == baseline or not common:
             return ""
-        enough = len(common) >= statistics.LEAST_SEEDS
-        return _tested(found) if enough else f"{found.mean():+.4f}"
+        return _tested(np.array([least[label][k][0] - least[baseline][k][0] for k in common]))
 
     rows = []
     for label, of in least.items():

@@ -63,6 +63,11 @@ class GainTest(parameterized.TestCase, tf.test.TestCase):
         found = text_curves.gain(curves, baseline, "y", "x")
         self.assertRegex(found, r"^\+0\.2250 .* \(3\.5\)$")
 
+    def test_a_few_seeds_that_overlap_are_not_tested(self):
+        curves = {s: [_curve((1, 2), s + 0.1)] for s in range(8)}
+        baseline = {s: [_curve(range(6) if s < 3 else (8, 9), s)] for s in range(8)}
+        self.assertEqual(text_curves.gain(curves, baseline, "y", "x"), "+0.1000 (2)")
+
     def test_few_texts_may_have_one_diversity_at_several_temperatures(self):
         points = [{"temperature": t, "x": x, "y": x} for t, x in ((1, 0.0), (2, 0.0), (3, 0.5))]
         curves = {0: [_curve((1, 2), 0.1)]}
