@@ -34,6 +34,7 @@ _SMALL = {
     "generator_learning_rate": 0.05, "eval_every": 3, "checkpoint_every": 4, "d_steps": 0,
     "export_generator": "none", "reward": "tests.training.experiment_test:reward",
 }  # fmt: skip
+_OF_TRIAL = 8  # texts that a reward is tried with before training, which are no calls
 _MODULE = """
 import time
 import regan_tf
@@ -259,12 +260,25 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         place = f"--workdir={self.directory}/killed"
         process = subprocess.Popen([*command, place], stderr=subprocess.DEVNULL)
         calls = self.directory / "killed/calls.jsonl"
-        while not calls.exists() or calls.read_bytes().count(b"\n") < 90:
+
+        def lines(path):
+            return path.read_bytes().count(b"\n")
+
+        while not calls.exists() or lines(calls) < 90:
             self.assertIsNone(process.poll())
             time.sleep(0.01)
+        # Not while a call is under way, which nobody could know of: it would be made again.
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            self.assertTrue(os.WIFSTOPPED(status))
+            if lines(log) == _OF_TRIAL + lines(calls):
+                break
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        killed_at = calls.read_bytes().count(b"\n")
+        killed_at = lines(calls)
         configs = [
             Config(**options, workdir=str(self.directory / name)).resolved()
             for name in ("killed", "whole")
@@ -289,7 +303,7 @@ class CallsOfARunTest(tf.test.TestCase, parameterized.TestCase):
         process = subprocess.Popen(
             [sys.executable, "-m", "regan_tf.main", *arguments], stderr=subprocess.PIPE
         )
-        while not log.exists() or log.read_text().count("\n") <= 8:  # the trial, then an update
+        while not log.exists() or log.read_text().count("\n") <= _OF_TRIAL:
             self.assertIsNone(process.poll())
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
